@@ -1,0 +1,1 @@
+//! Lane IR to Cranelift IR with 128-bit vectors.

@@ -1,0 +1,1 @@
+//! Lane IR to WGSL, validated by naga.

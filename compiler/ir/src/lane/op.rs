@@ -1,0 +1,399 @@
+//! The op table. A pure operation is **one row** of [`pure_ops!`]: name, text, operand kinds, result
+//! kind, meaning. The row gives the enum variant, the printer, the parser and the verifier's signature;
+//! the compiler's exhaustive matches then name the interpreter arm and the backend arms to fill.
+//!
+//! A pure operation works lane by lane: its operands are all uniform (then so is the result) or all
+//! varying. `splat` is the only way from uniform to varying, `reduce` and `extract` the only ways back.
+//!
+//! # Numeric policies (one documented meaning, on every backend)
+//!
+//! * **Integers** wrap. Shift counts are taken modulo 32. `x / 0 = 0`, `x % 0 = x`, `MIN / -1 = MIN`,
+//!   `MIN % -1 = 0`: total functions, so nothing traps.
+//! * **Floats** are IEEE binary32, round to nearest even, subnormals kept. A NaN result has no defined
+//!   payload. `fmin(a, b)` is `a < b ? a : b` and `fmax(a, b)` is `a > b ? a : b`: the second operand where
+//!   the comparison is false, NaN and equal zeros included. WGSL may assume that no NaN occurs.
+//! * **Comparisons** with NaN are false, but `fne` is true.
+//! * **Float to integer** truncates towards zero, saturates at the ends, NaN gives 0.
+//! * `fma` rounds once.
+
+use super::function::{Arena, Buffer, Table};
+use super::types::{Mem, Scalar};
+
+/// An operand or result kind in the op table.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Slot {
+    /// Exactly this scalar kind.
+    Is(Scalar),
+    /// Any kind, but the same in every `Same` place of the row.
+    Same,
+}
+
+/// A row of the op table.
+#[derive(Copy, Clone, Debug)]
+pub struct PureInfo {
+    /// The mnemonic in the text form.
+    pub name: &'static str,
+    /// Operand kinds.
+    pub args: &'static [Slot],
+    /// Result kind.
+    pub result: Slot,
+    /// The meaning in one line.
+    pub doc: &'static str,
+}
+
+macro_rules! slot {
+    (F) => {
+        Slot::Is(Scalar::F32)
+    };
+    (I) => {
+        Slot::Is(Scalar::I32)
+    };
+    (L) => {
+        Slot::Is(Scalar::I64)
+    };
+    (B) => {
+        Slot::Is(Scalar::Bool)
+    };
+    (S) => {
+        Slot::Same
+    };
+}
+
+macro_rules! pure_ops {
+    ($($variant:ident $name:literal ($($arg:ident)*) $result:ident $doc:literal;)*) => {
+        /// A lane-by-lane operation without side effects. One variant per row of the table.
+        #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+        pub enum Pure { $(#[doc = $doc] $variant,)* }
+
+        impl Pure {
+            /// Every row, in table order.
+            pub const ALL: &'static [Pure] = &[$(Pure::$variant,)*];
+
+            /// The operation's row.
+            pub fn info(self) -> &'static PureInfo {
+                match self {
+                    $(Pure::$variant => {
+                        const INFO: PureInfo = PureInfo {
+                            name: $name,
+                            args: &[$(slot!($arg),)*],
+                            result: slot!($result),
+                            doc: $doc,
+                        };
+                        &INFO
+                    })*
+                }
+            }
+        }
+    };
+}
+
+// Kinds: F = f32, I = i32, L = i64 (uniform only), B = bool, S = any, the same throughout the row.
+pure_ops! {
+    // f32 arithmetic
+    FAdd "fadd" (F F) F "a + b";
+    FSub "fsub" (F F) F "a - b";
+    FMul "fmul" (F F) F "a * b";
+    FDiv "fdiv" (F F) F "a / b";
+    Fma "fma" (F F F) F "a * b + c, rounded once";
+    FNeg "fneg" (F) F "flips the sign bit";
+    FAbs "fabs" (F) F "clears the sign bit";
+    FSqrt "fsqrt" (F) F "square root, correctly rounded; NaN for negative input";
+    FMin "fmin" (F F) F "a < b ? a : b";
+    FMax "fmax" (F F) F "a > b ? a : b";
+    Floor "floor" (F) F "largest integer not above a";
+    Ceil "ceil" (F) F "smallest integer not below a";
+    Trunc "trunc" (F) F "rounds towards zero";
+    Nearest "nearest" (F) F "rounds to the nearest integer, halves to even";
+    // f32 comparison
+    FEq "feq" (F F) B "a == b";
+    FNe "fne" (F F) B "not (a == b)";
+    FLt "flt" (F F) B "a < b";
+    FLe "fle" (F F) B "a <= b";
+    // i32 arithmetic
+    IAdd "iadd" (I I) I "a + b, wrapping";
+    ISub "isub" (I I) I "a - b, wrapping";
+    IMul "imul" (I I) I "a * b, low 32 bits";
+    IDivS "idiv_s" (I I) I "signed quotient towards zero; x / 0 = 0, MIN / -1 = MIN";
+    IDivU "idiv_u" (I I) I "unsigned quotient; x / 0 = 0";
+    IRemS "irem_s" (I I) I "signed remainder, sign of a; x % 0 = x, MIN % -1 = 0";
+    IRemU "irem_u" (I I) I "unsigned remainder; x % 0 = x";
+    IMinS "imin_s" (I I) I "signed minimum";
+    IMaxS "imax_s" (I I) I "signed maximum";
+    IMinU "imin_u" (I I) I "unsigned minimum";
+    IMaxU "imax_u" (I I) I "unsigned maximum";
+    // i32 bits
+    IAnd "iand" (I I) I "bitwise and";
+    IOr "ior" (I I) I "bitwise or";
+    IXor "ixor" (I I) I "bitwise exclusive or";
+    Shl "shl" (I I) I "a << (b mod 32)";
+    ShrS "shr_s" (I I) I "a >> (b mod 32), copies of the sign come in";
+    ShrU "shr_u" (I I) I "a >> (b mod 32), zeros come in";
+    PopCount "popcount" (I) I "number of one bits";
+    // i32 comparison
+    IEq "ieq" (I I) B "a == b";
+    INe "ine" (I I) B "a != b";
+    ILtS "ilt_s" (I I) B "a < b, signed";
+    ILeS "ile_s" (I I) B "a <= b, signed";
+    ILtU "ilt_u" (I I) B "a < b, unsigned";
+    ILeU "ile_u" (I I) B "a <= b, unsigned";
+    // conversion
+    I32ToF32 "i32_to_f32" (I) F "signed integer to float, nearest even";
+    U32ToF32 "u32_to_f32" (I) F "unsigned integer to float, nearest even";
+    F32ToI32 "f32_to_i32" (F) I "truncates, saturates to [-2^31, 2^31), NaN gives 0";
+    F32ToU32 "f32_to_u32" (F) I "truncates, saturates to [0, 2^32), NaN gives 0";
+    F32Bits "f32_bits" (F) I "the bit pattern of a float";
+    F32FromBits "f32_from_bits" (I) F "the float of a bit pattern";
+    F16ToF32 "f16_to_f32" (I) F "the f16 in the low 16 bits, exactly";
+    F32ToF16 "f32_to_f16" (F) I "to f16 in the low 16 bits, nearest even, overflow to infinity";
+    F32ToBf16 "f32_to_bf16" (F) I "to bf16 in the low 16 bits, nearest even, NaN stays NaN";
+    BoolToI32 "bool_to_i32" (B) I "1 or 0";
+    // packed bytes: byte j of a register is bits [8j, 8j + 8)
+    Dot4SS "dot4.ss" (I I I) I "acc + sum of four products, bytes of a and b signed; wraps";
+    Dot4US "dot4.us" (I I I) I "acc + sum of four products, bytes of a unsigned, of b signed; wraps";
+    Dot4UU "dot4.uu" (I I I) I "acc + sum of four products, bytes of a and b unsigned; wraps";
+    // booleans
+    BAnd "band" (B B) B "a and b";
+    BOr "bor" (B B) B "a or b";
+    BXor "bxor" (B B) B "a exclusive-or b";
+    BNot "bnot" (B) B "not a";
+    Select "select" (B S S) S "c ? a : b";
+    // i64, uniform only
+    LAdd "ladd" (L L) L "a + b, wrapping";
+    LSub "lsub" (L L) L "a - b, wrapping";
+    LMul "lmul" (L L) L "a * b, low 64 bits";
+    LEq "leq" (L L) B "a == b";
+    LLtS "llt_s" (L L) B "a < b, signed";
+    I32ToI64 "i32_to_i64" (I) L "sign-extends";
+    U32ToI64 "u32_to_i64" (I) L "zero-extends";
+    I64ToI32 "i64_to_i32" (L) I "the low 32 bits";
+}
+
+/// Whether codes extend with zeros or with their top bit.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Sign {
+    /// Zero-extended.
+    Unsigned,
+    /// Sign-extended.
+    Signed,
+}
+
+/// A reduction across lanes, from a varying value to a uniform one.
+///
+/// The order is fixed and the same on every backend: a binary tree over the lanes padded with the
+/// identity to the next power of two `p`; for `s = p/2, p/4, .. 1`, lane `l < s` becomes `op(l, l + s)`.
+/// Identities: add 0, min +inf / MAX, max -inf / MIN (unsigned: MAX, 0), and all ones, or/xor 0, all true, any false.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Reduce {
+    /// f32 sum (identity +0).
+    FAdd,
+    /// f32 minimum by the `fmin` rule.
+    FMin,
+    /// f32 maximum by the `fmax` rule.
+    FMax,
+    /// i32 wrapping sum.
+    IAdd,
+    /// Signed minimum.
+    IMinS,
+    /// Signed maximum.
+    IMaxS,
+    /// Unsigned minimum.
+    IMinU,
+    /// Unsigned maximum.
+    IMaxU,
+    /// Bitwise and.
+    IAnd,
+    /// Bitwise or.
+    IOr,
+    /// Bitwise exclusive or.
+    IXor,
+    /// True in all lanes.
+    All,
+    /// True in any lane.
+    Any,
+}
+
+impl Reduce {
+    /// Every reduction.
+    pub const ALL: [Reduce; 13] = [
+        Reduce::FAdd,
+        Reduce::FMin,
+        Reduce::FMax,
+        Reduce::IAdd,
+        Reduce::IMinS,
+        Reduce::IMaxS,
+        Reduce::IMinU,
+        Reduce::IMaxU,
+        Reduce::IAnd,
+        Reduce::IOr,
+        Reduce::IXor,
+        Reduce::All,
+        Reduce::Any,
+    ];
+
+    /// The mnemonic after `reduce.`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Reduce::FAdd => "fadd",
+            Reduce::FMin => "fmin",
+            Reduce::FMax => "fmax",
+            Reduce::IAdd => "iadd",
+            Reduce::IMinS => "imin_s",
+            Reduce::IMaxS => "imax_s",
+            Reduce::IMinU => "imin_u",
+            Reduce::IMaxU => "imax_u",
+            Reduce::IAnd => "iand",
+            Reduce::IOr => "ior",
+            Reduce::IXor => "ixor",
+            Reduce::All => "all",
+            Reduce::Any => "any",
+        }
+    }
+
+    /// Operand (and result) kind.
+    pub const fn scalar(self) -> Scalar {
+        match self {
+            Reduce::FAdd | Reduce::FMin | Reduce::FMax => Scalar::F32,
+            Reduce::IAdd
+            | Reduce::IMinS
+            | Reduce::IMaxS
+            | Reduce::IMinU
+            | Reduce::IMaxU
+            | Reduce::IAnd
+            | Reduce::IOr
+            | Reduce::IXor => Scalar::I32,
+            Reduce::All | Reduce::Any => Scalar::Bool,
+        }
+    }
+}
+
+/// What a memory operation addresses.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Place {
+    /// An argument.
+    Buffer(Buffer),
+    /// Block-shared scratch.
+    Arena(Arena),
+}
+
+/// How the lanes of a memory operation find their elements. Every index counts elements of the
+/// operation's [`Mem`] type; the base index is a uniform `i64`.
+///
+/// Where a mask is given, a masked-off lane never touches memory, and its loaded value is zero.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum MemoryOp {
+    /// One element for all lanes: `base [mask: u.bool] -> uniform`.
+    LoadUniform,
+    /// Lane `l` gets element `base + l`: `base [mask: v.bool] -> varying`.
+    LoadContig,
+    /// Lane `l` gets element `base + offset[l]`: `base, offset: v.i32 (signed) [mask] -> varying`.
+    Gather,
+    /// `base, value: uniform [mask: u.bool]`.
+    StoreUniform,
+    /// `base, value: varying [mask: v.bool]`.
+    StoreContig,
+    /// `base, offset: v.i32, value: varying [mask]`. Two active lanes must not name one element.
+    Scatter,
+}
+
+impl MemoryOp {
+    /// Every memory form.
+    pub const ALL: [MemoryOp; 6] = [
+        MemoryOp::LoadUniform,
+        MemoryOp::LoadContig,
+        MemoryOp::Gather,
+        MemoryOp::StoreUniform,
+        MemoryOp::StoreContig,
+        MemoryOp::Scatter,
+    ];
+
+    /// The mnemonic before the element type.
+    pub const fn name(self) -> &'static str {
+        match self {
+            MemoryOp::LoadUniform => "load.uniform",
+            MemoryOp::LoadContig => "load.contig",
+            MemoryOp::Gather => "gather",
+            MemoryOp::StoreUniform => "store.uniform",
+            MemoryOp::StoreContig => "store.contig",
+            MemoryOp::Scatter => "scatter",
+        }
+    }
+
+    /// Whether it writes.
+    pub const fn is_store(self) -> bool {
+        match self {
+            MemoryOp::LoadUniform | MemoryOp::LoadContig | MemoryOp::Gather => false,
+            MemoryOp::StoreUniform | MemoryOp::StoreContig | MemoryOp::Scatter => true,
+        }
+    }
+}
+
+/// An operation with its immediates; operands are in [`super::Inst::args`].
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Op {
+    /// A row of the table.
+    Pure(Pure),
+    /// A uniform f32 given by its bits (so that NaN and -0 are exact).
+    ConstF32(u32),
+    /// A uniform i32.
+    ConstI32(i32),
+    /// A uniform i64.
+    ConstI64(i64),
+    /// A uniform bool.
+    ConstBool(bool),
+    /// The lane's own number, `v.i32`.
+    LaneIndex,
+    /// The block's index on axis 0, 1 or 2, `u.i32`.
+    BlockIndex(u8),
+    /// The grid's size on axis 0, 1 or 2, `u.i32`.
+    BlockCount(u8),
+    /// Uniform to varying, any kind but i64.
+    Splat,
+    /// Varying to uniform by a fixed tree.
+    Reduce(Reduce),
+    /// `value: varying, lane: u.i32 -> uniform`; the lane number is taken modulo `lanes`.
+    Extract,
+    /// `value: varying, source: v.i32 -> varying`; the source lane is taken modulo `lanes` (as unsigned).
+    Shuffle,
+    /// Four `bits`-wide codes of each lane's own 64-bit string `lo | hi << 32`, from bit `offset`,
+    /// extended into the four bytes of the result: `lo: i32, hi: i32 -> i32`. `offset + 4 * bits <= 64`, `bits` in 1..=8.
+    Unpack {
+        /// Width of a code, 1 to 8.
+        bits: u8,
+        /// First bit.
+        offset: u8,
+        /// How a code becomes a byte.
+        sign: Sign,
+    },
+    /// Four codes for each lane from one bit stream that is contiguous across the lanes: lane `l`, byte `j`
+    /// is code `4 * l + j` counted from byte `base` of the place; `base: u.i64 (bytes) -> v.i32`.
+    /// Reads exactly `ceil(lanes * 4 * bits / 8)` bytes.
+    LoadUnpack {
+        /// Where the stream lies.
+        place: Place,
+        /// Width of a code, 1 to 8.
+        bits: u8,
+        /// How a code becomes a byte.
+        sign: Sign,
+    },
+    /// `index: i32 -> element` of a constant table; uniform or varying. The index is taken modulo the next
+    /// power of two of the length; entries past the end read as zero.
+    TableLookup(Table),
+    /// Loads and stores. Operands: base, then offset (gather, scatter), then value (stores), then mask.
+    Memory {
+        /// Addressing form and direction.
+        form: MemoryOp,
+        /// Element type in memory.
+        mem: Mem,
+        /// What is addressed.
+        place: Place,
+        /// Whether the last operand is a mask.
+        masked: bool,
+    },
+    /// Orders all lanes' arena accesses before it against those after it. Uniform control flow only, by construction.
+    Barrier,
+    /// `condition: u.bool`. A false condition is recorded as the launch's failure (the first one wins) with
+    /// the message's number; execution goes on.
+    Assert(u32),
+    /// Any number of operands; appends to the launch's log with the message's number.
+    Print(u32),
+}

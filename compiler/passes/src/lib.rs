@@ -1,0 +1,1 @@
+//! Tile IR to lane IR: layouts, strip-mining, lowering.

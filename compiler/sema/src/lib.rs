@@ -1,0 +1,1 @@
+//! Syntax tree to tile IR and program IR: names, shapes, dtypes, constants.

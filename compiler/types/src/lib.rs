@@ -1,0 +1,1 @@
+//! Dtype table with codecs, and the layout algebra. Pure mathematics.

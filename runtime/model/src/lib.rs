@@ -1,0 +1,1 @@
+//! Model runtime: tokenizer, chat template, sampler, program executor.

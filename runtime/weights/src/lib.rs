@@ -1,0 +1,1 @@
+//! Weight files: GGUF and safetensors readers, safe on hostile input; fetching.

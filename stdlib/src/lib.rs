@@ -1,0 +1,1 @@
+//! Kernels, formats and transformer programs in the language itself, embedded as text.

@@ -1,0 +1,1 @@
+//! Cross-crate tests: filetests, backend differences, models, hostile files, tidy rules.

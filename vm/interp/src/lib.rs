@@ -1,0 +1,1 @@
+//! The oracle: interpreters for tile IR and lane IR.
