@@ -10,4 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod entity;
+pub mod host;
 pub mod lane;
+pub mod program;
+pub mod tile;

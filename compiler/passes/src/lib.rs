@@ -1,1 +1,43 @@
-//! Tile IR to lane IR: layouts, strip-mining, lowering.
+//! Tile IR to lane IR.
+//!
+//! ```text
+//! tile::Kernel --plan--> what is kept, where --lower--> lane::Function
+//! ```
+//!
+//! A tile is a function from coordinates to elements. [`lower`] never builds a tile that nobody needs: element-wise
+//! chains, loads, broadcasts and transpositions stay *lazy*, and are evaluated at the coordinates that a consumer asks for (a
+//! store, a reduction, a `dot`). What must exist (an accumulator, a value that is used twice and costs something) is kept in lane
+//! registers if it is small and in the block's arena otherwise. Strip-mining is the consumer's loop over coordinates.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `target` | the numbers in which targets differ |
+//! | `facts` | intervals and divisors of integer scalars: which masks are needed |
+//! | `plan` | which values are kept |
+//! | `emitter` | value numbering, hoisting, folding |
+//! | `lower` | statements and control flow |
+//! | `eval` | an element of a lazy tile at given coordinates |
+//! | `elementwise` | one operation on lane values |
+//! | `memory` | addresses and masks of plain tensors |
+//! | `stored` | decoding of formats and sub-byte types, packed or not |
+//! | `materialise` | loops over coordinates: keeping, storing, reducing |
+//! | `dot` | micro-tiles of matrix products |
+//!
+//! Lanes lie along the last axis of whatever is being made, so the order in which a `dot` adds its terms is ascending k for every
+//! element, whatever the tile sizes: batch size, `tune` and thread count never change a bit.
+#![forbid(unsafe_code)]
+
+mod dot;
+mod elementwise;
+mod emitter;
+mod eval;
+pub mod facts;
+mod lower;
+mod materialise;
+mod memory;
+pub mod packing;
+mod plan;
+mod stored;
+pub mod target;
+
+pub use lower::{LowerError, Lowered, Options, ScalarBinding, lower};

@@ -95,6 +95,18 @@ impl Builder {
         result
     }
 
+    /// Appends an operation to the region that is `depth` levels open, before the region opened there: how
+    /// loop-invariant code is hoisted. Every operand must be defined at that depth or outside it.
+    pub fn inst_at(&mut self, depth: usize, op: Op, args: &[Value]) -> Option<Value> {
+        let result = self.result_type(op, args).map(|ty| self.value(ty));
+        let stmt = Stmt::Inst(Inst { op, args: args.to_vec(), result });
+        match self.open.get_mut(depth) {
+            Some((_, outer)) => outer.stmts.push(stmt),
+            None => self.region.stmts.push(stmt),
+        }
+        result
+    }
+
     /// The result type of an operation on these operands, or `None` for an effect.
     pub fn result_type(&self, op: Op, args: &[Value]) -> Option<Type> {
         let uniform = |scalar| Some(Type::uniform(scalar));

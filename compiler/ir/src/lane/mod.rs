@@ -9,7 +9,7 @@
 //! on buffers (arguments), arenas (block-shared scratch) and constant tables.
 //!
 //! Reading order: `types` (what a value is), `op` (the op table), `function` (the container),
-//! `builder`, `print`, `parse`, `verify`.
+//! `builder`, `print`, `parse`, `verify` (the rules), `stats`.
 //!
 //! # Example: y[i] += a * x[i], 16 lanes, ragged n
 //!
@@ -38,7 +38,12 @@
 
 mod builder;
 mod function;
+mod lexer;
+mod message;
 mod op;
+mod parse;
+mod print;
+mod signature;
 mod types;
 mod verify;
 
@@ -50,5 +55,9 @@ pub use function::{
     Table, TableDecl, Value,
 };
 pub use op::{MemoryOp, Op, Place, Pure, PureInfo, Reduce, Sign, Slot};
+pub use parse::{ParseError, parse};
 pub use types::{Mem, Scalar, Type, Uniformity};
-pub use verify::{Verified, VerifyError, verify};
+pub use verify::{
+    MAX_ARENA_BYTES, MAX_DEPTH, MAX_ERRORS, MAX_LANES, MAX_TABLE_ENTRIES, MAX_VALUES, Rule, Verified,
+    VerifyError, verify,
+};

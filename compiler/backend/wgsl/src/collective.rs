@@ -1,0 +1,180 @@
+//! Operations of all lanes together: reductions, shuffles, barriers, asserts and prints.
+//!
+//! Values cross lanes through the `scratch` array in workgroup memory. Every use of it ends with a barrier after the
+//! last read, so that the next use may write at once. `workgroupUniformLoad` is a load between two barriers whose
+//! result is uniform by definition, which keeps control flow that depends on it valid for strict front ends.
+
+use tvmc_ir::lane::{Place, Pure, Reduce, Scalar, Value};
+
+use crate::emit::{Emitter, from_bits, to_bits, type_name};
+use crate::helpers::Helper;
+
+impl Emitter<'_> {
+    /// A reduction by the tree of the IR: for `s = p/2, p/4, .. 1`, lane `l < s` becomes `op(l, l + s)`, with the
+    /// identity in place of lanes that do not exist.
+    pub(crate) fn reduce(&mut self, reduce: Reduce, value: &str) -> String {
+        let scalar = reduce.scalar();
+        let lanes = self.function.lanes;
+        let name = format!("reduce_{}", reduce.name());
+        let (op, identity) = operation(reduce);
+        // the helper functions that the operation needs are registered here, once per use
+        let step = self.pure(op, &["a", "b"]);
+        if !self.functions.contains_key(&name) {
+            let ty = type_name(scalar);
+            let mut text = format!("fn {name}(lane: u32, value: {ty}) -> {ty} {{\n");
+            text += &format!("  scratch[lane] = {};\n  workgroupBarrier();\n", to_bits(scalar, "value"));
+            let mut stride = lanes.next_power_of_two() / 2;
+            while stride > 0 {
+                text += &format!("  if (lane < {stride}u) {{\n");
+                let own = from_bits(scalar, "scratch[lane]");
+                text += &format!("    let a = {own};\n");
+                if stride * 2 > lanes {
+                    text += &format!(
+                        "    var other = {identity:#x}u;\n    if (lane + {stride}u < {lanes}u) {{ other = scratch[lane + {stride}u]; }}\n"
+                    );
+                } else {
+                    text += &format!("    let other = scratch[lane + {stride}u];\n");
+                }
+                text += &format!("    let b = {};\n", from_bits(scalar, "other"));
+                text += &format!("    let r = {step};\n");
+                text += &format!("    scratch[lane] = {};\n  }}\n", to_bits(scalar, "r"));
+                if stride > 1 {
+                    text += "  workgroupBarrier();\n";
+                }
+                stride /= 2;
+            }
+            text += "  let total = workgroupUniformLoad(&scratch[0]);\n";
+            text += &format!("  return {};\n}}\n", from_bits(scalar, "total"));
+            self.functions.insert(name.clone(), text);
+        }
+        format!("{name}(lane, {value})")
+    }
+
+    /// The value of one lane, for all.
+    pub(crate) fn extract(&mut self, scalar: Scalar, value: &str, lane: &str) -> String {
+        let source = self.lane_number(lane);
+        self.line(&format!("if (lane == {source}) {{ scratch[0] = {}; }}", to_bits(scalar, value)));
+        let bits = self.let_u32("workgroupUniformLoad(&scratch[0])");
+        from_bits(scalar, &bits)
+    }
+
+    /// Each lane reads the value of another.
+    pub(crate) fn shuffle(&mut self, scalar: Scalar, value: &str, source: &str) -> String {
+        let source = self.lane_number(source);
+        self.line(&format!("scratch[lane] = {};", to_bits(scalar, value)));
+        self.line("workgroupBarrier();");
+        let bits = self.let_u32(&format!("scratch[{source}]"));
+        self.line("workgroupBarrier();");
+        from_bits(scalar, &bits)
+    }
+
+    /// A number modulo the lanes, as unsigned.
+    fn lane_number(&mut self, value: &str) -> String {
+        let lanes = self.function.lanes;
+        if lanes.is_power_of_two() {
+            self.let_u32(&format!("{value} & {}u", lanes - 1))
+        } else {
+            self.let_u32(&format!("{value} % {lanes}u"))
+        }
+    }
+
+    /// Orders the memory accesses of all lanes. A block of one lane is in order anyway.
+    pub(crate) fn barrier(&mut self) {
+        if self.function.lanes == 1 {
+            return;
+        }
+        self.line("workgroupBarrier();");
+        if self.usage.storage_barrier() {
+            self.line("storageBarrier();");
+        }
+    }
+
+    /// Orders the accesses of all lanes to one place.
+    pub(crate) fn order(&mut self, place: Place) {
+        if self.function.lanes == 1 {
+            return;
+        }
+        match place {
+            Place::Buffer(_) => self.line("storageBarrier();"),
+            Place::Arena(_) => self.line("workgroupBarrier();"),
+        }
+    }
+
+    /// Records a failure if the condition is false.
+    pub(crate) fn assert(&mut self, message: u32, condition: &str) {
+        self.helpers.insert(Helper::Fail);
+        let status = message.wrapping_add(1);
+        self.line(&format!("if (lane == 0u && !{condition}) {{ fail({status}u); }}"));
+    }
+
+    /// Appends a record to the log, if it fits. Lane 0 claims the space and writes the head.
+    pub(crate) fn print(&mut self, message: u32, operands: &[Value]) {
+        let lanes = self.function.lanes;
+        let words = |scalar: Scalar, varying: bool| match (scalar, varying) {
+            (Scalar::I64, _) => 2,
+            (_, true) => lanes,
+            (_, false) => 1,
+        };
+        let types: Vec<_> = operands.iter().map(|o| self.ty(*o)).collect();
+        let length = 3 + types.iter().map(|t| words(t.scalar, t.is_varying())).sum::<u32>();
+        let none = "0xffffffffu";
+        self.open("if (lane == 0u)");
+        self.line(&format!("scratch[0] = {none};"));
+        self.line("let capacity = arrayLength(&report.log);");
+        // the test before the claim keeps the cursor from wrapping
+        self.open("if (atomicLoad(&report.cursor) < capacity)");
+        self.line(&format!("let claimed = atomicAdd(&report.cursor, {length}u);"));
+        self.line(&format!(
+            "if (claimed < capacity && capacity - claimed >= {length}u) {{ scratch[0] = claimed; }}"
+        ));
+        self.close();
+        self.line(&format!("if (scratch[0] == {none}) {{ atomicAdd(&report.dropped, 1u); }}"));
+        self.close();
+        let at = self.let_u32("workgroupUniformLoad(&scratch[0])");
+        self.open(&format!("if ({at} != {none})"));
+        let mut uniform =
+            vec![(0, format!("{length}u")), (1, format!("{message}u")), (2, "block_linear".to_owned())];
+        let mut varying = Vec::new();
+        let mut next = 3;
+        for (operand, ty) in operands.iter().zip(&types) {
+            let name = self.name(*operand).to_owned();
+            if ty.scalar == Scalar::I64 {
+                uniform.push((next, format!("{name}.x")));
+                uniform.push((next + 1, format!("{name}.y")));
+            } else if ty.is_varying() {
+                varying.push((next, to_bits(ty.scalar, &name)));
+            } else {
+                uniform.push((next, to_bits(ty.scalar, &name)));
+            }
+            next += words(ty.scalar, ty.is_varying());
+        }
+        self.open("if (lane == 0u)");
+        for (offset, word) in uniform {
+            self.line(&format!("report.log[{at} + {offset}u] = {word};"));
+        }
+        self.close();
+        for (offset, word) in varying {
+            self.line(&format!("report.log[{at} + {offset}u + lane] = {word};"));
+        }
+        self.close();
+    }
+}
+
+/// The operation and the bits of the identity of a reduction.
+fn operation(reduce: Reduce) -> (Pure, u32) {
+    match reduce {
+        Reduce::FAdd => (Pure::FAdd, 0),
+        Reduce::FMin => (Pure::FMin, f32::INFINITY.to_bits()),
+        Reduce::FMax => (Pure::FMax, f32::NEG_INFINITY.to_bits()),
+        Reduce::IAdd => (Pure::IAdd, 0),
+        Reduce::IMinS => (Pure::IMinS, i32::MAX as u32),
+        Reduce::IMaxS => (Pure::IMaxS, i32::MIN as u32),
+        Reduce::IMinU => (Pure::IMinU, u32::MAX),
+        Reduce::IMaxU => (Pure::IMaxU, 0),
+        Reduce::IAnd => (Pure::IAnd, u32::MAX),
+        Reduce::IOr => (Pure::IOr, 0),
+        Reduce::IXor => (Pure::IXor, 0),
+        Reduce::All => (Pure::BAnd, 1),
+        Reduce::Any => (Pure::BOr, 0),
+    }
+}

@@ -1,0 +1,231 @@
+//! Loads, stores and table look-ups. Memory is words; an element below 32 bits is cut out of its word.
+//!
+//! ```text
+//! load.contig.u16 b0[v4]            let e1 = v4.x + lane + b0_halves;
+//!                                   let v5 = (b0[e1 >> 1u] >> ((e1 & 1u) << 4u)) & 0xffffu;
+//! store.contig.u8 b1[v4], v5        let e2 = v4.x + lane + b1_bytes;
+//!                                   let s3 = (e2 & 3u) << 3u;
+//!                                   atomicXor(&b1[e2 >> 2u], (atomicLoad(&b1[e2 >> 2u]) ^ (v5 << s3)) & (0xffu << s3));
+//! ```
+//!
+//! The exclusive-or changes only bits of the lane's own element, whatever its neighbours do to theirs at the same
+//! time, and its outcome is the stored value because nobody else writes those bits.
+//!
+//! A `store.uniform` is executed by lane 0. Where the place is also loaded, barriers around the store make it one
+//! event for the whole block.
+
+use tvmc_ir::lane::{Mem, MemoryOp, Place, Sign, Table, Value};
+
+use crate::emit::{Emitter, from_bits, to_bits, type_name};
+use crate::helpers::Helper;
+
+impl Emitter<'_> {
+    /// A load or store. Operands: base, offset (gather, scatter), value (stores), mask.
+    pub(crate) fn memory(
+        &mut self,
+        form: MemoryOp,
+        mem: Mem,
+        place: Place,
+        masked: bool,
+        args: &[&str],
+        result: Option<Value>,
+    ) {
+        let mut rest = args.iter().copied();
+        let base = rest.next().unwrap_or("");
+        let index = match form {
+            MemoryOp::LoadUniform | MemoryOp::StoreUniform => format!("{base}.x"),
+            MemoryOp::LoadContig | MemoryOp::StoreContig => format!("{base}.x + lane"),
+            MemoryOp::Gather | MemoryOp::Scatter => {
+                let offset = rest.next().unwrap_or("");
+                format!("{base}.x + {offset}")
+            }
+        };
+        match form {
+            MemoryOp::LoadUniform | MemoryOp::LoadContig | MemoryOp::Gather => {
+                let mask = if masked { rest.next() } else { None };
+                if let Some(result) = result {
+                    self.load(mem, place, &index, mask, result);
+                }
+            }
+            MemoryOp::StoreUniform => {
+                let value = rest.next().unwrap_or("");
+                let mask = if masked { rest.next() } else { None };
+                let ordered = self.usage.place(place).loaded;
+                if ordered {
+                    self.order(place);
+                }
+                let condition = mask.map_or("lane == 0u".to_owned(), |m| format!("lane == 0u && {m}"));
+                self.store(mem, place, &index, value, Some(&condition));
+                if ordered {
+                    self.order(place);
+                }
+            }
+            MemoryOp::StoreContig | MemoryOp::Scatter => {
+                let value = rest.next().unwrap_or("");
+                let mask = if masked { rest.next() } else { None };
+                self.store(mem, place, &index, value, mask);
+            }
+        }
+    }
+
+    fn load(&mut self, mem: Mem, place: Place, index: &str, mask: Option<&str>, result: Value) {
+        let Some(mask) = mask else {
+            let value = self.loaded(mem, place, index);
+            return self.define(result, &value);
+        };
+        // declared without a value, a variable is zero
+        let line = format!("var {}: {};", self.name(result), type_name(self.ty(result).scalar));
+        self.line(&line);
+        self.open(&format!("if ({mask})"));
+        let value = self.loaded(mem, place, index);
+        let line = format!("{} = {value};", self.name(result));
+        self.line(&line);
+        self.close();
+    }
+
+    /// The value of the element with this index, as a register.
+    fn loaded(&mut self, mem: Mem, place: Place, index: &str) -> String {
+        match mem {
+            Mem::I32 | Mem::F32 => {
+                let at = word_index(place, index);
+                from_bits(mem.loaded(), &self.word(place, &at))
+            }
+            Mem::U8 | Mem::U16 => {
+                let (word, shift) = self.cut(mem, place, index);
+                format!("({word} >> {shift}) & {:#x}u", element_mask(mem))
+            }
+            // up to the sign bit, then down
+            Mem::I8 => {
+                let (word, shift) = self.cut(mem, place, index);
+                format!("u32(i32({word} << (24u - {shift})) >> 24u)")
+            }
+            Mem::I16 => {
+                let (word, shift) = self.cut(mem, place, index);
+                format!("u32(i32({word} << (16u - {shift})) >> 16u)")
+            }
+            Mem::F16 => {
+                let (word, shift) = self.cut(mem, place, index);
+                self.half_to_float(&format!("{word} >> {shift}"))
+            }
+            Mem::Bf16 => {
+                let (word, shift) = self.cut(mem, place, index);
+                format!("bitcast<f32>(({word} >> {shift}) << 16u)")
+            }
+        }
+    }
+
+    /// The word that holds an element below 32 bits, and the name of its bit offset there.
+    fn cut(&mut self, mem: Mem, place: Place, index: &str) -> (String, String) {
+        let (at, shift) = self.element(mem, place, index);
+        (self.word(place, &at), shift)
+    }
+
+    fn store(&mut self, mem: Mem, place: Place, index: &str, value: &str, condition: Option<&str>) {
+        if let Some(condition) = condition {
+            self.open(&format!("if ({condition})"));
+        }
+        let bits = match mem {
+            Mem::F16 => self.call(Helper::F32ToF16, "f32_to_f16", &[value]),
+            Mem::Bf16 => self.call(Helper::F32ToBf16, "f32_to_bf16", &[value]),
+            Mem::F32 | Mem::I32 => to_bits(mem.loaded(), value),
+            // integer stores keep the low bits
+            Mem::U8 | Mem::I8 | Mem::U16 | Mem::I16 => value.to_owned(),
+        };
+        let array = array(place);
+        if mem.bytes() < 4 {
+            let (at, shift) = self.element(mem, place, index);
+            let mask = element_mask(mem);
+            self.line(&format!(
+                "atomicXor(&{array}[{at}], (atomicLoad(&{array}[{at}]) ^ ({bits} << {shift})) & ({mask:#x}u << {shift}));"
+            ));
+        } else {
+            let at = word_index(place, index);
+            if self.usage.place(place).atomic {
+                self.line(&format!("atomicStore(&{array}[{at}], {bits});"));
+            } else {
+                self.line(&format!("{array}[{at}] = {bits};"));
+            }
+        }
+        if condition.is_some() {
+            self.close();
+        }
+    }
+
+    /// Names of the word index and of the bit offset in the word of a smaller element.
+    fn element(&mut self, mem: Mem, place: Place, index: &str) -> (String, String) {
+        let element = self.fresh("e");
+        let (unit, per_word, in_word) = if mem.bytes() == 1 {
+            ("bytes", 2, format!("({element} & 3u) << 3u"))
+        } else {
+            ("halves", 1, format!("({element} & 1u) << 4u"))
+        };
+        match place {
+            Place::Buffer(b) => self.line(&format!("let {element} = {index} + {b}_{unit};")),
+            Place::Arena(_) => self.line(&format!("let {element} = {index};")),
+        }
+        let word = self.let_u32(&format!("{element} >> {per_word}u"));
+        let shift = self.let_u32(&in_word);
+        (word, shift)
+    }
+
+    /// The word at an index.
+    fn word(&self, place: Place, at: &str) -> String {
+        if self.usage.place(place).atomic {
+            format!("atomicLoad(&{}[{at}])", array(place))
+        } else {
+            format!("{}[{at}]", array(place))
+        }
+    }
+
+    /// Four codes per lane from one stream. A lane's codes lie in one word or straddle two; the second word is
+    /// read only then, so that nothing past the stream's last byte's word is touched.
+    pub(crate) fn load_unpack(&mut self, place: Place, bits: u32, sign: Sign, base: &str) -> String {
+        let start = match place {
+            Place::Buffer(b) => self.let_u32(&format!("{base}.x + {b}_bytes")),
+            Place::Arena(_) => self.let_u32(&format!("{base}.x")),
+        };
+        let bit = self.let_u32(&format!("((({start}) & 3u) << 3u) + lane * {}u", 4 * bits));
+        let at = self.let_u32(&format!("({start} >> 2u) + ({bit} >> 5u)"));
+        let shift = self.let_u32(&format!("{bit} & 31u"));
+        let low = self.let_u32(&self.word(place, &at));
+        let second = self.let_u32(&format!("{at} + select(0u, 1u, {shift} > {}u)", 32 - 4 * bits));
+        let high = self.let_u32(&self.word(place, &second));
+        // two shifts, since a shift by 32 would be one by 0
+        let word = self.let_u32(&format!("({low} >> {shift}) | (({high} << 1u) << (31u - {shift}))"));
+        self.spread(&word, bits, sign)
+    }
+
+    /// A table entry; the padding of the constants makes the modulus a mask.
+    pub(crate) fn table(&mut self, table: Table, index: &str) -> String {
+        let decl = &self.function.tables[table.index()];
+        let mask = decl.entries.len().next_power_of_two() - 1;
+        let first = self.tables[table.index()];
+        let word = if first == 0 {
+            format!("constants[{index} & {mask}u]")
+        } else {
+            format!("constants[{first}u + ({index} & {mask}u)]")
+        };
+        from_bits(decl.scalar, &word)
+    }
+}
+
+/// The word index of a 32-bit element.
+fn word_index(place: Place, index: &str) -> String {
+    match place {
+        Place::Buffer(b) => format!("{index} + {b}_words"),
+        Place::Arena(_) => index.to_owned(),
+    }
+}
+
+/// The name of a place's array.
+fn array(place: Place) -> String {
+    match place {
+        Place::Buffer(b) => b.to_string(),
+        Place::Arena(a) => a.to_string(),
+    }
+}
+
+/// The bits of an element below 32 bits.
+fn element_mask(mem: Mem) -> u32 {
+    (1u32 << (8 * mem.bytes().min(2))) - 1
+}

@@ -1,0 +1,143 @@
+//! One walk over a function that finds what the shader must declare: which buffers and arenas are loaded, stored,
+//! or stored in pieces of a word, and which parts of the machinery (scratch, report, block index) are needed.
+
+use tvmc_ir::lane::{Function, Inst, Mem, MemoryOp, Op, Place, Region, Stmt};
+
+use crate::limits::{Error, MAX_NESTING};
+
+/// How one buffer or arena is used.
+#[derive(Copy, Clone, Default, Debug)]
+pub(crate) struct PlaceUsage {
+    /// Some operation loads from it.
+    pub loaded: bool,
+    /// Some operation stores to it.
+    pub stored: bool,
+    /// Some `store.uniform` writes it.
+    pub stored_uniform: bool,
+    /// Some store writes elements below 32 bits: its words must be atomic.
+    pub atomic: bool,
+    /// It is addressed in words, half-words, bytes.
+    pub words: bool,
+    /// See `words`.
+    pub halves: bool,
+    /// See `words`.
+    pub bytes: bool,
+}
+
+impl PlaceUsage {
+    /// Bytes of the widest element by which it is addressed.
+    pub fn alignment(&self) -> u32 {
+        if self.words {
+            4
+        } else if self.halves {
+            2
+        } else {
+            1
+        }
+    }
+}
+
+/// What a function uses.
+#[derive(Default, Debug)]
+pub(crate) struct Usage {
+    /// By buffer.
+    pub buffers: Vec<PlaceUsage>,
+    /// By arena.
+    pub arenas: Vec<PlaceUsage>,
+    /// Words of workgroup scratch.
+    pub scratch: u32,
+    /// The block's index on some axis.
+    pub block_index: bool,
+    /// Some assert.
+    pub asserts: bool,
+    /// Some print.
+    pub prints: bool,
+}
+
+impl Usage {
+    /// Walks the function.
+    pub fn of(function: &Function) -> Result<Self, Error> {
+        let mut usage = Usage {
+            buffers: vec![PlaceUsage::default(); function.buffers.len()],
+            arenas: vec![PlaceUsage::default(); function.arenas.len()],
+            ..Usage::default()
+        };
+        usage.region(&function.body, function.lanes, 0)?;
+        Ok(usage)
+    }
+
+    /// How a place is used.
+    pub fn place(&self, place: Place) -> PlaceUsage {
+        match place {
+            Place::Buffer(b) => self.buffers[b.index()],
+            Place::Arena(a) => self.arenas[a.index()],
+        }
+    }
+
+    /// Whether some buffer is both loaded and stored, so that a barrier must order storage as well.
+    pub fn storage_barrier(&self) -> bool {
+        self.buffers.iter().any(|b| b.loaded && b.stored)
+    }
+
+    fn region(&mut self, region: &Region, lanes: u32, depth: usize) -> Result<(), Error> {
+        if depth > MAX_NESTING {
+            return Err(Error::Nesting);
+        }
+        for stmt in &region.stmts {
+            match stmt {
+                Stmt::Inst(inst) => self.inst(inst, lanes),
+                Stmt::For { body, .. } | Stmt::Loop { body, .. } => self.region(body, lanes, depth + 1)?,
+                Stmt::If { then, otherwise, .. } => {
+                    self.region(then, lanes, depth + 1)?;
+                    self.region(otherwise, lanes, depth + 1)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn inst(&mut self, inst: &Inst, lanes: u32) {
+        match inst.op {
+            Op::Memory { form, mem, place, .. } => self.access(form, mem, place),
+            Op::LoadUnpack { place, .. } => self.access(MemoryOp::LoadContig, Mem::U8, place),
+            Op::Reduce(_) | Op::Shuffle => self.scratch = self.scratch.max(lanes),
+            Op::Extract => self.scratch = self.scratch.max(1),
+            Op::Assert(_) => self.asserts = true,
+            Op::Print(_) => {
+                self.prints = true;
+                self.scratch = self.scratch.max(1);
+            }
+            Op::BlockIndex(_) => self.block_index = true,
+            Op::Pure(_)
+            | Op::ConstF32(_)
+            | Op::ConstI32(_)
+            | Op::ConstI64(_)
+            | Op::ConstBool(_)
+            | Op::LaneIndex
+            | Op::BlockCount(_)
+            | Op::Splat
+            | Op::Unpack { .. }
+            | Op::TableLookup(_)
+            | Op::Barrier => {}
+        }
+    }
+
+    fn access(&mut self, form: MemoryOp, mem: Mem, place: Place) {
+        let usage = match place {
+            Place::Buffer(b) => &mut self.buffers[b.index()],
+            Place::Arena(a) => &mut self.arenas[a.index()],
+        };
+        if form.is_store() {
+            usage.stored = true;
+            usage.atomic |= mem.bytes() < 4;
+            usage.stored_uniform |= form == MemoryOp::StoreUniform;
+        } else {
+            usage.loaded = true;
+        }
+        match mem {
+            Mem::U8 | Mem::I8 => usage.bytes = true,
+            Mem::U16 | Mem::I16 | Mem::F16 | Mem::Bf16 => usage.halves = true,
+            Mem::I32 | Mem::F32 => usage.words = true,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Where each value is defined and used: what instruction selection must know to fold a definition into
+//! its only use.
+//!
+//! An *epoch* ends at each store, barrier and control statement. A load may move to a use of the same
+//! region and epoch: nothing in between can change what it reads.
+
+use tvmc_ir::lane::{Function, Inst, Op, Region, Stmt, Value};
+
+use crate::Error;
+
+/// Deepest nest of regions that is accepted: lowering and this walk recurse over it.
+pub(super) const MAX_DEPTH: usize = 256;
+
+/// A place in the program, as far as moving code goes.
+#[derive(Copy, Clone, PartialEq, Eq, Default)]
+struct Position {
+    region: u32,
+    epoch: u32,
+}
+
+/// Who uses a value that is used once.
+#[derive(Copy, Clone)]
+pub(super) enum User<'f> {
+    /// An operation.
+    Inst(&'f Inst),
+    /// A bound, condition, initial value or yield.
+    Control,
+}
+
+#[derive(Copy, Clone)]
+struct Info<'f> {
+    count: u32,
+    def: Position,
+    last: Position,
+    user: User<'f>,
+}
+
+/// The analysis' result.
+pub(super) struct Uses<'f> {
+    infos: Vec<Info<'f>>,
+    regions: u32,
+    epoch: u32,
+}
+
+impl<'f> Uses<'f> {
+    /// Walks the function once.
+    pub fn of(function: &'f Function) -> Result<Self, Error> {
+        let start = Position::default();
+        let none = Info { count: 0, def: start, last: start, user: User::Control };
+        let mut uses = Self { infos: vec![none; function.values.len()], regions: 0, epoch: 0 };
+        uses.region(&function.body, 0)?;
+        Ok(uses)
+    }
+
+    fn used(&mut self, value: Value, region: u32, user: User<'f>) {
+        let last = Position { region, epoch: self.epoch };
+        let info = &mut self.infos[value.index()];
+        info.count += 1;
+        info.last = last;
+        info.user = user;
+    }
+
+    fn defined(&mut self, value: Value, region: u32) {
+        self.infos[value.index()].def = Position { region, epoch: self.epoch };
+    }
+
+    fn region(&mut self, region: &'f Region, depth: usize) -> Result<u32, Error> {
+        if depth > MAX_DEPTH {
+            return Err(Error::TooDeep);
+        }
+        let id = self.regions;
+        self.regions += 1;
+        for stmt in &region.stmts {
+            match stmt {
+                Stmt::Inst(inst) => {
+                    inst.args.iter().for_each(|&arg| self.used(arg, id, User::Inst(inst)));
+                    if let Some(result) = inst.result {
+                        self.defined(result, id);
+                    }
+                    self.epoch += u32::from(ends_epoch(&inst.op));
+                }
+                Stmt::For { counter, from, to, carried, body, yields, results, .. } => {
+                    self.used(*from, id, User::Control);
+                    self.used(*to, id, User::Control);
+                    carried.iter().for_each(|c| self.used(c.initial, id, User::Control));
+                    self.epoch += 1;
+                    let inner = self.regions;
+                    self.defined(*counter, inner);
+                    carried.iter().for_each(|c| self.defined(c.param, inner));
+                    self.region(body, depth + 1)?;
+                    yields.iter().for_each(|&y| self.used(y, inner, User::Control));
+                    self.epoch += 1;
+                    results.iter().for_each(|&r| self.defined(r, id));
+                }
+                Stmt::Loop { carried, body, again, yields, results } => {
+                    carried.iter().for_each(|c| self.used(c.initial, id, User::Control));
+                    self.epoch += 1;
+                    let inner = self.regions;
+                    carried.iter().for_each(|c| self.defined(c.param, inner));
+                    self.region(body, depth + 1)?;
+                    yields.iter().for_each(|&y| self.used(y, inner, User::Control));
+                    self.used(*again, inner, User::Control);
+                    self.epoch += 1;
+                    results.iter().for_each(|&r| self.defined(r, id));
+                }
+                Stmt::If { condition, then, then_yields, otherwise, otherwise_yields, results } => {
+                    self.used(*condition, id, User::Control);
+                    for (branch, yields) in [(then, then_yields), (otherwise, otherwise_yields)] {
+                        self.epoch += 1;
+                        let inner = self.region(branch, depth + 1)?;
+                        yields.iter().for_each(|&y| self.used(y, inner, User::Control));
+                    }
+                    self.epoch += 1;
+                    results.iter().for_each(|&r| self.defined(r, id));
+                }
+            }
+        }
+        Ok(id)
+    }
+
+    /// How often a value is used.
+    pub fn count(&self, value: Value) -> u32 {
+        self.infos[value.index()].count
+    }
+
+    /// The only user of a value, if that is in the region of the definition: the value dies there.
+    pub fn only_user(&self, value: Value) -> Option<User<'f>> {
+        let info = &self.infos[value.index()];
+        (info.count == 1 && info.last.region == info.def.region).then_some(info.user)
+    }
+
+    /// The only user, if memory cannot change between the definition and it.
+    pub fn only_user_of_load(&self, value: Value) -> Option<User<'f>> {
+        let info = &self.infos[value.index()];
+        self.only_user(value).filter(|_| info.last.epoch == info.def.epoch)
+    }
+}
+
+fn ends_epoch(op: &Op) -> bool {
+    match op {
+        Op::Memory { form, .. } => form.is_store(),
+        Op::Barrier | Op::Assert(_) | Op::Print(_) => true,
+        Op::Pure(_)
+        | Op::ConstF32(_)
+        | Op::ConstI32(_)
+        | Op::ConstI64(_)
+        | Op::ConstBool(_)
+        | Op::LaneIndex
+        | Op::BlockIndex(_)
+        | Op::BlockCount(_)
+        | Op::Splat
+        | Op::Reduce(_)
+        | Op::Extract
+        | Op::Shuffle
+        | Op::Unpack { .. }
+        | Op::LoadUnpack { .. }
+        | Op::TableLookup(_) => false,
+    }
+}

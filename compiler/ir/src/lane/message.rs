@@ -1,0 +1,61 @@
+//! How a message becomes text: each `{}` is replaced by its operand. One place, so that the interpreter
+//! and every host print the same.
+//!
+//! Operands arrive as 32-bit words in order: a uniform value is one word, an `i64` two (the low half first),
+//! a varying value one word per lane. Floats print as the shortest decimal that reads back (`1.0`, `1e-10`,
+//! `NaN`), integers signed, a varying value as `[1, 2, 3]`. Words that are missing print as `?`.
+
+use std::fmt::Write as _;
+
+use super::function::Message;
+use super::types::{Scalar, Type};
+
+impl Message {
+    /// The text with its operands, of these types, put in.
+    ///
+    /// ```
+    /// use tvmc_ir::lane::{Message, Scalar, Type};
+    /// let message = Message { text: "x = {}, n = {}".to_owned(), location: String::new() };
+    /// let types = [Type::varying(Scalar::F32), Type::uniform(Scalar::I32)];
+    /// let words = [1.5f32.to_bits(), 2f32.to_bits(), 7];
+    /// assert_eq!(message.format(&types, 2, &words), "x = [1.5, 2.0], n = 7");
+    /// ```
+    pub fn format(&self, types: &[Type], lanes: u32, words: &[u32]) -> String {
+        let mut out = String::with_capacity(self.text.len());
+        let mut words = words.iter().copied();
+        let mut types = types.iter();
+        for (at, piece) in self.text.split("{}").enumerate() {
+            if at > 0 {
+                match types.next() {
+                    Some(ty) if ty.is_varying() => {
+                        out.push('[');
+                        for lane in 0..lanes {
+                            out.push_str(if lane == 0 { "" } else { ", " });
+                            scalar(&mut out, ty.scalar, &mut words);
+                        }
+                        out.push(']');
+                    }
+                    Some(ty) => scalar(&mut out, ty.scalar, &mut words),
+                    None => out.push('?'),
+                }
+            }
+            out.push_str(piece);
+        }
+        out
+    }
+}
+
+/// Appends one value, taking its words.
+fn scalar(out: &mut String, scalar: Scalar, words: &mut impl Iterator<Item = u32>) {
+    let written = match (scalar, words.next()) {
+        (_, None) => write!(out, "?"),
+        (Scalar::F32, Some(word)) => write!(out, "{:?}", f32::from_bits(word)),
+        (Scalar::I32, Some(word)) => write!(out, "{}", word.cast_signed()),
+        (Scalar::Bool, Some(word)) => write!(out, "{}", word != 0),
+        (Scalar::I64, Some(low)) => match words.next() {
+            Some(high) => write!(out, "{}", (u64::from(high) << 32 | u64::from(low)).cast_signed()),
+            None => write!(out, "?"),
+        },
+    };
+    debug_assert!(written.is_ok(), "writing to a String cannot fail");
+}

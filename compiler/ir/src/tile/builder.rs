@@ -1,0 +1,197 @@
+//! Builds a [`Kernel`] in program order. Types are given by the caller (sema knows them); the verifier judges the result.
+//!
+//! Regions nest on a stack, as in the lane builder: `begin_for` opens one, `end_for` closes it and gives the results.
+
+use super::kernel::{Carried, Inst, Kernel, Region, Stmt, Value};
+use super::op::Op;
+use super::types::TileType;
+use tvmc_types::dtype::DType;
+
+/// An open region and what will become of it.
+enum Open {
+    For { counter: Value, from: Value, to: Value, step: u32, carried: Vec<Carried> },
+    Loop { carried: Vec<Carried> },
+    Then { condition: Value },
+    Else { condition: Value, then: Region, then_yields: Vec<Value> },
+}
+
+/// Appends statements to a kernel under construction. The declarations in `kernel` may be edited freely.
+#[derive(Default)]
+pub struct Builder {
+    /// The kernel so far, without its body.
+    pub kernel: Kernel,
+    region: Region,
+    open: Vec<(Open, Region)>,
+    location: Option<u32>,
+}
+
+impl Builder {
+    /// An empty kernel.
+    pub fn new(name: &str) -> Self {
+        Self { kernel: Kernel { name: name.to_owned(), ..Kernel::default() }, ..Self::default() }
+    }
+
+    /// Sets the source place (`file:line:column`) of the operations that follow.
+    pub fn at(&mut self, location: &str) {
+        if self.location.and_then(|at| self.kernel.locations.get(at as usize)).is_some_and(|l| l == location)
+        {
+            return;
+        }
+        self.kernel.locations.push(location.to_owned());
+        self.location = Some(self.kernel.locations.len() as u32 - 1);
+    }
+
+    /// The type of a value.
+    pub fn ty(&self, value: Value) -> &TileType {
+        self.kernel.ty(value)
+    }
+
+    fn value(&mut self, ty: TileType) -> Value {
+        self.kernel.values.push(ty);
+        Value(self.kernel.values.len() as u32 - 1)
+    }
+
+    /// Appends an operation that defines a value of type `ty`.
+    pub fn define(&mut self, op: Op, args: &[Value], ty: TileType) -> Value {
+        let value = self.value(ty);
+        let inst = Inst { op, args: args.to_vec(), result: Some(value), location: self.location };
+        self.region.stmts.push(Stmt::Inst(inst));
+        value
+    }
+
+    /// Appends an operation without a result.
+    pub fn effect(&mut self, op: Op, args: &[Value]) {
+        let inst = Inst { op, args: args.to_vec(), result: None, location: self.location };
+        self.region.stmts.push(Stmt::Inst(inst));
+    }
+
+    /// An i32 constant.
+    pub fn i32(&mut self, value: i32) -> Value {
+        self.define(Op::Const(value as u32), &[], TileType::scalar(DType::I32))
+    }
+
+    /// An f32 constant.
+    pub fn f32(&mut self, value: f32) -> Value {
+        self.define(Op::Const(value.to_bits()), &[], TileType::scalar(DType::F32))
+    }
+
+    fn push(&mut self, open: Open) {
+        let outer = std::mem::take(&mut self.region);
+        self.open.push((open, outer));
+    }
+
+    fn pop(&mut self) -> (Open, Region) {
+        match self.open.pop() {
+            Some((open, outer)) => (open, std::mem::replace(&mut self.region, outer)),
+            None => unreachable!("no region is open"),
+        }
+    }
+
+    fn carry(&mut self, initials: &[Value]) -> (Vec<Carried>, Vec<Value>) {
+        let carried: Vec<Carried> = initials
+            .iter()
+            .map(|&initial| Carried {
+                param: {
+                    let ty = self.ty(initial).clone();
+                    self.value(ty)
+                },
+                initial,
+            })
+            .collect();
+        let params = carried.iter().map(|c| c.param).collect();
+        (carried, params)
+    }
+
+    fn results(&mut self, yields: &[Value]) -> Vec<Value> {
+        yields
+            .iter()
+            .map(|&y| {
+                let ty = self.ty(y).clone();
+                self.value(ty)
+            })
+            .collect()
+    }
+
+    /// Opens a counted loop; gives the counter and the carried values as the body sees them.
+    pub fn begin_for(
+        &mut self,
+        from: Value,
+        to: Value,
+        step: u32,
+        initials: &[Value],
+    ) -> (Value, Vec<Value>) {
+        let counter = self.value(TileType::scalar(DType::I32));
+        let (carried, params) = self.carry(initials);
+        self.push(Open::For { counter, from, to, step, carried });
+        (counter, params)
+    }
+
+    /// Closes a counted loop; gives the values after it.
+    pub fn end_for(&mut self, yields: &[Value]) -> Vec<Value> {
+        let (open, body) = self.pop();
+        let Open::For { counter, from, to, step, carried } = open else {
+            unreachable!("the open region is no `for`")
+        };
+        let results = self.results(yields);
+        let yields = yields.to_vec();
+        let stmt = Stmt::For { counter, from, to, step, carried, body, yields, results: results.clone() };
+        self.region.stmts.push(stmt);
+        results
+    }
+
+    /// Opens a do-while loop; gives the carried values as the body sees them.
+    pub fn begin_loop(&mut self, initials: &[Value]) -> Vec<Value> {
+        let (carried, params) = self.carry(initials);
+        self.push(Open::Loop { carried });
+        params
+    }
+
+    /// Closes a do-while loop; gives the values after it.
+    pub fn end_loop(&mut self, again: Value, yields: &[Value]) -> Vec<Value> {
+        let (open, body) = self.pop();
+        let Open::Loop { carried } = open else { unreachable!("the open region is no `loop`") };
+        let results = self.results(yields);
+        let yields = yields.to_vec();
+        self.region.stmts.push(Stmt::Loop { carried, body, again, yields, results: results.clone() });
+        results
+    }
+
+    /// Opens the true branch of an `if`.
+    pub fn begin_if(&mut self, condition: Value) {
+        self.push(Open::Then { condition });
+    }
+
+    /// Closes the true branch and opens the false one.
+    pub fn begin_else(&mut self, then_yields: &[Value]) {
+        let (open, then) = self.pop();
+        let Open::Then { condition } = open else { unreachable!("the open region is no `if`") };
+        self.push(Open::Else { condition, then, then_yields: then_yields.to_vec() });
+    }
+
+    /// Closes the false branch; gives the values after the statement.
+    pub fn end_if(&mut self, otherwise_yields: &[Value]) -> Vec<Value> {
+        let (open, otherwise) = self.pop();
+        let Open::Else { condition, then, then_yields } = open else {
+            unreachable!("the open region is no `else`")
+        };
+        let results = self.results(otherwise_yields);
+        let otherwise_yields = otherwise_yields.to_vec();
+        let results_copy = results.clone();
+        self.region.stmts.push(Stmt::If {
+            condition,
+            then,
+            then_yields,
+            otherwise,
+            otherwise_yields,
+            results,
+        });
+        results_copy
+    }
+
+    /// The finished kernel.
+    pub fn finish(mut self) -> Kernel {
+        debug_assert!(self.open.is_empty(), "a region is still open");
+        self.kernel.body = self.region;
+        self.kernel
+    }
+}

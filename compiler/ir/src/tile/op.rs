@@ -1,0 +1,192 @@
+//! The tile operations. An element-wise operation is one row of its table; its operands have equal shapes
+//! (sema inserts `broadcast`), and its meaning per element is that of the lane operation of the same name
+//! (`lane::op` states the numeric policies).
+
+use super::kernel::{Dim, Index, Memory, Param};
+
+macro_rules! rows {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident $text:literal $row:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+        pub enum $name { $(#[doc = $row] $variant,)* }
+
+        impl $name {
+            /// Every row, in table order.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// The mnemonic in the text form.
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+
+            /// The meaning in one line.
+            pub const fn doc(self) -> &'static str {
+                match self { $($name::$variant => $row,)* }
+            }
+        }
+    };
+}
+
+rows! {
+    /// Element-wise, one operand. The result has the operand's type.
+    Unary {
+        Neg "neg" "f32, i32: -a (integers wrap)";
+        Not "not" "bool: not a; i32, u32: all bits flipped";
+        Abs "abs" "f32, i32: |a| (MIN stays MIN)";
+        Sqrt "sqrt" "f32: square root, correctly rounded";
+        Floor "floor" "f32: largest integer not above a";
+        Ceil "ceil" "f32: smallest integer not below a";
+        Trunc "trunc" "f32: towards zero";
+        Round "round" "f32: nearest integer, halves to even";
+        PopCount "popcount" "i32, u32: number of one bits";
+    }
+}
+
+rows! {
+    /// Element-wise, two operands of one type. Comparisons give bool, the others that type.
+    Binary {
+        Add "add" "f32, i32, u32: a + b";
+        Sub "sub" "f32, i32, u32: a - b";
+        Mul "mul" "f32, i32, u32: a * b";
+        Div "div" "f32: a / b; i32, u32: truncated, x / 0 = 0";
+        Rem "rem" "i32, u32: remainder with the sign of a, x % 0 = x";
+        Min "min" "f32, i32, u32: a < b ? a : b";
+        Max "max" "f32, i32, u32: a > b ? a : b";
+        And "and" "bool, i32, u32: and";
+        Or "or" "bool, i32, u32: or";
+        Xor "xor" "bool, i32, u32: exclusive or";
+        Shl "shl" "i32, u32: a << (b mod 32)";
+        Shr "shr" "i32: copies of the sign come in; u32: zeros; count mod 32";
+        Eq "eq" "any: a == b";
+        Ne "ne" "any: not (a == b)";
+        Lt "lt" "f32, i32, u32: a < b";
+        Le "le" "f32, i32, u32: a <= b";
+    }
+}
+
+rows! {
+    /// Reduction along an axis, which disappears.
+    ///
+    /// The interpreter's order for f32 `sum` is ascending; compiled code may use any fixed order, within the stated bound.
+    Reduce {
+        Sum "sum" "f32, i32, u32: identity 0";
+        Min "min" "f32 (+inf), i32, u32 (MAX)";
+        Max "max" "f32 (-inf), i32, u32 (MIN)";
+        Any "any" "bool: identity false";
+        All "all" "bool: identity true";
+    }
+}
+
+impl Binary {
+    /// Whether the result is bool.
+    pub const fn is_comparison(self) -> bool {
+        match self {
+            Binary::Eq | Binary::Ne | Binary::Lt | Binary::Le => true,
+            Binary::Add
+            | Binary::Sub
+            | Binary::Mul
+            | Binary::Div
+            | Binary::Rem
+            | Binary::Min
+            | Binary::Max
+            | Binary::And
+            | Binary::Or
+            | Binary::Xor
+            | Binary::Shl
+            | Binary::Shr => false,
+        }
+    }
+}
+
+/// What a conversion does with values the target cannot hold.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum CastRule {
+    /// Every source value is representable: nothing to decide (checked by the verifier).
+    Exact,
+    /// To a float: round to nearest even; overflow and NaN by the target's row of the dtype table.
+    Round,
+    /// To an integer: towards zero, then clamped to the target's range; NaN gives 0.
+    Saturate,
+    /// Integer to integer: the low bits. Float to integer: towards zero to 32 bits saturating, then the low bits.
+    Wrap,
+}
+
+impl CastRule {
+    /// Every rule.
+    pub const ALL: [CastRule; 4] = [CastRule::Exact, CastRule::Round, CastRule::Saturate, CastRule::Wrap];
+
+    /// The printed name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CastRule::Exact => "exact",
+            CastRule::Round => "round",
+            CastRule::Saturate => "saturate",
+            CastRule::Wrap => "wrap",
+        }
+    }
+}
+
+/// An operation. Operands are in [`super::Inst::args`], in the order given here.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Op {
+    /// A scalar constant: its bit pattern in its dtype (f32, i32, u32, bool).
+    Const(u32),
+    /// A runtime dimension, i32.
+    Dim(Dim),
+    /// A scalar argument.
+    Scalar(Param),
+    /// The block's index on an axis, i32.
+    BlockIndex(u8),
+    /// 0, 1, 2, .. along one axis: i32 of rank 1.
+    Iota,
+    /// Element-wise.
+    Unary(Unary),
+    /// Element-wise.
+    Binary(Binary),
+    /// `a, b, c`: f32 a * b + c, rounded once.
+    Fma,
+    /// `condition: bool, a, b`: element-wise choice.
+    Select,
+    /// To the result's dtype.
+    Cast(CastRule),
+    /// The same bits as another 32-bit dtype (f32, i32, u32).
+    Bitcast,
+    /// To the result's shape: the operand's extents, aligned at the last axis, are equal or 1 or missing.
+    Broadcast,
+    /// To the result's shape, row-major order kept.
+    Reshape,
+    /// Result axis `i` is operand axis `permutation[i]`.
+    Permute(Vec<u8>),
+    /// Along this axis, which disappears.
+    Reduce(Reduce, u8),
+    /// `a: [M, K], b: [K, N], c: [M, N] -> [M, N]`: c + a b, terms in ascending k. f32 x f32 + f32 (each step fused or not)
+    /// or i32 x i32 + i32.
+    Dot,
+    /// A tile of a tensor. Operands: the offset of each index, in order, then (if `padded`) the scalar that stands for elements
+    /// outside; otherwise zero does. The result has the element's dtype (f32 for a format).
+    Load {
+        /// What is read.
+        memory: Memory,
+        /// One per tensor axis.
+        indices: Vec<Index>,
+        /// Whether the last operand is a padding value.
+        padded: bool,
+    },
+    /// A tile to a tensor. Operands: the offsets, then the value (of the element's dtype). Elements outside are skipped.
+    Store {
+        /// What is written.
+        memory: Memory,
+        /// One per tensor axis.
+        indices: Vec<Index>,
+    },
+    /// A format's field of the element at offset `args[0]` (its slot in the group is the operand): only in decode bodies.
+    Field(u32),
+    /// Entry `args[0]` of a format's constant table: only in decode bodies.
+    Table(u32),
+    /// The element's index in its group, i32: only in decode bodies.
+    GroupIndex,
+    /// `condition: bool scalar`; false fails the launch with this message.
+    Assert(u32),
+    /// Prints its operands (scalars or tiles) with this message.
+    Print(u32),
+}

@@ -1,0 +1,693 @@
+//! Statements and control flow: walks the tile kernel in order and drives the other parts.
+//!
+//! Every tile value gets a [`Repr`]: where its elements are. Scalars and one-element tiles are uniform lane values; lazy tiles
+//! are nothing but their defining operation; kept tiles are lane registers (lanes along the last axis, rows in order, then chunks of
+//! `lanes` columns) or an arena with its rows padded to whole chunks.
+//!
+//! Loop variables keep the representation of their kind: uniform and register tiles are carried as lane values, arena tiles stay in
+//! one arena that the body updates. **Barriers**: a read of an arena that may have been written since the last barrier is preceded by
+//! one, and so is a write after reads; loop bodies start with one. On a CPU they cost nothing.
+
+use crate::emitter::Emitter;
+use crate::eval::{Coord, Position};
+use crate::facts::Facts;
+use crate::packing::Packing;
+use crate::plan::{Plan, plan};
+use crate::target::Target;
+use std::collections::HashMap;
+use std::fmt;
+use tvmc_ir::host;
+use tvmc_ir::lane::{self, Arena, Buffer, Pure, Scalar};
+use tvmc_ir::tile::{Carried, Dim, Inst, Kernel, Memory, Op, Param, Region, Stmt, TensorDecl, Value};
+use tvmc_types::dtype::{DType, Kind};
+
+/// Choices of a lowering beyond the target.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How each parameter's memory lies; missing entries are [`Packing::AsDeclared`].
+    pub packing: Vec<Packing>,
+}
+
+/// Where a scalar argument of the lane function comes from, in order.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum ScalarBinding {
+    /// The value of a runtime dimension.
+    Dim(Dim),
+    /// A scalar parameter.
+    Param(Param),
+}
+
+/// A lowered kernel: the code, and how its arguments map to the source's.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// The code, not yet verified.
+    pub function: lane::Function,
+    /// The tensor parameter of each buffer argument.
+    pub buffers: Vec<Param>,
+    /// The source of each scalar argument.
+    pub scalars: Vec<ScalarBinding>,
+}
+
+/// Why a kernel cannot be lowered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LowerError {
+    /// Something the lowering has no rule for.
+    Unsupported {
+        /// What.
+        what: String,
+        /// `file:line:column`, or empty.
+        location: String,
+    },
+    /// Something grew past a limit.
+    TooLarge {
+        /// What, and the limit.
+        what: String,
+    },
+}
+
+impl fmt::Display for LowerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LowerError::Unsupported { what, location } if location.is_empty() => write!(f, "{what}"),
+            LowerError::Unsupported { what, location } => write!(f, "{location}: {what}"),
+            LowerError::TooLarge { what } => write!(f, "{what}"),
+        }
+    }
+}
+
+impl std::error::Error for LowerError {}
+
+/// Most bytes of block scratch a kernel may need.
+const MAX_ARENA_BYTES: u64 = 64 << 20;
+/// Most values a lowered function may have.
+const MAX_VALUES: usize = 400_000;
+
+/// A tile in block scratch: row-major, rows padded to whole chunks of lanes, 4 bytes an element.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ArenaTile {
+    pub arena: Arena,
+    /// Extents.
+    pub shape: Vec<u32>,
+    /// Elements from one row to the next.
+    pub row: u32,
+    /// Register kind of an element; booleans are stored as 0 and 1.
+    pub scalar: Scalar,
+}
+
+/// Where a tile's elements are.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Repr {
+    /// A scalar or one-element tile.
+    Uniform(lane::Value),
+    /// Nowhere: evaluated on demand from the defining operation.
+    Lazy,
+    /// Lane registers: for each row in order, its chunks.
+    Registers(Vec<lane::Value>),
+    /// Block scratch.
+    Arena(ArenaTile),
+}
+
+/// Accesses to an arena since the last barrier.
+#[derive(Copy, Clone, Default)]
+struct Traffic {
+    written: bool,
+    read: bool,
+}
+
+/// The state of one lowering.
+pub(crate) struct Lowering<'k> {
+    pub kernel: &'k Kernel,
+    pub target: Target,
+    pub emit: Emitter,
+    pub plan: Plan,
+    pub repr: Vec<Option<Repr>>,
+    pub defs: Vec<Option<&'k Inst>>,
+    pub facts: Vec<Facts>,
+    pub buffers: Vec<Option<(Buffer, Packing)>>,
+    pub shared: Vec<ArenaTile>,
+    scalars: HashMap<ScalarBindingKey, lane::Value>,
+    traffic: Vec<Traffic>,
+    arena_bytes: u64,
+    values: usize,
+}
+
+#[derive(Copy, Clone, PartialEq, Eq, Hash)]
+enum ScalarBindingKey {
+    Dim(Dim),
+    Param(Param),
+}
+
+/// The register kind of a dtype's values, or an error for 64-bit types.
+pub(crate) fn scalar_of(dtype: DType) -> Result<Scalar, LowerError> {
+    match dtype.kind() {
+        Kind::Bool => Ok(Scalar::Bool),
+        Kind::Unsigned | Kind::Signed if dtype.bits() <= 32 => Ok(Scalar::I32),
+        Kind::Float if dtype.bits() <= 32 => Ok(Scalar::F32),
+        Kind::Unsigned | Kind::Signed | Kind::Float => Err(LowerError::Unsupported {
+            what: format!("{dtype} is a storage type of 64 bits: kernels compute with at most 32"),
+            location: String::new(),
+        }),
+    }
+}
+
+/// Lowers a kernel instance for a target.
+pub fn lower(kernel: &Kernel, target: &Target, options: &Options) -> Result<Lowered, LowerError> {
+    let lanes = kernel.lanes.unwrap_or(target.lanes);
+    let lowering = Lowering {
+        kernel,
+        target: Target { lanes, ..*target },
+        emit: Emitter::new(&kernel.name, lanes),
+        plan: plan(kernel),
+        repr: vec![None; kernel.values.len()],
+        defs: vec![None; kernel.values.len()],
+        facts: vec![Facts::ANY; kernel.values.len()],
+        buffers: Vec::new(),
+        shared: Vec::new(),
+        scalars: HashMap::new(),
+        traffic: Vec::new(),
+        arena_bytes: 0,
+        values: 0,
+    };
+    lowering.run(options)
+}
+
+impl<'k> Lowering<'k> {
+    fn run(mut self, options: &Options) -> Result<Lowered, LowerError> {
+        let (buffers, scalars) = self.declare(options);
+        for decl in &self.kernel.shared {
+            let tile = self.arena_tile(&decl.ty.shape, scalar_of(decl.ty.dtype)?)?;
+            self.shared.push(tile);
+        }
+        for message in &self.kernel.messages {
+            self.emit.message(message.clone());
+        }
+        self.region(&self.kernel.body)?;
+        let mut function = self.emit.finish();
+        if function.arenas.is_empty() {
+            remove_barriers(&mut function.body);
+        }
+        Ok(Lowered { function, buffers, scalars })
+    }
+
+    fn declare(&mut self, options: &Options) -> (Vec<Param>, Vec<ScalarBinding>) {
+        let (mut buffers, mut scalars) = (Vec::new(), Vec::new());
+        for (at, param) in self.kernel.params.iter().enumerate() {
+            let id = Param(at as u32);
+            match param {
+                TensorDecl::Tensor { name, access, .. } => {
+                    let buffer = self.emit.buffer(name, *access);
+                    let packing = options.packing.get(at).copied().unwrap_or_default();
+                    self.buffers.push(Some((buffer, packing)));
+                    buffers.push(id);
+                }
+                TensorDecl::Scalar { name, dtype } => {
+                    self.buffers.push(None);
+                    let scalar = match dtype.kind() {
+                        Kind::Bool => Scalar::Bool,
+                        Kind::Float => Scalar::F32,
+                        Kind::Unsigned | Kind::Signed => Scalar::I32,
+                    };
+                    let value = self.emit.scalar(name, scalar);
+                    self.scalars.insert(ScalarBindingKey::Param(id), value);
+                    scalars.push(ScalarBinding::Param(id));
+                }
+            }
+        }
+        for (at, dim) in self.kernel.dims.iter().enumerate() {
+            let value = self.emit.scalar(&dim.name, Scalar::I32);
+            self.scalars.insert(ScalarBindingKey::Dim(Dim(at as u32)), value);
+            scalars.push(ScalarBinding::Dim(Dim(at as u32)));
+        }
+        (buffers, scalars)
+    }
+
+    /// The lane value of a runtime dimension.
+    pub fn dim(&self, dim: Dim) -> lane::Value {
+        self.scalars[&ScalarBindingKey::Dim(dim)]
+    }
+
+    /// The lane value of a scalar parameter.
+    pub fn scalar_param(&self, param: Param) -> lane::Value {
+        self.scalars[&ScalarBindingKey::Param(param)]
+    }
+
+    /// The runtime dimension with this name.
+    pub fn dim_named(&self, name: &str) -> Option<Dim> {
+        self.kernel.dims.iter().position(|d| d.name == name).map(|at| Dim(at as u32))
+    }
+
+    /// An error at an instruction.
+    pub fn unsupported<T>(&self, what: impl Into<String>, inst: Option<&Inst>) -> Result<T, LowerError> {
+        let location = inst
+            .and_then(|i| i.location)
+            .and_then(|at| self.kernel.locations.get(at as usize))
+            .cloned()
+            .unwrap_or_default();
+        Err(LowerError::Unsupported { what: what.into(), location })
+    }
+
+    /// New block scratch for a tile.
+    pub fn arena_tile(&mut self, shape: &[u32], scalar: Scalar) -> Result<ArenaTile, LowerError> {
+        let lanes = self.target.lanes;
+        let last = shape.last().copied().unwrap_or(1);
+        let row = last.div_ceil(lanes) * lanes;
+        let rows: u64 = shape.iter().rev().skip(1).map(|d| u64::from(*d)).product();
+        let bytes = rows * u64::from(row) * 4;
+        self.arena_bytes += bytes;
+        if self.arena_bytes > MAX_ARENA_BYTES {
+            return Err(LowerError::TooLarge {
+                what: format!(
+                    "kernel `{}` needs more than {MAX_ARENA_BYTES} bytes of block scratch: use smaller tiles",
+                    self.kernel.name
+                ),
+            });
+        }
+        let arena = self.emit.arena(bytes as u32);
+        self.traffic.push(Traffic::default());
+        Ok(ArenaTile { arena, shape: shape.to_vec(), row, scalar })
+    }
+
+    /// To be called before reading an arena.
+    pub fn before_read(&mut self, arena: Arena) {
+        if self.traffic[arena.index()].written {
+            self.barrier();
+        }
+        self.traffic[arena.index()].read = true;
+    }
+
+    /// To be called before writing an arena.
+    pub fn before_write(&mut self, arena: Arena) {
+        if self.traffic[arena.index()].read {
+            self.barrier();
+        }
+        self.traffic[arena.index()].written = true;
+    }
+
+    /// Emits a barrier.
+    pub fn barrier(&mut self) {
+        self.emit.barrier();
+        self.traffic.fill(Traffic::default());
+    }
+
+    /// Opens a generated counted loop over `0..count` by `step`; gives the counter's position and the carried values.
+    ///
+    /// `writes` says whether the body writes an arena; then the body starts with a barrier.
+    pub fn open_loop(
+        &mut self,
+        count: u32,
+        step: u32,
+        writes: bool,
+        initials: &[lane::Value],
+    ) -> (Position, Vec<lane::Value>) {
+        if self.traffic.iter().any(|t| t.written) {
+            self.barrier();
+        }
+        let (from, to) = (self.emit.i32(0), self.emit.i32(count as i32));
+        let (counter, params) = self.emit.begin_for(from, to, step, initials);
+        if writes {
+            self.barrier();
+        }
+        let facts = Facts::counter(Facts::constant(0), Facts::constant(i64::from(count)), step);
+        (Position { value: Some(counter), offset: 0, facts }, params)
+    }
+
+    /// Closes a loop that [`Self::open_loop`] opened.
+    pub fn close_loop(&mut self, yields: &[lane::Value]) -> Vec<lane::Value> {
+        self.emit.end_for(yields)
+    }
+
+    fn region(&mut self, region: &'k Region) -> Result<(), LowerError> {
+        for stmt in &region.stmts {
+            match stmt {
+                Stmt::Inst(inst) => self.inst(inst)?,
+                Stmt::For { counter, from, to, step, carried, body, yields, results } => {
+                    let (first, end) = (self.uniform(*from)?, self.uniform(*to)?);
+                    self.facts[counter.index()] =
+                        Facts::counter(self.facts[from.index()], self.facts[to.index()], *step);
+                    let (kinds, initials) = self.open_carried(carried)?;
+                    self.settle();
+                    let (value, params) = self.emit.begin_for(first, end, *step, &initials);
+                    self.repr[counter.index()] = Some(Repr::Uniform(value));
+                    self.bind_carried(carried.iter().map(|c| c.param), &kinds, &params);
+                    self.barrier();
+                    self.region(body)?;
+                    let values = self.yield_carried(carried, yields, &kinds)?;
+                    let values = self.emit.end_for(&values);
+                    self.settle();
+                    self.bind_carried(results.iter().copied(), &kinds, &values);
+                }
+                Stmt::Loop { carried, body, again, yields, results } => {
+                    let (kinds, initials) = self.open_carried(carried)?;
+                    self.settle();
+                    let params = self.emit.begin_loop(&initials);
+                    self.bind_carried(carried.iter().map(|c| c.param), &kinds, &params);
+                    self.barrier();
+                    self.region(body)?;
+                    let again = self.uniform(*again)?;
+                    let values = self.yield_carried(carried, yields, &kinds)?;
+                    let values = self.emit.end_loop(again, &values);
+                    self.settle();
+                    self.bind_carried(results.iter().copied(), &kinds, &values);
+                }
+                Stmt::If { condition, then, then_yields, otherwise, otherwise_yields, results } => {
+                    let condition = self.uniform(*condition)?;
+                    let mut kinds = Vec::new();
+                    for result in results {
+                        kinds.push(self.kind_of(*result)?);
+                    }
+                    self.settle();
+                    self.emit.begin_if(condition);
+                    self.region(then)?;
+                    let values = self.branch_yields(then_yields, &kinds)?;
+                    self.settle();
+                    self.emit.begin_else(&values);
+                    self.region(otherwise)?;
+                    let values = self.branch_yields(otherwise_yields, &kinds)?;
+                    self.settle();
+                    let values = self.emit.end_if(&values);
+                    self.bind_carried(results.iter().copied(), &kinds, &values);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves no arena traffic behind, so that the state is the same on every path into what follows.
+    fn settle(&mut self) {
+        if self.traffic.iter().any(|t| t.written || t.read) {
+            self.barrier();
+        }
+    }
+
+    /// The representation a variable of this value's type has.
+    fn kind_of(&mut self, value: Value) -> Result<Repr, LowerError> {
+        let ty = self.kernel.ty(value).clone();
+        if ty.elements() == 1 {
+            return Ok(Repr::Uniform(lane::Value(0)));
+        }
+        let registers = self.lane_registers(&ty.shape);
+        if registers <= u64::from(self.target.tile_registers) {
+            return Ok(Repr::Registers(vec![lane::Value(0); registers as usize]));
+        }
+        Ok(Repr::Arena(self.arena_tile(&ty.shape, scalar_of(ty.dtype)?)?))
+    }
+
+    /// Lane registers that a tile of this shape takes.
+    pub fn lane_registers(&self, shape: &[u32]) -> u64 {
+        let last = shape.last().copied().unwrap_or(1);
+        let rows: u64 = shape.iter().rev().skip(1).map(|d| u64::from(*d)).product();
+        rows * u64::from(last.div_ceil(self.target.lanes))
+    }
+
+    fn open_carried(&mut self, carried: &[Carried]) -> Result<(Vec<Repr>, Vec<lane::Value>), LowerError> {
+        let (mut kinds, mut values) = (Vec::new(), Vec::new());
+        for c in carried {
+            let kind = self.kind_of(c.param)?;
+            self.give(c.initial, &kind, &mut values)?;
+            kinds.push(kind);
+        }
+        Ok((kinds, values))
+    }
+
+    /// Brings a value into the form `kind`: lane values are appended, arenas are filled.
+    fn give(&mut self, value: Value, kind: &Repr, out: &mut Vec<lane::Value>) -> Result<(), LowerError> {
+        match kind {
+            Repr::Uniform(_) => out.push(self.uniform(value)?),
+            Repr::Registers(_) => out.extend(self.registers(value)?),
+            Repr::Arena(tile) => {
+                let same = matches!(&self.repr[value.index()], Some(Repr::Arena(t)) if t.arena == tile.arena);
+                if !same {
+                    self.fill_arena(value, tile)?;
+                }
+            }
+            Repr::Lazy => unreachable!("a variable is never lazy"),
+        }
+        Ok(())
+    }
+
+    fn bind_carried(&mut self, values: impl Iterator<Item = Value>, kinds: &[Repr], lanes: &[lane::Value]) {
+        let mut at = 0;
+        for (value, kind) in values.zip(kinds) {
+            let repr = match kind {
+                Repr::Uniform(_) => {
+                    at += 1;
+                    Repr::Uniform(lanes[at - 1])
+                }
+                Repr::Registers(list) => {
+                    at += list.len();
+                    Repr::Registers(lanes[at - list.len()..at].to_vec())
+                }
+                Repr::Arena(tile) => Repr::Arena(tile.clone()),
+                Repr::Lazy => Repr::Lazy,
+            };
+            self.repr[value.index()] = Some(repr);
+        }
+    }
+
+    /// The body's last values. An arena variable is written only after every other yield has been evaluated, because those may read
+    /// its old value: new contents are made in a second arena, then copied; an accumulator is already in place.
+    fn yield_carried(
+        &mut self,
+        carried: &[Carried],
+        yields: &[Value],
+        kinds: &[Repr],
+    ) -> Result<Vec<lane::Value>, LowerError> {
+        let mut values = Vec::new();
+        let mut copies = Vec::new();
+        for ((c, y), kind) in carried.iter().zip(yields).zip(kinds) {
+            match kind {
+                Repr::Arena(tile) if *y != c.param => {
+                    let ready = matches!(&self.repr[y.index()], Some(Repr::Arena(_)));
+                    let in_place =
+                        matches!(&self.repr[y.index()], Some(Repr::Arena(t)) if t.arena == tile.arena);
+                    if in_place {
+                        continue;
+                    }
+                    if !ready {
+                        let fresh = self.arena_tile(&tile.shape, tile.scalar)?;
+                        self.fill_arena(*y, &fresh)?;
+                        self.repr[y.index()] = Some(Repr::Arena(fresh));
+                    }
+                    copies.push((*y, tile.clone()));
+                }
+                Repr::Arena(_) => {}
+                Repr::Uniform(_) | Repr::Registers(_) => self.give(*y, kind, &mut values)?,
+                Repr::Lazy => unreachable!("a variable is never lazy"),
+            }
+        }
+        // Two variables may swap: every copy reads the old contents of an arena only if it is itself a variable's.
+        let targets: Vec<Arena> = copies.iter().map(|(_, tile)| tile.arena).collect();
+        for (y, _) in &copies {
+            let swaps = matches!(&self.repr[y.index()], Some(Repr::Arena(t)) if targets.contains(&t.arena));
+            if swaps {
+                let Some(Repr::Arena(old)) = self.repr[y.index()].clone() else { continue };
+                let fresh = self.arena_tile(&old.shape, old.scalar)?;
+                self.fill_arena(*y, &fresh)?;
+                self.repr[y.index()] = Some(Repr::Arena(fresh));
+            }
+        }
+        for (y, tile) in copies {
+            self.fill_arena(y, &tile)?;
+        }
+        Ok(values)
+    }
+
+    fn branch_yields(&mut self, yields: &[Value], kinds: &[Repr]) -> Result<Vec<lane::Value>, LowerError> {
+        let mut values = Vec::new();
+        for (y, kind) in yields.iter().zip(kinds) {
+            self.give(*y, kind, &mut values)?;
+        }
+        Ok(values)
+    }
+
+    fn inst(&mut self, inst: &'k Inst) -> Result<(), LowerError> {
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(LowerError::TooLarge {
+                what: format!("kernel `{}` has more than {MAX_VALUES} operations", self.kernel.name),
+            });
+        }
+        if let Some(result) = inst.result {
+            self.defs[result.index()] = Some(inst);
+            self.facts[result.index()] = self.facts_of(inst, result);
+        }
+        match (&inst.op, inst.result) {
+            (Op::Store { memory, indices }, _) => self.store(inst, *memory, indices),
+            (Op::Assert(message), _) => {
+                let condition = self.uniform(inst.args[0])?;
+                self.emit.effect(lane::Op::Assert(*message), &[condition]);
+                Ok(())
+            }
+            (Op::Print(message), _) => self.print(inst, *message),
+            (Op::Reduce(reduce, axis), Some(result)) => self.reduce(inst, *reduce, *axis as usize, result),
+            (Op::Dot, Some(result)) => self.dot(inst, result),
+            (_, Some(result)) => {
+                self.repr[result.index()] = Some(Repr::Lazy);
+                if self.kernel.ty(result).is_scalar() {
+                    let value = self.eval(result, &[])?;
+                    self.repr[result.index()] = Some(Repr::Uniform(value));
+                } else if self.plan.keep[result.index()] {
+                    self.keep(result)?;
+                }
+                Ok(())
+            }
+            (_, None) => self.unsupported("an operation without a result", Some(inst)),
+        }
+    }
+
+    fn print(&mut self, inst: &Inst, message: u32) -> Result<(), LowerError> {
+        let mut values = Vec::new();
+        for arg in &inst.args {
+            if self.kernel.ty(*arg).elements() == 1 {
+                values.push(self.uniform(*arg)?);
+            } else {
+                values.extend(self.registers(*arg)?);
+            }
+        }
+        self.emit.effect(lane::Op::Print(message), &values);
+        Ok(())
+    }
+
+    fn facts_of(&mut self, inst: &Inst, result: Value) -> Facts {
+        let ty = self.kernel.ty(result);
+        if !ty.is_scalar() || ty.dtype != DType::I32 {
+            return Facts::ANY;
+        }
+        let arg = |at: usize| self.facts[inst.args[at].index()];
+        match &inst.op {
+            Op::Const(bits) => Facts::constant(i64::from(*bits as i32)),
+            Op::Dim(_) => Facts::range(0, i64::from(i32::MAX), 1),
+            Op::BlockIndex(axis) => self.block_facts(*axis),
+            Op::Binary(op) => {
+                let mut facts = Facts::binary(*op, arg(0), arg(1));
+                // Whole blocks of a dimension: block * c < D on a grid of ceil(D, c).
+                if *op == tvmc_ir::tile::Binary::Mul {
+                    facts.below = facts.below.or_else(|| self.scaled_block(inst));
+                }
+                facts
+            }
+            Op::Unary(_)
+            | Op::Scalar(_)
+            | Op::Iota
+            | Op::Fma
+            | Op::Select
+            | Op::Cast(_)
+            | Op::Bitcast
+            | Op::Broadcast
+            | Op::Reshape
+            | Op::Permute(_)
+            | Op::Reduce(..)
+            | Op::Dot
+            | Op::Load { .. }
+            | Op::Store { .. }
+            | Op::Field(_)
+            | Op::Table(_)
+            | Op::GroupIndex
+            | Op::Assert(_)
+            | Op::Print(_) => Facts::ANY,
+        }
+    }
+
+    fn block_facts(&self, axis: u8) -> Facts {
+        let Some(extent) = self.kernel.grid.get(axis as usize) else { return Facts::constant(0) };
+        match extent {
+            host::Expr::Const(_) => {
+                let hi = extent.as_int().unwrap_or(i64::from(i32::MAX)).clamp(1, i64::from(i32::MAX));
+                Facts::range(0, hi - 1, 1)
+            }
+            host::Expr::Name(name) => {
+                Facts { below: self.dim_named(name), ..Facts::range(0, i64::from(i32::MAX) - 1, 1) }
+            }
+            host::Expr::Unary(..) | host::Expr::Binary(..) => Facts::range(0, i64::from(i32::MAX) - 1, 1),
+        }
+    }
+
+    /// The dimension D where this is `block_index a * c` and the grid's axis `a` is `ceil(D, c)`.
+    fn scaled_block(&self, inst: &Inst) -> Option<Dim> {
+        let block = self.defs[inst.args[0].index()]?;
+        let Op::BlockIndex(axis) = block.op else { return None };
+        let factor = self.facts[inst.args[1].index()].as_constant()?;
+        match self.kernel.grid.get(axis as usize)? {
+            host::Expr::Binary(host::Binary::CeilDiv, name, c) if c.as_int() == Some(factor) => match &**name
+            {
+                host::Expr::Name(name) => self.dim_named(name),
+                host::Expr::Const(_) | host::Expr::Unary(..) | host::Expr::Binary(..) => None,
+            },
+            host::Expr::Const(_) | host::Expr::Name(_) | host::Expr::Unary(..) | host::Expr::Binary(..) => {
+                None
+            }
+        }
+    }
+
+    /// The single element of a scalar or one-element tile.
+    pub fn uniform(&mut self, value: Value) -> Result<lane::Value, LowerError> {
+        if let Some(Repr::Uniform(v)) = self.repr[value.index()] {
+            return Ok(v);
+        }
+        let rank = self.kernel.ty(value).shape.len();
+        self.eval(value, &vec![Coord::zero(); rank])
+    }
+
+    /// A host expression over dimensions and scalar parameters as an i32 lane value.
+    pub fn host_expr(&mut self, expr: &host::Expr) -> Result<lane::Value, LowerError> {
+        match expr {
+            host::Expr::Const(_) => match expr.as_int().and_then(|v| i32::try_from(v).ok()) {
+                Some(v) => Ok(self.emit.i32(v)),
+                None => self.unsupported("an extent that is no 32-bit integer", None),
+            },
+            host::Expr::Name(name) => match self.dim_named(name) {
+                Some(dim) => Ok(self.dim(dim)),
+                None => self.unsupported(format!("`{name}` is no dimension of this kernel"), None),
+            },
+            host::Expr::Binary(op, a, b) => {
+                let (a, b) = (self.host_expr(a)?, self.host_expr(b)?);
+                let one = self.emit.i32(1);
+                let pure = match op {
+                    host::Binary::Add => Pure::IAdd,
+                    host::Binary::Sub => Pure::ISub,
+                    host::Binary::Mul => Pure::IMul,
+                    host::Binary::Div => Pure::IDivS,
+                    host::Binary::Rem => Pure::IRemS,
+                    host::Binary::Min => Pure::IMinS,
+                    host::Binary::Max => Pure::IMaxS,
+                    host::Binary::CeilDiv => {
+                        let last = self.emit.pure(Pure::ISub, &[b, one]);
+                        let sum = self.emit.pure(Pure::IAdd, &[a, last]);
+                        return Ok(self.emit.pure(Pure::IDivS, &[sum, b]));
+                    }
+                    host::Binary::Eq
+                    | host::Binary::Ne
+                    | host::Binary::Lt
+                    | host::Binary::Le
+                    | host::Binary::And
+                    | host::Binary::Or => return self.unsupported("a comparison as an extent", None),
+                };
+                Ok(self.emit.pure(pure, &[a, b]))
+            }
+            host::Expr::Unary(..) => self.unsupported("this expression as an extent", None),
+        }
+    }
+
+    /// The arena of a block-shared tensor.
+    pub fn shared_tile(&self, memory: Memory) -> Option<ArenaTile> {
+        match memory {
+            Memory::Shared(shared) => self.shared.get(shared.index()).cloned(),
+            Memory::Param(_) => None,
+        }
+    }
+}
+
+/// Without arenas there is nothing to order.
+fn remove_barriers(region: &mut lane::Region) {
+    region.stmts.retain(|s| !matches!(s, lane::Stmt::Inst(lane::Inst { op: lane::Op::Barrier, .. })));
+    for stmt in &mut region.stmts {
+        match stmt {
+            lane::Stmt::Inst(_) => {}
+            lane::Stmt::For { body, .. } | lane::Stmt::Loop { body, .. } => remove_barriers(body),
+            lane::Stmt::If { then, otherwise, .. } => {
+                remove_barriers(then);
+                remove_barriers(otherwise);
+            }
+        }
+    }
+}

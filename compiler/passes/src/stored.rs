@@ -1,0 +1,563 @@
+//! Decoding of stored numbers: formats, and dtypes that memory operations don't know (sub-byte integers, small floats).
+//!
+//! A row is a string of *units* of 1, 2 or 4 bytes (`packing`). An element's codes are found in three steps:
+//!
+//! 1. **group and index**: `g = k / group`, `i = k % group`. Where the slice starts at a multiple of the group, `i` is a constant and
+//!    everything below folds to shifts and masks by constants; else both are computed, per lane if need be.
+//! 2. **field**: entry `index` of a field lies in slot `modes(index)`, at bit `bit_offset + slot * bits` of its group.
+//! 3. **unit**: the code is cut out of one unit, or out of two if it straddles.
+//!
+//! Value numbering makes neighbours share unit loads and scales: 32 codes of four bits cost four loads, not 32.
+//!
+//! ```text
+//! q4_1, element 17 of a group:  slot of 17 is 3, bit 32 + 3 * 4 = 44  ->  unit 1 (4 bytes), shift 12, mask 15
+//! ```
+
+use crate::eval::{Coord, Position};
+use crate::lower::{LowerError, Lowering, scalar_of};
+use crate::memory::{Axis, Extent, Tensor};
+use crate::packing::{Packing, ROWS, unit_bytes};
+use std::collections::HashMap;
+use tvmc_ir::lane::{self, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
+use tvmc_ir::tile::{Decode, Element, Field, FieldMode, Format, Inst, Op, Value};
+use tvmc_types::dtype::{DType, Kind};
+
+/// Where a row's units are: unit `t` of the row is element `base + offset[lane] + t * scale` of the buffer seen as units.
+struct Row {
+    place: Place,
+    /// Bytes of a unit.
+    unit: u32,
+    /// u.i64.
+    base: lane::Value,
+    /// v.i32; absent where lanes share a row or read neighbours.
+    offset: Option<lane::Value>,
+    /// 1, or the rows of a packed block.
+    scale: i32,
+    /// Lane `l` reads `l` further: packed rows, one lane each.
+    contiguous: bool,
+    mask: Option<lane::Value>,
+}
+
+/// A number of bits within a row: a constant plus an i32 that may vary.
+#[derive(Copy, Clone)]
+struct Bits {
+    constant: i64,
+    value: Option<lane::Value>,
+}
+
+/// Facts that a decode body needs.
+struct Group<'a> {
+    fields: &'a [Field],
+    /// Bits of the group's start within its row.
+    start: Bits,
+    /// The element's index in its group.
+    index: lane::Value,
+}
+
+impl<'k> Lowering<'k> {
+    /// An element of a tensor of a format, of a small dtype, or of a packed dtype.
+    pub(crate) fn load_stored(
+        &mut self,
+        inst: &Inst,
+        tensor: &Tensor,
+        axes: &[Axis],
+        mask: Option<lane::Value>,
+    ) -> Result<lane::Value, LowerError> {
+        let kernel = self.kernel;
+        let owned;
+        let format = match tensor.element {
+            Element::Format(id) => &kernel.formats[id.index()],
+            Element::DType(dtype) => {
+                owned = self.dtype_format(dtype, tensor, inst)?;
+                &owned
+            }
+        };
+        let Some((column, outer)) = axes.split_last() else {
+            return self.unsupported("a tensor of a format without axes", Some(inst));
+        };
+        let Some(Extent::Constant(columns)) = tensor.extents.last().copied() else {
+            return self.unsupported(
+                "the last dimension of a tensor of a format must be known when the kernel is compiled",
+                Some(inst),
+            );
+        };
+        let unit = unit_bytes(format.bytes as usize) as u32;
+        let row_units =
+            (columns as u64).div_ceil(u64::from(format.group)) * u64::from(format.bytes) / u64::from(unit);
+        let outer_extents = &tensor.extents[..tensor.extents.len() - 1];
+        let row = self.row(tensor, outer, outer_extents, row_units as i64, unit, mask)?;
+        let group = self.group(format, column);
+        let value = self.decode(&row, &group, &format.decode, format)?;
+        match mask {
+            // The value outside is zero after decoding, whatever zero codes mean.
+            Some(mask) => {
+                let scalar = self.emit.ty(value).scalar;
+                let zero = self.zero(scalar);
+                Ok(self.emit.pure(Pure::Select, &[mask, value, zero]))
+            }
+            None => Ok(value),
+        }
+    }
+
+    /// A dtype as a format: groups of one element, or of as many as fill whole bytes.
+    fn dtype_format(&self, dtype: DType, tensor: &Tensor, inst: &Inst) -> Result<Format, LowerError> {
+        let bits = dtype.bits();
+        let group = (1..=8).find(|n| (n * bits).is_multiple_of(8)).unwrap_or(8);
+        let columns = match tensor.extents.last() {
+            Some(Extent::Constant(c)) => *c,
+            Some(Extent::Runtime(..)) | None => 1,
+        };
+        if group > 1 && (columns % i64::from(group) != 0) {
+            return self.unsupported(
+                format!("rows of {columns} elements of {dtype} are no whole number of bytes"),
+                Some(inst),
+            );
+        }
+        let field = Field {
+            name: String::new(),
+            dtype,
+            count: group,
+            bit_offset: 0,
+            modes: vec![FieldMode { size: group, stride: 1 }],
+        };
+        let scalar = |d| tvmc_ir::tile::TileType::scalar(d);
+        let index =
+            Inst { op: Op::GroupIndex, args: vec![], result: Some(Value(0)), location: inst.location };
+        let code =
+            Inst { op: Op::Field(0), args: vec![Value(0)], result: Some(Value(1)), location: inst.location };
+        Ok(Format {
+            name: dtype.to_string(),
+            group,
+            bytes: group * bits / 8,
+            fields: vec![field],
+            tables: Vec::new(),
+            decode: Decode {
+                values: vec![scalar(DType::I32), scalar(dtype)],
+                insts: vec![index, code],
+                result: Value(1),
+            },
+        })
+    }
+
+    /// The row's address. Outer axes are flattened row-major.
+    fn row(
+        &mut self,
+        tensor: &Tensor,
+        outer: &[Axis],
+        extents: &[Extent],
+        row_units: i64,
+        unit: u32,
+        mask: Option<lane::Value>,
+    ) -> Result<Row, LowerError> {
+        let place = Place::Buffer(tensor.buffer);
+        let (rows, stride) = self.address(outer, extents);
+        let units = self.emit.i64(row_units);
+        match tensor.packing {
+            Packing::AsDeclared => {
+                let base = self.emit.lmul(rows, units);
+                let offset = match stride {
+                    None => None,
+                    Some(stride) => {
+                        let stride = self.stride_value(stride);
+                        let per_lane = self.emit.i32(row_units as i32);
+                        let step = self.emit.pure(Pure::IMul, &[stride, per_lane]);
+                        let lane = self.emit.lane_index();
+                        Some(self.emit.pure(Pure::IMul, &[lane, step]))
+                    }
+                };
+                Ok(Row { place, unit, base, offset, scale: 1, contiguous: false, mask })
+            }
+            Packing::Interleaved => self.packed_row(outer, row_units, unit, place, mask),
+        }
+    }
+
+    /// `((r / 16) * row_units + t) * 16 + r % 16`: only matrices are packed, so there is one outer axis.
+    fn packed_row(
+        &mut self,
+        outer: &[Axis],
+        row_units: i64,
+        unit: u32,
+        place: Place,
+        mask: Option<lane::Value>,
+    ) -> Result<Row, LowerError> {
+        let [axis] = outer else {
+            return self.unsupported("only tensors of two dimensions are packed", None);
+        };
+        let rows = ROWS as i32;
+        let total = self.total(axis);
+        let block_units = self.emit.i64(row_units * i64::from(rows));
+        let aligned = total.facts.multiple % i64::from(rows) == 0
+            && total.offset % i64::from(rows) == 0
+            && self.target.lanes as i32 == rows;
+        if axis.coord.has_lanes() && aligned {
+            // A whole block: lane l is row l of it.
+            let block = match total.value {
+                Some(value) => {
+                    let four = self.emit.i32(rows);
+                    let block = self.emit.pure(Pure::IDivU, &[value, four]);
+                    self.emit.pure(Pure::I32ToI64, &[block])
+                }
+                None => self.emit.i64(0),
+            };
+            let constant = self.emit.i64(total.offset / i64::from(rows));
+            let block = self.emit.ladd(block, constant);
+            let base = self.emit.lmul(block, block_units);
+            return Ok(Row { place, unit, base, offset: None, scale: rows, contiguous: true, mask });
+        }
+        let index = match axis.coord {
+            Coord::At(_) => self.position_value(total),
+            Coord::Lanes(_) => self.coord_value(Coord::Lanes(total)),
+        };
+        let sixteen = self.emit.i32(rows);
+        let block = self.emit.pure(Pure::IDivU, &[index, sixteen]);
+        let within = self.emit.pure(Pure::IRemU, &[index, sixteen]);
+        if !self.emit.is_varying(index) {
+            let block = self.emit.pure(Pure::I32ToI64, &[block]);
+            let within = self.emit.pure(Pure::I32ToI64, &[within]);
+            let start = self.emit.lmul(block, block_units);
+            let base = self.emit.ladd(start, within);
+            return Ok(Row { place, unit, base, offset: None, scale: rows, contiguous: false, mask });
+        }
+        let per_block = self.emit.i32((row_units * i64::from(rows)) as i32);
+        let start = self.emit.pure(Pure::IMul, &[block, per_block]);
+        let offset = self.emit.pure(Pure::IAdd, &[start, within]);
+        let base = self.emit.i64(0);
+        Ok(Row { place, unit, base, offset: Some(offset), scale: rows, contiguous: false, mask })
+    }
+
+    /// Splits the column into group and index.
+    fn group<'a>(&mut self, format: &'a Format, column: &Axis) -> Group<'a> {
+        let total = self.total(column);
+        let group = i64::from(format.group);
+        let group_bits = i64::from(format.bytes) * 8;
+        let lanes = i64::from(self.target.lanes);
+        let multiple = total.value.is_none() || total.facts.multiple % group == 0;
+        let first = total.offset.rem_euclid(group);
+        let one_group = !column.coord.has_lanes() || (group % lanes == 0 && first + lanes <= group);
+        if multiple && one_group && total.offset >= 0 {
+            let start = self.group_bits(total, group, group_bits);
+            let constant = self.emit.i32(first as i32);
+            let index = match column.coord {
+                Coord::At(_) => constant,
+                Coord::Lanes(_) => {
+                    let lane = self.emit.lane_index();
+                    self.emit.pure(Pure::IAdd, &[lane, constant])
+                }
+            };
+            return Group { fields: &format.fields, start, index };
+        }
+        let k = match column.coord {
+            Coord::At(_) => self.position_value(total),
+            Coord::Lanes(_) => self.coord_value(Coord::Lanes(total)),
+        };
+        let size = self.emit.i32(format.group as i32);
+        let number = self.emit.pure(Pure::IDivU, &[k, size]);
+        let index = self.emit.pure(Pure::IRemU, &[k, size]);
+        let bits = self.emit.i32(group_bits as i32);
+        let start = self.emit.pure(Pure::IMul, &[number, bits]);
+        Group { fields: &format.fields, start: Bits { constant: 0, value: Some(start) }, index }
+    }
+
+    fn group_bits(&mut self, total: Position, group: i64, group_bits: i64) -> Bits {
+        let constant = total.offset / group * group_bits;
+        let value = total.value.map(|value| {
+            let size = self.emit.i32(group as i32);
+            let number = self.emit.pure(Pure::IDivU, &[value, size]);
+            let bits = self.emit.i32(group_bits as i32);
+            self.emit.pure(Pure::IMul, &[number, bits])
+        });
+        Bits { constant, value }
+    }
+
+    /// Runs a decode body.
+    fn decode(
+        &mut self,
+        row: &Row,
+        group: &Group<'_>,
+        decode: &Decode,
+        format: &Format,
+    ) -> Result<lane::Value, LowerError> {
+        let mut values: HashMap<Value, lane::Value> = HashMap::new();
+        for inst in &decode.insts {
+            let Some(result) = inst.result else {
+                return self.unsupported("an effect in a format's value", Some(inst));
+            };
+            let arg = |at: usize| values[&inst.args[at]];
+            let dtype = decode.values[result.index()].dtype;
+            let from = |at: usize| decode.values[inst.args[at].index()].dtype;
+            let value = match &inst.op {
+                Op::GroupIndex => group.index,
+                Op::Field(field) => {
+                    let index = arg(0);
+                    self.field(row, group, &group.fields[*field as usize], index)?
+                }
+                Op::Table(table) => {
+                    let (dtype, entries) = &format.tables[*table as usize];
+                    let table = self.emit.table(scalar_of(*dtype)?, entries.clone());
+                    let index = arg(0);
+                    self.emit.lane_op(LaneOp::TableLookup(table), &[index])
+                }
+                Op::Const(bits) => self.constant(dtype, *bits)?,
+                Op::Unary(op) => {
+                    let a = arg(0);
+                    self.unary(*op, dtype, a)?
+                }
+                Op::Binary(op) => {
+                    let (a, b) = (arg(0), arg(1));
+                    self.binary(*op, from(0), a, b)?
+                }
+                Op::Fma => {
+                    let args = [arg(0), arg(1), arg(2)];
+                    self.emit.pure(Pure::Fma, &args)
+                }
+                Op::Select => {
+                    let args = [arg(0), arg(1), arg(2)];
+                    self.emit.pure(Pure::Select, &args)
+                }
+                Op::Cast(rule) => {
+                    let a = arg(0);
+                    self.cast(a, from(0), dtype, *rule, inst)?
+                }
+                Op::Bitcast => {
+                    let a = arg(0);
+                    self.bitcast(a, from(0), dtype, inst)?
+                }
+                Op::Dim(_)
+                | Op::Scalar(_)
+                | Op::BlockIndex(_)
+                | Op::Iota
+                | Op::Broadcast
+                | Op::Reshape
+                | Op::Permute(_)
+                | Op::Reduce(..)
+                | Op::Dot
+                | Op::Load { .. }
+                | Op::Store { .. }
+                | Op::Assert(_)
+                | Op::Print(_) => return self.unsupported("this operation in a format's value", Some(inst)),
+            };
+            values.insert(result, value);
+        }
+        match values.get(&decode.result) {
+            Some(value) => Ok(*value),
+            None => self.unsupported("a format without a value", None),
+        }
+    }
+
+    /// Entry `index` of a field, in register form.
+    fn field(
+        &mut self,
+        row: &Row,
+        group: &Group<'_>,
+        field: &Field,
+        index: lane::Value,
+    ) -> Result<lane::Value, LowerError> {
+        let width = field.dtype.bits();
+        let bits = match self.emit.known_i32(index) {
+            Some(index) => {
+                let slot = i64::from(field.slot(index as u32));
+                Bits {
+                    constant: group.start.constant + i64::from(field.bit_offset) + slot * i64::from(width),
+                    value: group.start.value,
+                }
+            }
+            None => {
+                let slot = self.slot(field, index);
+                let width = self.emit.i32(width as i32);
+                let bits = self.emit.pure(Pure::IMul, &[slot, width]);
+                let value = match group.start.value {
+                    Some(start) => self.emit.pure(Pure::IAdd, &[start, bits]),
+                    None => bits,
+                };
+                Bits { constant: group.start.constant + i64::from(field.bit_offset), value: Some(value) }
+            }
+        };
+        self.code(row, bits, field.dtype)
+    }
+
+    /// The storage slot of a computed index: its digits times their strides.
+    fn slot(&mut self, field: &Field, index: lane::Value) -> lane::Value {
+        let mut rest = index;
+        let mut slot = self.emit.i32(0);
+        for (at, mode) in field.modes.iter().enumerate().rev() {
+            let digit = if at == 0 {
+                rest
+            } else {
+                let size = self.emit.i32(mode.size as i32);
+                let digit = self.emit.pure(Pure::IRemU, &[rest, size]);
+                rest = self.emit.pure(Pure::IDivU, &[rest, size]);
+                digit
+            };
+            let stride = self.emit.i32(mode.stride as i32);
+            let term = self.emit.pure(Pure::IMul, &[digit, stride]);
+            slot = self.emit.pure(Pure::IAdd, &[slot, term]);
+        }
+        slot
+    }
+
+    /// The value whose code starts at this bit of the row.
+    fn code(&mut self, row: &Row, bits: Bits, dtype: DType) -> Result<lane::Value, LowerError> {
+        let width = dtype.bits();
+        if width > 32 {
+            return self.unsupported(format!("a field of {dtype}: fields have at most 32 bits"), None);
+        }
+        // Groups are whole units, so a computed part that is a multiple of the group leaves the remainder constant.
+        let unit_bits = i64::from(row.unit) * 8;
+        let raw = match bits.value {
+            Some(value) if !self.is_unit_multiple(value, unit_bits) => {
+                self.computed_code(row, bits.constant, value, width)
+            }
+            Some(_) | None => {
+                let (first, shift) = (bits.constant / unit_bits, bits.constant % unit_bits);
+                let step = bits.value.map(|v| {
+                    let size = self.emit.i32(unit_bits as i32);
+                    self.emit.pure(Pure::IDivU, &[v, size])
+                });
+                let whole = i64::from(width) == unit_bits && shift == 0;
+                if whole && dtype == DType::F16 {
+                    return Ok(self.unit(row, Mem::F16, first, step));
+                }
+                self.constant_code(row, first, step, shift as u32, width)
+            }
+        };
+        self.widen_code(raw, dtype)
+    }
+
+    /// Whether a computed number of bits is a multiple of a unit: products with a constant multiple are.
+    fn is_unit_multiple(&self, value: lane::Value, unit_bits: i64) -> bool {
+        self.emit.multiple_of(value) % unit_bits == 0
+    }
+
+    fn constant_code(
+        &mut self,
+        row: &Row,
+        first: i64,
+        step: Option<lane::Value>,
+        shift: u32,
+        width: u32,
+    ) -> lane::Value {
+        let unit_bits = row.unit * 8;
+        let mem = unit_mem(row.unit);
+        let mut have = unit_bits - shift;
+        let low = self.unit(row, mem, first, step);
+        let by = self.emit.i32(shift as i32);
+        let mut raw = self.emit.pure(Pure::ShrU, &[low, by]);
+        let mut next = first + 1;
+        while have < width {
+            let high = self.unit(row, mem, next, step);
+            let by = self.emit.i32(have as i32);
+            let high = self.emit.pure(Pure::Shl, &[high, by]);
+            raw = self.emit.pure(Pure::IOr, &[raw, high]);
+            have += unit_bits;
+            next += 1;
+        }
+        // Nothing stands above the code if it ends with its unit.
+        if have == width { raw } else { self.extend_bits(raw, width, false) }
+    }
+
+    /// A code at a computed bit: byte by byte would touch too much, so two units are read, the second only where it is needed.
+    fn computed_code(&mut self, row: &Row, constant: i64, value: lane::Value, width: u32) -> lane::Value {
+        let unit_bits = row.unit * 8;
+        let mem = unit_mem(row.unit);
+        let constant = self.emit.i32(constant as i32);
+        let at = self.emit.pure(Pure::IAdd, &[value, constant]);
+        let size = self.emit.i32(unit_bits as i32);
+        let index = self.emit.pure(Pure::IDivU, &[at, size]);
+        let shift = self.emit.pure(Pure::IRemU, &[at, size]);
+        let low = self.unit(row, mem, 0, Some(index));
+        let mut raw = self.emit.pure(Pure::ShrU, &[low, shift]);
+        let width_value = self.emit.i32(width as i32);
+        let end = self.emit.pure(Pure::IAdd, &[shift, width_value]);
+        let mut covered = unit_bits;
+        let mut next = 1;
+        while covered < unit_bits - 1 + width {
+            let limit = self.emit.i32(covered as i32);
+            let needed = self.emit.pure(Pure::ILtU, &[limit, end]);
+            let mask = self.emit.both(row.mask, Some(needed));
+            let masked = Row { mask, offset: row.offset, ..*row };
+            let high = self.unit(&masked, mem, next, Some(index));
+            let by = self.emit.pure(Pure::ISub, &[limit, shift]);
+            let high = self.emit.pure(Pure::Shl, &[high, by]);
+            // A shift by 32 would wrap to 0; the unit is not needed then.
+            let zero = self.emit.i32(0);
+            let high = self.emit.pure(Pure::Select, &[needed, high, zero]);
+            raw = self.emit.pure(Pure::IOr, &[raw, high]);
+            covered += unit_bits;
+            next += 1;
+        }
+        self.extend_bits(raw, width, false)
+    }
+
+    /// Unit `constant + step` of the row.
+    fn unit(&mut self, row: &Row, mem: Mem, constant: i64, step: Option<lane::Value>) -> lane::Value {
+        let fixed = self.emit.i64(constant * i64::from(row.scale));
+        let mut offset = row.offset;
+        let mut base = row.base;
+        if let Some(step) = step {
+            let scale = self.emit.i32(row.scale);
+            let step = self.emit.pure(Pure::IMul, &[step, scale]);
+            if self.emit.is_varying(step) {
+                offset = Some(match offset {
+                    Some(o) => self.emit.pure(Pure::IAdd, &[o, step]),
+                    None => step,
+                });
+            } else {
+                let wide = self.emit.pure(Pure::I32ToI64, &[step]);
+                base = self.emit.ladd(base, wide);
+            }
+        }
+        let base = self.emit.ladd(base, fixed);
+        if row.contiguous {
+            let Some(offset) = offset else {
+                return self.emit.load(MemoryOp::LoadContig, mem, row.place, base, None, row.mask);
+            };
+            let lane = self.emit.lane_index();
+            let offset = self.emit.pure(Pure::IAdd, &[offset, lane]);
+            return self.emit.load(MemoryOp::Gather, mem, row.place, base, Some(offset), row.mask);
+        }
+        let varying_mask = row.mask.is_some_and(|m| self.emit.is_varying(m));
+        match offset {
+            Some(offset) => self.emit.load(MemoryOp::Gather, mem, row.place, base, Some(offset), row.mask),
+            None if varying_mask => {
+                let zero = self.emit.i32(0);
+                let offset = self.emit.splat(zero);
+                self.emit.load(MemoryOp::Gather, mem, row.place, base, Some(offset), row.mask)
+            }
+            None => self.emit.load(MemoryOp::LoadUniform, mem, row.place, base, None, row.mask),
+        }
+    }
+
+    /// A zero-extended code in register form.
+    fn widen_code(&mut self, raw: lane::Value, dtype: DType) -> Result<lane::Value, LowerError> {
+        match dtype.kind() {
+            Kind::Bool => {
+                let zero = self.emit.i32(0);
+                Ok(self.emit.pure(Pure::INe, &[raw, zero]))
+            }
+            Kind::Unsigned => Ok(raw),
+            Kind::Signed => Ok(self.extend_bits(raw, dtype.bits(), true)),
+            Kind::Float if dtype == DType::F16 => Ok(self.emit.pure(Pure::F16ToF32, &[raw])),
+            Kind::Float if dtype == DType::BF16 => {
+                let sixteen = self.emit.i32(16);
+                let bits = self.emit.pure(Pure::Shl, &[raw, sixteen]);
+                Ok(self.emit.pure(Pure::F32FromBits, &[bits]))
+            }
+            Kind::Float if dtype.bits() == 32 => Ok(self.emit.pure(Pure::F32FromBits, &[raw])),
+            Kind::Float => {
+                // At most 8 bits: every code's value, by the codec that the table of dtypes gives.
+                let entries =
+                    (0..1u64 << dtype.bits()).map(|code| (dtype.decode(code) as f32).to_bits()).collect();
+                let table = self.emit.table(Scalar::F32, entries);
+                Ok(self.emit.lane_op(LaneOp::TableLookup(table), &[raw]))
+            }
+        }
+    }
+}
+
+fn unit_mem(unit: u32) -> Mem {
+    match unit {
+        1 => Mem::U8,
+        2 => Mem::U16,
+        _ => Mem::I32,
+    }
+}

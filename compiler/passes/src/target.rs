@@ -1,0 +1,41 @@
+//! What the lowering knows of a target: one row each. A kernel's source never mentions a target; these numbers are
+//! where targets differ.
+//!
+//! Register budgets count *lane registers* (one value for all lanes). On a CPU a lane register is `lanes / P` vector
+//! registers of `P` elements, so the budget is what the machine has, less a few for operands, divided by that.
+
+/// A machine as the lowering sees it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// Its name in messages.
+    pub name: &'static str,
+    /// Virtual lanes of a kernel that does not pin them.
+    pub lanes: u32,
+    /// Lane registers for the accumulators of a `dot`.
+    pub accumulators: u32,
+    /// A tile of up to this many lane registers stays in registers; a larger one lives in the arena.
+    pub tile_registers: u32,
+    /// Statically unrolled steps before a generated loop is used.
+    pub unroll: u32,
+    /// Independent accumulator chains wanted along N, to hide the latency of `fma`.
+    pub chains: u32,
+}
+
+/// AVX-512: 32 registers of 16 elements.
+pub const X86_V4: Target =
+    Target { name: "x86-64-v4", lanes: 16, accumulators: 24, tile_registers: 8, unroll: 64, chains: 4 };
+
+/// AVX2: 16 registers of 8 elements, two to a lane register.
+pub const X86_V3: Target =
+    Target { name: "x86-64-v3", lanes: 16, accumulators: 6, tile_registers: 4, unroll: 64, chains: 4 };
+
+/// Cranelift: 128-bit vectors, four to a lane register; more than 8 or 9 live accumulators spill on x86.
+pub const CRANELIFT: Target =
+    Target { name: "cranelift", lanes: 16, accumulators: 2, tile_registers: 4, unroll: 32, chains: 2 };
+
+/// WGSL: a lane is an invocation with its own registers.
+pub const WGSL: Target =
+    Target { name: "wgsl", lanes: 64, accumulators: 32, tile_registers: 32, unroll: 32, chains: 4 };
+
+/// Every row.
+pub const TARGETS: [Target; 4] = [X86_V4, X86_V3, CRANELIFT, WGSL];

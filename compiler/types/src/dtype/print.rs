@@ -1,0 +1,28 @@
+//! Elements as text: integers in decimal, floats in the fewest digits that name the same code.
+//!
+//! `0.1` in f16 is exactly 0.0999755859375; it prints as `0.1`, since no other f16 is meant by that. Floats always show a point
+//! or an exponent, so that `1.0` is seen to be a float; `inf`, `-inf`, `NaN` and `-0.0` as Rust prints them.
+
+use super::{DType, Kind};
+
+impl DType {
+    /// The text of an element, such that reading it as an f64 and encoding gives `code` again (NaN payloads aside).
+    pub fn format(self, code: u64) -> String {
+        match self.kind() {
+            Kind::Bool => (code & 1 == 1).to_string(),
+            Kind::Unsigned | Kind::Signed => self.decode_i128(code).to_string(),
+            Kind::Float => {
+                let value = self.decode(code);
+                if !value.is_finite() {
+                    return format!("{value:?}");
+                }
+                let meant = self.encode_f64(value);
+                // 17 significant digits name every f64, so the last attempt is always right.
+                let shortest = (0..=15)
+                    .filter_map(|digits| format!("{value:.digits$e}").parse::<f64>().ok())
+                    .find(|&candidate| self.encode_f64(candidate) == meant);
+                format!("{:?}", shortest.unwrap_or(value))
+            }
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! Recording and submitting. A launch is checked when it is recorded; device objects (parameter blocks, reports, bind
+//! groups) are made for the whole submission at once.
+//!
+//! ```text
+//! dispatch  dispatch  copy  dispatch      recorded
+//! [--- one pass ---]        [ pass ]      encoded; wgpu puts barriers between dependent dispatches
+//! params | report 0 | report 3            one uniform buffer, one report buffer with a region per launch that needs it
+//! ```
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use tvmc_backend_wgsl::report::{HEADER_WORDS, Report, decode};
+use tvmc_backend_wgsl::{BindingKind, BufferMode};
+
+use crate::buffer::{GpuBuffer, GpuView};
+use crate::device::{GpuDevice, lock};
+use crate::error::GpuError;
+use crate::kernel::{GpuKernel, Pipeline};
+
+/// Bytes of log that a launch with prints gets, unless [`Commands::log_bytes`] says otherwise.
+const DEFAULT_LOG: u64 = 64 << 10;
+
+/// A list of commands under construction.
+pub struct Commands {
+    device: GpuDevice,
+    recorded: Vec<Command>,
+    log_bytes: u64,
+}
+
+enum Command {
+    Dispatch(Dispatch),
+    Copy { from: GpuView, to: GpuView },
+    Zero(GpuView),
+}
+
+struct Dispatch {
+    kernel: GpuKernel,
+    mode: BufferMode,
+    workgroups: [u32; 2],
+    params: Vec<u32>,
+    bound: Vec<Bound>,
+    /// Bytes of the report region, or 0.
+    report: u64,
+}
+
+/// A buffer argument as it is bound: from the last permitted offset at or below the view's start.
+struct Bound {
+    buffer: GpuBuffer,
+    offset: u64,
+    size: u64,
+}
+
+/// Commands on their way.
+pub struct Submission {
+    device: GpuDevice,
+    index: wgpu::SubmissionIndex,
+    /// The mapped copy of the report buffer, and each launch's region in it.
+    reports: Option<(wgpu::Buffer, Vec<(GpuKernel, usize, u64, u64)>)>,
+}
+
+/// What one launch reported.
+#[derive(Clone)]
+pub struct Launch {
+    /// Its place among the submission's dispatches, from 0.
+    pub dispatch: usize,
+    /// The kernel, whose function holds the messages.
+    pub kernel: GpuKernel,
+    /// Failed assert and prints.
+    pub report: Report,
+}
+
+impl GpuDevice {
+    /// Starts a list of commands.
+    pub fn commands(&self) -> Commands {
+        Commands { device: self.clone(), recorded: Vec::new(), log_bytes: DEFAULT_LOG }
+    }
+}
+
+impl Commands {
+    /// Sets the log space in bytes of launches recorded from now on whose kernels print.
+    pub fn log_bytes(&mut self, bytes: u64) {
+        self.log_bytes = bytes;
+    }
+
+    /// Records a launch: one block per point of the grid, buffers and scalars in the order of the function.
+    pub fn dispatch(
+        &mut self,
+        kernel: &GpuKernel,
+        grid: [u32; 3],
+        views: &[GpuView],
+        scalars: &[u64],
+    ) -> Result<(), GpuError> {
+        let function = kernel.function();
+        let name = || function.name.clone();
+        if !self.device.same(&kernel.device) {
+            return Err(GpuError::WrongDevice);
+        }
+        let counts = [
+            ("buffers", function.buffers.len(), views.len()),
+            ("scalars", function.scalars.len(), scalars.len()),
+        ];
+        for (what, expected, found) in counts {
+            if expected != found {
+                return Err(GpuError::Arguments { kernel: name(), what, expected, found });
+            }
+        }
+        let workgroups = self.fold(grid)?;
+        let mode = self.aliasing(kernel, views)?;
+        let mut bound = Vec::with_capacity(views.len());
+        let mut offsets = Vec::with_capacity(views.len());
+        for (at, view) in views.iter().enumerate() {
+            let (binding, shift) = self.bind(kernel, at, view)?;
+            bound.push(binding);
+            offsets.push(shift);
+        }
+        let shader = kernel.shader();
+        let Some(params) = shader.params.encode(grid, &offsets, scalars) else {
+            return Err(GpuError::Grid(grid[0], grid[1], grid[2]));
+        };
+        if workgroups[0] == 0 {
+            return Ok(());
+        }
+        let report = match shader.binding(BindingKind::Report) {
+            None => 0,
+            Some(_) => {
+                let log = if shader.prints { self.log_bytes } else { 0 };
+                let bytes = HEADER_WORDS as u64 * 4 + log.max(4);
+                let limit = self.device.0.limits.max_storage_buffer_binding_size & !3;
+                bytes.checked_next_multiple_of(16).unwrap_or(limit).min(limit)
+            }
+        };
+        self.recorded.push(Command::Dispatch(Dispatch {
+            kernel: kernel.clone(),
+            mode,
+            workgroups,
+            params,
+            bound,
+            report,
+        }));
+        Ok(())
+    }
+
+    /// Workgroups on two axes that cover all blocks; the shader drops the surplus.
+    fn fold(&self, grid: [u32; 3]) -> Result<[u32; 2], GpuError> {
+        let refused = GpuError::Grid(grid[0], grid[1], grid[2]);
+        let limit = self.device.0.limits.max_compute_workgroups_per_dimension;
+        let blocks = grid[0].checked_mul(grid[1]).and_then(|b| b.checked_mul(grid[2]));
+        match blocks {
+            None => Err(refused),
+            Some(0) => Ok([0, 0]),
+            Some(blocks) => {
+                let rows = blocks.div_ceil(limit);
+                if rows > limit { Err(refused) } else { Ok([blocks.div_ceil(rows), rows]) }
+            }
+        }
+    }
+
+    /// Refuses overlapping arguments one of which is written; finds out whether one buffer is bound both ways.
+    fn aliasing(&self, kernel: &GpuKernel, views: &[GpuView]) -> Result<BufferMode, GpuError> {
+        let shader = kernel.shader();
+        let writes: Vec<bool> = (0..views.len())
+            .map(|at| shader.binding(BindingKind::Buffer(at as u32)).is_some_and(|b| b.writable))
+            .collect();
+        let mut mode = BufferMode::Exact;
+        for (i, a) in views.iter().enumerate() {
+            for (j, b) in views.iter().enumerate().skip(i + 1) {
+                if !Arc::ptr_eq(&a.buffer.0, &b.buffer.0) || !(writes[i] || writes[j]) {
+                    continue;
+                }
+                if a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes {
+                    let argument = |at: usize| kernel.function().buffers[at].name.clone();
+                    return Err(GpuError::Overlap {
+                        kernel: kernel.function().name.clone(),
+                        first: argument(i),
+                        second: argument(j),
+                    });
+                }
+                if writes[i] != writes[j] {
+                    mode = BufferMode::AllWritable;
+                }
+            }
+        }
+        Ok(mode)
+    }
+
+    /// The binding of a view and the byte offset of the view in it.
+    fn bind(&self, kernel: &GpuKernel, at: usize, view: &GpuView) -> Result<(Bound, u32), GpuError> {
+        self.device.owns(&view.buffer)?;
+        let limits = &self.device.0.limits;
+        let names = || (kernel.function().name.clone(), kernel.function().buffers[at].name.clone());
+        let alignment = kernel.shader().alignments[at];
+        if view.offset % u64::from(alignment) != 0 {
+            let (kernel, argument) = names();
+            return Err(GpuError::Misaligned { kernel, argument, offset: view.offset, alignment });
+        }
+        let unit = u64::from(limits.min_storage_buffer_offset_alignment.max(4));
+        let shift = view.offset % unit;
+        let offset = view.offset - shift;
+        // in whole words, at least one; allocations are rounded up, so this stays inside
+        let size = (shift + view.bytes).max(1).next_multiple_of(4);
+        let limit = limits.max_storage_buffer_binding_size;
+        if size > limit {
+            let (kernel, argument) = names();
+            return Err(GpuError::BindingTooLarge { kernel, argument, bytes: view.bytes, limit });
+        }
+        // a view of no bytes at the very end would start past the allocation
+        let available = view.buffer.0.buffer.size();
+        let (offset, shift) = if offset + size > available { (0, 0) } else { (offset, shift) };
+        Ok((Bound { buffer: view.buffer.clone(), offset, size }, shift as u32))
+    }
+
+    /// Records a copy between buffers of this device, in whole words. The views have one size and do not overlap.
+    pub fn copy(&mut self, from: &GpuView, to: &GpuView) -> Result<(), GpuError> {
+        for view in [from, to] {
+            self.device.owns(&view.buffer)?;
+            aligned(view)?;
+        }
+        let overlap = Arc::ptr_eq(&from.buffer.0, &to.buffer.0)
+            && from.offset < to.offset + to.bytes
+            && to.offset < from.offset + from.bytes;
+        if from.bytes != to.bytes || overlap {
+            return Err(GpuError::OutOfRange { offset: to.offset, bytes: from.bytes, size: to.bytes });
+        }
+        self.recorded.push(Command::Copy { from: from.clone(), to: to.clone() });
+        Ok(())
+    }
+
+    /// Records filling with zeros, in whole words.
+    pub fn zero(&mut self, view: &GpuView) -> Result<(), GpuError> {
+        self.device.owns(&view.buffer)?;
+        aligned(view)?;
+        self.recorded.push(Command::Zero(view.clone()));
+        Ok(())
+    }
+
+    /// Number of commands recorded.
+    pub fn len(&self) -> usize {
+        self.recorded.len()
+    }
+
+    /// Whether nothing is recorded.
+    pub fn is_empty(&self) -> bool {
+        self.recorded.is_empty()
+    }
+
+    /// Hands everything to the device in one submission.
+    pub fn submit(self) -> Result<Submission, GpuError> {
+        let inner = &self.device.0;
+        let limits = &inner.limits;
+        let uniform_unit = limits.min_uniform_buffer_offset_alignment as usize;
+        let storage_unit = u64::from(limits.min_storage_buffer_offset_alignment);
+
+        // where each dispatch finds its parameters and its report
+        let mut params: Vec<u8> = Vec::new();
+        let mut regions = Vec::new();
+        let mut report_bytes = 0;
+        let mut placed = Vec::new();
+        let dispatches = self.recorded.iter().filter_map(|c| match c {
+            Command::Dispatch(d) => Some(d),
+            Command::Copy { .. } | Command::Zero(_) => None,
+        });
+        for (number, dispatch) in dispatches.enumerate() {
+            params.resize(params.len().next_multiple_of(uniform_unit), 0);
+            placed.push((params.len() as u64, report_bytes));
+            params.extend(dispatch.params.iter().flat_map(|w| w.to_le_bytes()));
+            if dispatch.report > 0 {
+                regions.push((dispatch.kernel.clone(), number, report_bytes, dispatch.report));
+                report_bytes = (report_bytes + dispatch.report).next_multiple_of(storage_unit);
+            }
+        }
+        let report = match report_bytes {
+            0 => None,
+            bytes => {
+                let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+                let read = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+                Some((inner.allocate(bytes, usage)?, inner.allocate(bytes, read)?))
+            }
+        };
+
+        let mut shared = lock(&inner.params);
+        let enough = shared.as_ref().is_some_and(|b| b.size() >= params.len() as u64);
+        if !enough && !params.is_empty() {
+            let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+            *shared = Some(inner.allocate((params.len() as u64).next_power_of_two(), usage)?);
+        }
+        let mut pipelines = Vec::with_capacity(placed.len());
+        for command in &self.recorded {
+            match command {
+                Command::Dispatch(d) => pipelines.push(d.kernel.pipeline(d.mode)?),
+                Command::Copy { .. } | Command::Zero(_) => {}
+            }
+        }
+        let index = inner.guarded(report_bytes, |device| {
+            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
+            let mut next = pipelines.iter().zip(&placed);
+            let mut at = 0;
+            while at < self.recorded.len() {
+                match &self.recorded[at] {
+                    Command::Copy { from, to } => {
+                        let (source, target) = (&from.buffer.0.buffer, &to.buffer.0.buffer);
+                        encoder.copy_buffer_to_buffer(source, from.offset, target, to.offset, from.bytes);
+                        at += 1;
+                    }
+                    Command::Zero(view) => {
+                        encoder.clear_buffer(&view.buffer.0.buffer, view.offset, Some(view.bytes));
+                        at += 1;
+                    }
+                    Command::Dispatch(_) => {
+                        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                        while let Some(Command::Dispatch(dispatch)) = self.recorded.get(at) {
+                            let (Some(params), Some((pipeline, place))) = (shared.as_ref(), next.next())
+                            else {
+                                break;
+                            };
+                            let report = report.as_ref().map(|(buffer, _)| buffer);
+                            let group = bind_group(device, pipeline, dispatch, params, report, *place);
+                            pass.set_pipeline(&pipeline.pipeline);
+                            pass.set_bind_group(0, &group, &[]);
+                            pass.dispatch_workgroups(dispatch.workgroups[0], dispatch.workgroups[1], 1);
+                            at += 1;
+                        }
+                    }
+                }
+            }
+            if let Some((buffer, staging)) = &report {
+                encoder.copy_buffer_to_buffer(buffer, 0, staging, 0, report_bytes);
+            }
+            if let Some(buffer) = shared.as_ref() {
+                inner.queue.write_buffer(buffer, 0, &params);
+            }
+            inner.queue.submit([encoder.finish()])
+        })?;
+        drop(shared);
+        let reports = report.map(|(_, staging)| (staging, regions));
+        Ok(Submission { device: self.device.clone(), index, reports })
+    }
+}
+
+/// Binds one dispatch's arguments.
+fn bind_group(
+    device: &wgpu::Device,
+    pipeline: &Pipeline,
+    dispatch: &Dispatch,
+    params: &wgpu::Buffer,
+    report: Option<&wgpu::Buffer>,
+    (params_at, report_at): (u64, u64),
+) -> wgpu::BindGroup {
+    let mut entries = Vec::with_capacity(pipeline.shader.bindings.len());
+    for binding in &pipeline.shader.bindings {
+        let found = match binding.kind {
+            BindingKind::Params => Some((params, params_at, pipeline.shader.params.bytes())),
+            BindingKind::Constants => pipeline.constants.as_ref().map(|b| (b, 0, b.size())),
+            BindingKind::Report => report.map(|b| (b, report_at, dispatch.report)),
+            BindingKind::Buffer(at) => {
+                dispatch.bound.get(at as usize).map(|b| (&b.buffer.0.buffer, b.offset, b.size))
+            }
+        };
+        if let Some((buffer, offset, size)) = found {
+            let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer,
+                offset,
+                size: NonZeroU64::new(size),
+            });
+            entries.push(wgpu::BindGroupEntry { binding: binding.index, resource });
+        }
+    }
+    let layout = &pipeline.layout;
+    device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
+}
+
+/// Whether a view is made of whole words.
+fn aligned(view: &GpuView) -> Result<(), GpuError> {
+    if view.offset.is_multiple_of(4) && view.bytes.is_multiple_of(4) {
+        Ok(())
+    } else {
+        Err(GpuError::Unaligned { offset: view.offset, bytes: view.bytes })
+    }
+}
+
+impl Submission {
+    /// Waits for the commands and gives the reports of those launches that failed an assert or printed.
+    pub fn wait(self) -> Result<Vec<Launch>, GpuError> {
+        let inner = &self.device.0;
+        let Some((staging, regions)) = self.reports else {
+            inner.poll(Some(self.index))?;
+            return Ok(Vec::new());
+        };
+        let mut words: Vec<u32> = Vec::new();
+        inner.read_mapped(&staging, |bytes| {
+            words = bytes.chunks_exact(4).map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]])).collect();
+        })?;
+        let launches = regions.into_iter().map(|(kernel, dispatch, offset, size)| {
+            let (first, last) = (offset as usize / 4, (offset + size) as usize / 4);
+            Launch { dispatch, kernel, report: decode(words.get(first..last).unwrap_or(&[])) }
+        });
+        Ok(launches.filter(|l| l.report != Report::default()).collect())
+    }
+}

@@ -1,0 +1,244 @@
+//! Choosing and opening a device, and turning its errors into values.
+//!
+//! wgpu reports errors through callbacks and error scopes. Here every fallible call runs inside scopes
+//! ([`Inner::guarded`]); what no scope catches, and the loss of the device, is kept in [`Faults`] and returned by the next
+//! call that looks.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tvmc_backend_wgsl::Limits;
+
+use crate::error::GpuError;
+use crate::kernel::KernelInner;
+
+/// What kind of machine an adapter is, best first.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum GpuKind {
+    /// A card of its own.
+    Discrete,
+    /// Shares memory with the CPU.
+    Integrated,
+    /// Inside a virtual machine.
+    Virtual,
+    /// Unknown.
+    Other,
+    /// A software device.
+    Software,
+}
+
+/// What is known of a device.
+#[derive(Clone, Debug)]
+pub struct GpuInfo {
+    /// Its name, which `open` matches.
+    pub name: String,
+    /// Its kind.
+    pub kind: GpuKind,
+    /// The driver and its version.
+    pub driver: String,
+    /// Smallest and largest subgroup.
+    pub subgroup: (u32, u32),
+}
+
+/// Errors that came outside of any scope.
+#[derive(Default)]
+struct Faults {
+    lost: Option<String>,
+    other: Option<String>,
+}
+
+/// An open device. Clones share it.
+#[derive(Clone)]
+pub struct GpuDevice(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub info: GpuInfo,
+    pub limits: wgpu::Limits,
+    pub shader_limits: Limits,
+    faults: Arc<Mutex<Faults>>,
+    /// Compiled kernels by function name and WGSL text.
+    pub kernels: Mutex<HashMap<String, Arc<KernelInner>>>,
+    /// The parameter blocks of the submission being built; kept for the next one. Holding the lock from writing the
+    /// blocks to the submission keeps two threads from mixing theirs.
+    pub params: Mutex<Option<wgpu::Buffer>>,
+}
+
+/// A lock whose data stay meaningful if a holder panicked.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn kind_of(info: &wgpu::AdapterInfo) -> GpuKind {
+    match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => GpuKind::Discrete,
+        wgpu::DeviceType::IntegratedGpu => GpuKind::Integrated,
+        wgpu::DeviceType::VirtualGpu => GpuKind::Virtual,
+        wgpu::DeviceType::Other => GpuKind::Other,
+        wgpu::DeviceType::Cpu => GpuKind::Software,
+    }
+}
+
+fn info_of(adapter: &wgpu::Adapter) -> GpuInfo {
+    let info = adapter.get_info();
+    GpuInfo {
+        kind: kind_of(&info),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+        subgroup: (info.subgroup_min_size, info.subgroup_max_size),
+        name: info.name,
+    }
+}
+
+/// All adapters, best first.
+fn adapters() -> Vec<wgpu::Adapter> {
+    let descriptor = wgpu::InstanceDescriptor {
+        backends: wgpu::Instance::enabled_backend_features(),
+        // the validation layers are a debugging aid with a price per call
+        flags: wgpu::InstanceFlags::empty(),
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    };
+    if descriptor.backends.is_empty() {
+        return Vec::new();
+    }
+    let instance = wgpu::Instance::new(descriptor);
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    adapters.sort_by_key(|a| kind_of(&a.get_info()));
+    adapters
+}
+
+impl GpuDevice {
+    /// The devices of this machine, best first.
+    pub fn list() -> Vec<GpuInfo> {
+        adapters().iter().map(info_of).collect()
+    }
+
+    /// Opens the best device, or the first whose name contains `name` (in any case).
+    pub fn open(name: Option<&str>) -> Result<Self, GpuError> {
+        let mut adapters = adapters();
+        if adapters.is_empty() {
+            return Err(GpuError::NoAdapter);
+        }
+        let at = match name {
+            None => 0,
+            Some(name) => {
+                let wanted = name.to_lowercase();
+                let names: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
+                names.iter().position(|n| n.to_lowercase().contains(&wanted)).ok_or_else(|| {
+                    GpuError::NoSuchDevice { name: name.to_owned(), available: names.clone() }
+                })?
+            }
+        };
+        Self::open_adapter(&adapters.swap_remove(at))
+    }
+
+    fn open_adapter(adapter: &wgpu::Adapter) -> Result<Self, GpuError> {
+        let info = info_of(adapter);
+        let unusable = |reason: String| GpuError::Unusable { name: info.name.clone(), reason };
+        let downlevel = adapter.get_downlevel_capabilities().flags;
+        if !downlevel.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
+            return Err(unusable("it has no compute shaders".to_owned()));
+        }
+        let limits = adapter.limits();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: None,
+            required_features: wgpu::Features::empty(),
+            required_limits: limits.clone(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..wgpu::DeviceDescriptor::default()
+        };
+        let (device, queue) =
+            pollster::block_on(adapter.request_device(&descriptor)).map_err(|e| unusable(e.to_string()))?;
+        let faults = Arc::new(Mutex::new(Faults::default()));
+        let uncaptured = Arc::clone(&faults);
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            lock(&uncaptured).other.get_or_insert(error.to_string());
+        }));
+        let lost = Arc::clone(&faults);
+        device.set_device_lost_callback(move |reason, message| {
+            lock(&lost).lost.get_or_insert(format!("{reason:?}: {message}"));
+        });
+        let shader_limits = Limits {
+            invocations: limits
+                .max_compute_invocations_per_workgroup
+                .min(limits.max_compute_workgroup_size_x),
+            workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            storage_bindings: limits.max_storage_buffers_per_shader_stage,
+            binding_bytes: limits.max_storage_buffer_binding_size,
+            uniform_bytes: limits.max_uniform_buffer_binding_size,
+            f16_in_f32: downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32),
+        };
+        Ok(Self(Arc::new(Inner {
+            device,
+            queue,
+            info,
+            limits,
+            shader_limits,
+            faults,
+            kernels: Mutex::default(),
+            params: Mutex::default(),
+        })))
+    }
+
+    /// What is known of it.
+    pub fn info(&self) -> &GpuInfo {
+        &self.0.info
+    }
+
+    /// What a kernel may use of it.
+    pub fn limits(&self) -> &Limits {
+        &self.0.shader_limits
+    }
+
+    /// Waits until everything submitted is done.
+    pub fn wait(&self) -> Result<(), GpuError> {
+        self.0.poll(None)
+    }
+
+    /// Whether two handles mean the same device.
+    pub fn same(&self, other: &GpuDevice) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl std::fmt::Debug for GpuDevice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("GpuDevice").field(&self.0.info).finish()
+    }
+}
+
+impl Inner {
+    /// Runs a call inside error scopes; `bytes` is what an out-of-memory error then names.
+    pub fn guarded<T>(&self, bytes: u64, call: impl FnOnce(&wgpu::Device) -> T) -> Result<T, GpuError> {
+        self.check()?;
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let value = call(&self.device);
+        let validation = pollster::block_on(validation.pop());
+        let internal = pollster::block_on(internal.pop());
+        let memory = pollster::block_on(memory.pop());
+        self.check()?;
+        match (memory, validation.or(internal)) {
+            (Some(_), _) => Err(GpuError::OutOfMemory { bytes }),
+            (None, Some(error)) => Err(GpuError::Internal(error.to_string())),
+            (None, None) => Ok(value),
+        }
+    }
+
+    /// Whether a fault has come in. Losing the device is final; other errors are told once.
+    pub fn check(&self) -> Result<(), GpuError> {
+        let mut faults = lock(&self.faults);
+        if let Some(reason) = &faults.lost {
+            return Err(GpuError::Lost(reason.clone()));
+        }
+        faults.other.take().map_or(Ok(()), |text| Err(GpuError::Internal(text)))
+    }
+
+    /// Waits for a submission, or for all of them.
+    pub fn poll(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), GpuError> {
+        let waited = self.device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None });
+        self.check()?;
+        waited.map(drop).map_err(|e| GpuError::Internal(e.to_string()))
+    }
+}

@@ -1,0 +1,286 @@
+//! Memory as the interpreter sees it: bytes, and beside them a shadow that remembers who touched what.
+//!
+//! # Races
+//!
+//! Lanes are ordered only by `barrier`, and that only among a block's arena accesses. So, for an element
+//! of an **arena**, between two barriers of a block:
+//!
+//! * a lane may not read what a different lane wrote;
+//! * a lane may not overwrite what a different lane wrote or read.
+//!
+//! For an element of a **buffer** the same holds for the whole launch and all its blocks: nothing orders
+//! two lanes' accesses to a buffer. A `uniform` store is made by lane 0, a `uniform` load by every lane.
+//!
+//! Arena elements are undefined when a block starts; reading one before it is written is a trap as well.
+//!
+//! # Stamps
+//!
+//! A shadow keeps for each granule (the narrowest element that the function accesses in that place) the
+//! last writer and the readers as a stamp `epoch * 2048 + lane`. The epoch of an arena grows at every barrier
+//! and block; that of a buffer is the block's number plus one. Stamp 0 is "never". A reader's lane
+//! 1024 stands for several lanes of that epoch, and [`MIXED`] for readers of several epochs.
+
+use half::{bf16, f16};
+use tvmc_ir::lane::{Function, Inst, Mem, Op, Place, Region, Stmt};
+
+use super::{Hazard, TrapKind};
+
+/// The lane number of an access made by every lane.
+pub(super) const EVERY_LANE: u32 = 1024;
+const LANE_BITS: u32 = 11;
+/// Read stamp of a buffer element that different invocations read.
+const MIXED: u64 = u64::MAX;
+
+/// A range of bytes of an argument, or a block's scratch.
+enum Bytes<'a> {
+    Shared(&'a [u8]),
+    Exclusive(&'a mut [u8]),
+    Own(Vec<u8>),
+}
+
+/// Who touched each granule; see the head comment.
+struct Shadow {
+    /// Bytes of a granule as a shift.
+    shift: u32,
+    writers: Vec<u64>,
+    readers: Vec<u64>,
+}
+
+/// One buffer or arena.
+pub(super) struct Area<'a> {
+    bytes: Bytes<'a>,
+    /// `None` for memory that nobody writes.
+    shadow: Option<Shadow>,
+    is_arena: bool,
+}
+
+/// Who accesses memory, and when.
+#[derive(Copy, Clone)]
+pub(super) struct Who {
+    /// A lane, or [`EVERY_LANE`].
+    pub(super) lane: u32,
+    /// The current epoch of the place.
+    pub(super) epoch: u64,
+    /// The epoch in which the block started.
+    pub(super) block_epoch: u64,
+}
+
+fn lane_of(stamp: u64) -> Option<u32> {
+    let lane = (stamp & ((1 << LANE_BITS) - 1)) as u32;
+    (lane < EVERY_LANE).then_some(lane)
+}
+
+impl Shadow {
+    fn new(bytes: usize, granule: u32) -> Self {
+        let granules = bytes.div_ceil(granule as usize);
+        Self { shift: granule.trailing_zeros(), writers: vec![0; granules], readers: vec![0; granules] }
+    }
+
+    fn granules(&self, start: usize, length: usize) -> std::ops::Range<usize> {
+        start >> self.shift..((start + length - 1) >> self.shift) + 1
+    }
+
+    /// Whether `stamp` is by someone other than `who`, with no order between the two.
+    fn unordered(stamp: u64, mine: u64, is_arena: bool) -> bool {
+        let same_epoch = stamp >> LANE_BITS == mine >> LANE_BITS;
+        stamp != 0 && stamp != mine && (same_epoch || !is_arena)
+    }
+
+    fn race(hazard: Hazard, stamp: u64, mine: u64) -> TrapKind {
+        let same_block = stamp >> LANE_BITS == mine >> LANE_BITS;
+        TrapKind::Race { hazard, other_lane: same_block.then(|| lane_of(stamp)).flatten() }
+    }
+
+    fn read(&mut self, start: usize, length: usize, who: Who, is_arena: bool) -> Result<(), TrapKind> {
+        let mine = who.epoch << LANE_BITS | u64::from(who.lane);
+        for granule in self.granules(start, length) {
+            let writer = self.writers[granule];
+            if is_arena && writer >> LANE_BITS < who.block_epoch {
+                return Err(TrapKind::Uninitialised);
+            }
+            if Self::unordered(writer, mine, is_arena) {
+                return Err(Self::race(Hazard::ReadAfterWrite, writer, mine));
+            }
+            let reader = &mut self.readers[granule];
+            let same_epoch = *reader >> LANE_BITS == who.epoch;
+            *reader = if *reader == 0 || *reader == mine || (is_arena && !same_epoch) {
+                mine
+            } else if same_epoch {
+                who.epoch << LANE_BITS | u64::from(EVERY_LANE)
+            } else {
+                MIXED
+            };
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, start: usize, length: usize, who: Who, is_arena: bool) -> Result<(), TrapKind> {
+        let mine = who.epoch << LANE_BITS | u64::from(who.lane);
+        for granule in self.granules(start, length) {
+            let writer = self.writers[granule];
+            if Self::unordered(writer, mine, is_arena) {
+                return Err(Self::race(Hazard::WriteAfterWrite, writer, mine));
+            }
+            let reader = self.readers[granule];
+            if Self::unordered(reader, mine, is_arena) {
+                return Err(Self::race(Hazard::WriteAfterRead, reader, mine));
+            }
+            self.writers[granule] = mine;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Area<'a> {
+    /// A buffer that nobody writes.
+    pub(super) fn read_only(bytes: &'a [u8]) -> Self {
+        Self { bytes: Bytes::Shared(bytes), shadow: None, is_arena: false }
+    }
+
+    /// A buffer that is written, with elements of `granule` bytes or more.
+    pub(super) fn writable(bytes: &'a mut [u8], granule: u32) -> Self {
+        let shadow = Some(Shadow::new(bytes.len(), granule));
+        Self { bytes: Bytes::Exclusive(bytes), shadow, is_arena: false }
+    }
+
+    /// Scratch memory, with elements of `granule` bytes or more.
+    pub(super) fn arena(bytes: u32, granule: u32) -> Self {
+        let shadow = Some(Shadow::new(bytes as usize, granule));
+        Self { bytes: Bytes::Own(vec![0; bytes as usize]), shadow, is_arena: true }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Shared(bytes) => bytes,
+            Bytes::Exclusive(bytes) => bytes,
+            Bytes::Own(bytes) => bytes,
+        }
+    }
+
+    /// Where element `index` of `size` bytes starts.
+    pub(super) fn locate(&self, index: i128, size: u32) -> Result<usize, TrapKind> {
+        let elements = self.bytes().len() as u64 / u64::from(size);
+        if index < 0 || index >= i128::from(elements) {
+            return Err(TrapKind::OutOfBounds { elements });
+        }
+        // Below `elements`, so it fits.
+        Ok(index as usize * size as usize)
+    }
+
+    /// The elements from `index` on as one slice, if nobody needs to know who reads them.
+    pub(super) fn quiet_run(&self, index: i64, size: u32, count: usize) -> Option<&[u8]> {
+        if self.shadow.is_some() {
+            return None;
+        }
+        let start = usize::try_from(index).ok()?.checked_mul(size as usize)?;
+        self.bytes().get(start..start.checked_add(count.checked_mul(size as usize)?)?)
+    }
+
+    /// Notes a read of `length` bytes (at least one, in range) and judges it.
+    pub(super) fn note_read(&mut self, start: usize, length: usize, who: Who) -> Result<(), TrapKind> {
+        match &mut self.shadow {
+            Some(shadow) => shadow.read(start, length, who, self.is_arena),
+            None => Ok(()),
+        }
+    }
+
+    /// Loads an element whose start `locate` gave.
+    pub(super) fn load(&mut self, start: usize, mem: Mem, who: Who) -> Result<u32, TrapKind> {
+        self.note_read(start, mem.bytes() as usize, who)?;
+        Ok(widen(&self.bytes()[start..], mem))
+    }
+
+    /// Stores an element whose start `locate` gave.
+    pub(super) fn store(&mut self, start: usize, mem: Mem, word: u32, who: Who) -> Result<(), TrapKind> {
+        let length = mem.bytes() as usize;
+        if let Some(shadow) = &mut self.shadow {
+            shadow.write(start, length, who, self.is_arena)?;
+        }
+        let narrow = narrow(word, mem).to_le_bytes();
+        let bytes = match &mut self.bytes {
+            // The verifier lets no store to a `read` buffer pass, and a launch gives others as exclusive.
+            Bytes::Shared(_) => return Err(TrapKind::OutOfBounds { elements: 0 }),
+            Bytes::Exclusive(bytes) => &mut bytes[start..start + length],
+            Bytes::Own(bytes) => &mut bytes[start..start + length],
+        };
+        bytes.copy_from_slice(&narrow[..length]);
+        Ok(())
+    }
+}
+
+/// The element at the start of `bytes` as a register word: integers extended, halves widened exactly.
+pub(super) fn widen(bytes: &[u8], mem: Mem) -> u32 {
+    let half = || u16::from_le_bytes([bytes[0], bytes[1]]);
+    match mem {
+        Mem::U8 => u32::from(bytes[0]),
+        Mem::I8 => i32::from(bytes[0].cast_signed()).cast_unsigned(),
+        Mem::U16 => u32::from(half()),
+        Mem::I16 => i32::from(half().cast_signed()).cast_unsigned(),
+        Mem::F16 => f16::from_bits(half()).to_f32().to_bits(),
+        Mem::Bf16 => u32::from(half()) << 16,
+        Mem::I32 | Mem::F32 => u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+    }
+}
+
+/// A register word as an element in the low bits: integers wrap, halves round to nearest even.
+fn narrow(word: u32, mem: Mem) -> u32 {
+    match mem {
+        Mem::U8 | Mem::I8 | Mem::U16 | Mem::I16 | Mem::I32 | Mem::F32 => word,
+        Mem::F16 => u32::from(f16::from_f32(f32::from_bits(word)).to_bits()),
+        Mem::Bf16 => u32::from(bf16::from_f32(f32::from_bits(word)).to_bits()),
+    }
+}
+
+/// The narrowest element that a function accesses in each buffer and arena, in bytes; 4 where it accesses none.
+pub(super) fn granules(function: &Function) -> (Vec<u32>, Vec<u32>) {
+    let mut found = (vec![4; function.buffers.len()], vec![4; function.arenas.len()]);
+    granules_of(&function.body, &mut found);
+    found
+}
+
+fn granules_of(region: &Region, found: &mut (Vec<u32>, Vec<u32>)) {
+    for stmt in &region.stmts {
+        match stmt {
+            Stmt::Inst(inst) => {
+                if let Some((place, bytes)) = accessed(inst) {
+                    let slot = match place {
+                        Place::Buffer(buffer) => found.0.get_mut(buffer.index()),
+                        Place::Arena(arena) => found.1.get_mut(arena.index()),
+                    };
+                    if let Some(slot) = slot {
+                        *slot = bytes.min(*slot);
+                    }
+                }
+            }
+            Stmt::For { body, .. } | Stmt::Loop { body, .. } => granules_of(body, found),
+            Stmt::If { then, otherwise, .. } => {
+                granules_of(then, found);
+                granules_of(otherwise, found);
+            }
+        }
+    }
+}
+
+fn accessed(inst: &Inst) -> Option<(Place, u32)> {
+    match inst.op {
+        Op::Memory { mem, place, .. } => Some((place, mem.bytes())),
+        Op::LoadUnpack { place, .. } => Some((place, 1)),
+        Op::Pure(_)
+        | Op::ConstF32(_)
+        | Op::ConstI32(_)
+        | Op::ConstI64(_)
+        | Op::ConstBool(_)
+        | Op::LaneIndex
+        | Op::BlockIndex(_)
+        | Op::BlockCount(_)
+        | Op::Splat
+        | Op::Reduce(_)
+        | Op::Extract
+        | Op::Shuffle
+        | Op::Unpack { .. }
+        | Op::TableLookup(_)
+        | Op::Barrier
+        | Op::Assert(_)
+        | Op::Print(_) => None,
+    }
+}
