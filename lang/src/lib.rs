@@ -16,6 +16,13 @@
 
 pub mod ast;
 pub mod diag;
+pub mod lexer;
 pub mod limits;
+mod literal;
+pub mod parser;
+pub mod print;
 pub mod source;
 pub mod span;
+pub mod token;
+
+pub use parser::{Parsed, parse};

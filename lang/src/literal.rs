@@ -191,24 +191,6 @@ pub(crate) fn unescape(text: &str) -> (String, Vec<(Range<usize>, &'static str)>
     (value, wrong)
 }
 
-/// The text of a string as a literal, quotes included: the inverse of [`unescape`].
-pub(crate) fn escape(value: &str) -> String {
-    let mut text = String::with_capacity(value.len() + 2);
-    text.push('"');
-    for c in value.chars() {
-        match c {
-            '\n' => text.push_str("\\n"),
-            '\t' => text.push_str("\\t"),
-            '\\' => text.push_str("\\\\"),
-            '"' => text.push_str("\\\""),
-            c if c.is_control() => text.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
-            c => text.push(c),
-        }
-    }
-    text.push('"');
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,7 +259,6 @@ mod tests {
     #[test]
     fn strings() {
         assert_eq!(unescape(r#"a\n\t\\\"\u{1F600}z"#).0, "a\n\t\\\"\u{1F600}z");
-        assert_eq!(escape("a\n\t\\\"\u{1F600}\u{7}z"), r#""a\n\t\\\"😀\u{7}z""#);
         for (text, range) in [(r"\q", 0..2), (r"x\u12", 1..3), (r"\u{110000}", 0..10), (r"\é", 0..3), ("a\\", 1..2)] {
             assert_eq!(unescape(text).1.first().map(|w| w.0.clone()), Some(range), "{text}");
         }

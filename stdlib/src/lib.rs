@@ -1,1 +1,53 @@
-//! Kernels, formats and transformer programs in the language itself, embedded as text.
+//! The standard library's sources, embedded: kernels, formats and programs in the language itself.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `math` | elementary functions; always in scope |
+//! | `formats/gguf` | the number formats of GGUF files; always in scope |
+//! | `linear`, `nn` | kernels |
+//! | `models/llama` | whole transformers |
+//!
+//! ```
+//! assert!(tvmc_stdlib::module("linear").is_some());
+//! assert_eq!(tvmc_stdlib::program_for("llama"), Some(("models/llama", "llama")));
+//! ```
+#![forbid(unsafe_code)]
+
+/// A module's name (what `use` takes) and its source.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Module {
+    /// Path below the library's root, without `.tile`.
+    pub name: &'static str,
+    /// Source text.
+    pub source: &'static str,
+}
+
+/// Every module.
+pub const MODULES: &[Module] = &[
+    Module { name: "math", source: include_str!("../math.tile") },
+    Module { name: "formats/gguf", source: include_str!("../formats/gguf.tile") },
+    Module { name: "linear", source: include_str!("../linear.tile") },
+    Module { name: "nn", source: include_str!("../nn.tile") },
+    Module { name: "models/llama", source: include_str!("../models/llama.tile") },
+];
+
+/// Modules that every file sees without a `use`.
+pub const PRELUDE: &[&str] = &["math", "formats/gguf"];
+
+/// Which program runs a model file, by the architecture that the file names: architecture, module, program.
+const PROGRAMS: &[(&str, &str, &str)] = &[("llama", "models/llama", "llama")];
+
+/// The module with this name.
+pub fn module(name: &str) -> Option<&'static str> {
+    MODULES.iter().find(|m| m.name == name).map(|m| m.source)
+}
+
+/// Module and program for an architecture.
+pub fn program_for(architecture: &str) -> Option<(&'static str, &'static str)> {
+    PROGRAMS.iter().find(|(a, ..)| *a == architecture).map(|(_, module, program)| (*module, *program))
+}
+
+/// The architectures that have a program.
+pub fn architectures() -> impl Iterator<Item = &'static str> {
+    PROGRAMS.iter().map(|(architecture, ..)| *architecture)
+}

@@ -122,7 +122,9 @@ impl Lowering<'_> {
                 self.round_float(f, DType::F32, to, inst)
             }
             (Kind::Unsigned, Kind::Float) => {
-                let f = self.emit.pure(Pure::U32ToF32, &[a]);
+                // Below 2^31 both conversions agree, and the signed one exists on every machine.
+                let pure = if from.bits() < 32 { Pure::I32ToF32 } else { Pure::U32ToF32 };
+                let f = self.emit.pure(pure, &[a]);
                 self.round_float(f, DType::F32, to, inst)
             }
             (Kind::Float, Kind::Signed) => {

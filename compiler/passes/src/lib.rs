@@ -22,11 +22,13 @@
 //! | `stored` | decoding of formats and sub-byte types, packed or not |
 //! | `materialise` | loops over coordinates: keeping, storing, reducing |
 //! | `dot` | micro-tiles of matrix products |
+//! | `cleanup` | barriers and values that nobody needs |
 //!
 //! Lanes lie along the last axis of whatever is being made, so the order in which a `dot` adds its terms is ascending k for every
 //! element, whatever the tile sizes: batch size, `tune` and thread count never change a bit.
 #![forbid(unsafe_code)]
 
+mod cleanup;
 mod dot;
 mod elementwise;
 mod emitter;

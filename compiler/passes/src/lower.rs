@@ -8,6 +8,7 @@
 //! one arena that the body updates. **Barriers**: a read of an arena that may have been written since the last barrier is preceded by
 //! one, and so is a write after reads; loop bodies start with one. On a CPU they cost nothing.
 
+use crate::cleanup::cleanup;
 use crate::emitter::Emitter;
 use crate::eval::{Coord, Position};
 use crate::facts::Facts;
@@ -183,9 +184,7 @@ impl<'k> Lowering<'k> {
         }
         self.region(&self.kernel.body)?;
         let mut function = self.emit.finish();
-        if function.arenas.is_empty() {
-            remove_barriers(&mut function.body);
-        }
+        cleanup(&mut function);
         Ok(Lowered { function, buffers, scalars })
     }
 
@@ -673,21 +672,6 @@ impl<'k> Lowering<'k> {
         match memory {
             Memory::Shared(shared) => self.shared.get(shared.index()).cloned(),
             Memory::Param(_) => None,
-        }
-    }
-}
-
-/// Without arenas there is nothing to order.
-fn remove_barriers(region: &mut lane::Region) {
-    region.stmts.retain(|s| !matches!(s, lane::Stmt::Inst(lane::Inst { op: lane::Op::Barrier, .. })));
-    for stmt in &mut region.stmts {
-        match stmt {
-            lane::Stmt::Inst(_) => {}
-            lane::Stmt::For { body, .. } | lane::Stmt::Loop { body, .. } => remove_barriers(body),
-            lane::Stmt::If { then, otherwise, .. } => {
-                remove_barriers(then);
-                remove_barriers(otherwise);
-            }
         }
     }
 }

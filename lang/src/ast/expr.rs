@@ -39,6 +39,16 @@ impl Exprs {
         self.nodes.is_empty()
     }
 
+    /// All expressions with their ids, children before their users.
+    pub fn iter(&self) -> impl Iterator<Item = (ExprId, &Expr)> {
+        self.nodes.iter().enumerate().map(|(i, expr)| (ExprId(i as u32), expr))
+    }
+
+    /// Notes that an expression stands in parentheses.
+    pub(crate) fn parenthesise(&mut self, id: ExprId) {
+        self.nodes[id.index()].parenthesised = true;
+    }
+
     /// Forgets all but the first `length`: used when an item is parsed again after a repair.
     pub(crate) fn truncate(&mut self, length: usize) {
         self.nodes.truncate(length);
@@ -59,6 +69,8 @@ pub struct Expr {
     pub kind: ExprKind,
     /// Where it is written, enclosing parentheses left out.
     pub span: Span,
+    /// Whether the author put it in parentheses. Means nothing: the shape of the tree says it all.
+    pub parenthesised: bool,
 }
 
 /// What an expression is.

@@ -1,8 +1,8 @@
 //! The syntax tree: plain data, a span on every node, nothing resolved.
 //!
 //! A [`File`] owns its items, and one arena with all its expressions; an [`ExprId`] indexes that file (`file[id]`).
-//! Names are text, dtypes too ([`TypeName::Dtype`]): what they mean is for the semantic analysis. Parentheses are not
-//! kept: the shape of the tree says it all, and the printer puts them back where precedence needs them.
+//! Names are text, dtypes too ([`TypeName::Dtype`]): what they mean is for the semantic analysis. Parentheses make
+//! no node, only a note for the printer: the shape of the tree says it all.
 //!
 //! Invariants of a tree that [`crate::parse`] made:
 //! * an `ExprId` refers to an expression made before its user, so the tree has no cycles;

@@ -215,7 +215,12 @@ impl<'s> Builder<'s> {
             depth = 0;
         }
         self.depths.push(depth + 1);
-        self.exprs.push(Expr { kind, span })
+        self.exprs.push(Expr { kind, span, parenthesised: false })
+    }
+
+    pub fn parenthesised(&mut self, id: ExprId) -> ExprId {
+        self.exprs.parenthesise(id);
+        id
     }
 
     pub fn name_expr(&mut self, name: Ident) -> ExprId {
@@ -276,7 +281,7 @@ impl<'s> Builder<'s> {
     }
 
     pub fn assign(&mut self, target: ExprId, op: AssignOp, value: ExprId) -> StmtKind {
-        let Expr { kind, span } = self.exprs[target].clone();
+        let Expr { kind, span, .. } = self.exprs[target].clone();
         match kind {
             ExprKind::Name(name) => StmtKind::Assign { target: Target::Variable(name), op, value },
             ExprKind::Index { base, indices, fill: None } if self.is_place(base) => {
@@ -313,7 +318,7 @@ impl<'s> Builder<'s> {
     }
 
     pub fn expr_stmt(&mut self, id: ExprId) -> StmtKind {
-        let Expr { kind, span } = self.exprs[id].clone();
+        let Expr { kind, span, .. } = self.exprs[id].clone();
         match kind {
             ExprKind::Call { callee, args } => StmtKind::Call { callee, args, with: Vec::new() },
             ExprKind::Error => StmtKind::Error,

@@ -116,7 +116,7 @@ impl State<'_> {
 
     /// A token outside all brackets: may begin an item.
     fn top_level(&mut self, token: Token, starts: Start) {
-        let in_kernel_head = self.within == Within::Braced { kernel: true } && token.tok == Tok::Const;
+        let in_kernel_head = self.within == Within::Braced { kernel: true } && matches!(token.tok, Tok::Const | Tok::Table);
         // `kernel table(..)`: a soft keyword right after `kernel` is its name.
         let is_name = token.tok == Tok::Table && self.item.len() == 1;
         if starts != Start::No && !in_kernel_head && !is_name {
@@ -329,6 +329,7 @@ fn not_an_item(token: Token, text: &str) -> Diagnostic {
     };
     match alias {
         Some(alias) if token.tok.is_name() => d.help(format!("did you mean `{alias}`?")),
+        _ if token.tok == Tok::Semicolon => d.help("remove it: no `;` stands after a block"),
         _ if token.tok.starts_statement() => d.help("statements stand inside a kernel or program"),
         _ => d,
     }

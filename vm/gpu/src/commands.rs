@@ -10,7 +10,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use tvmc_backend_wgsl::report::{HEADER_WORDS, Report, decode};
+use tvmc_backend_wgsl::report::{HEADER_WORDS, Record, decode};
 use tvmc_backend_wgsl::{BindingKind, BufferMode};
 
 use crate::buffer::{GpuBuffer, GpuView};
@@ -37,6 +37,7 @@ enum Command {
 struct Dispatch {
     kernel: GpuKernel,
     mode: BufferMode,
+    grid: [u32; 3],
     workgroups: [u32; 2],
     params: Vec<u32>,
     bound: Vec<Bound>,
@@ -56,18 +57,52 @@ pub struct Submission {
     device: GpuDevice,
     index: wgpu::SubmissionIndex,
     /// The mapped copy of the report buffer, and each launch's region in it.
-    reports: Option<(wgpu::Buffer, Vec<(GpuKernel, usize, u64, u64)>)>,
+    reports: Option<(wgpu::Buffer, Vec<Region>)>,
+}
+
+/// A launch's part of the report buffer.
+struct Region {
+    kernel: GpuKernel,
+    grid: [u32; 3],
+    /// Its place among the dispatches.
+    dispatch: usize,
+    offset: u64,
+    bytes: u64,
+}
+
+/// Device objects of a dispatch within its submission.
+struct Placed<'a> {
+    pipeline: &'a Pipeline,
+    /// First byte of its parameter block.
+    params: u64,
+    /// First byte of its report.
+    report: u64,
+}
+
+/// One executed print.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogEntry {
+    /// The block that printed.
+    pub block: [u32; 3],
+    /// Number of the message.
+    pub message: u32,
+    /// Its text with the operands put in.
+    pub text: String,
 }
 
 /// What one launch reported.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Launch {
     /// Its place among the submission's dispatches, from 0.
     pub dispatch: usize,
     /// The kernel, whose function holds the messages.
     pub kernel: GpuKernel,
-    /// Failed assert and prints.
-    pub report: Report,
+    /// Message number of a failed assert: of the first one in its block.
+    pub failure: Option<u32>,
+    /// What was printed, block by block.
+    pub log: Vec<LogEntry>,
+    /// Prints for which the log had no room.
+    pub dropped: u32,
 }
 
 impl GpuDevice {
@@ -124,7 +159,7 @@ impl Commands {
         let report = match shader.binding(BindingKind::Report) {
             None => 0,
             Some(_) => {
-                let log = if shader.prints { self.log_bytes } else { 0 };
+                let log = if shader.prints.is_empty() { 0 } else { self.log_bytes };
                 let bytes = HEADER_WORDS as u64 * 4 + log.max(4);
                 let limit = self.device.0.limits.max_storage_buffer_binding_size & !3;
                 bytes.checked_next_multiple_of(16).unwrap_or(limit).min(limit)
@@ -133,6 +168,7 @@ impl Commands {
         self.recorded.push(Command::Dispatch(Dispatch {
             kernel: kernel.clone(),
             mode,
+            grid,
             workgroups,
             params,
             bound,
@@ -190,7 +226,7 @@ impl Commands {
         let limits = &self.device.0.limits;
         let names = || (kernel.function().name.clone(), kernel.function().buffers[at].name.clone());
         let alignment = kernel.shader().alignments[at];
-        if view.offset % u64::from(alignment) != 0 {
+        if !view.offset.is_multiple_of(u64::from(alignment)) {
             let (kernel, argument) = names();
             return Err(GpuError::Misaligned { kernel, argument, offset: view.offset, alignment });
         }
@@ -256,17 +292,29 @@ impl Commands {
         let mut regions = Vec::new();
         let mut report_bytes = 0;
         let mut placed = Vec::new();
-        let dispatches = self.recorded.iter().filter_map(|c| match c {
-            Command::Dispatch(d) => Some(d),
-            Command::Copy { .. } | Command::Zero(_) => None,
-        });
-        for (number, dispatch) in dispatches.enumerate() {
-            params.resize(params.len().next_multiple_of(uniform_unit), 0);
-            placed.push((params.len() as u64, report_bytes));
-            params.extend(dispatch.params.iter().flat_map(|w| w.to_le_bytes()));
-            if dispatch.report > 0 {
-                regions.push((dispatch.kernel.clone(), number, report_bytes, dispatch.report));
-                report_bytes = (report_bytes + dispatch.report).next_multiple_of(storage_unit);
+        for command in &self.recorded {
+            match command {
+                Command::Copy { .. } | Command::Zero(_) => {}
+                Command::Dispatch(dispatch) => {
+                    params.resize(params.len().next_multiple_of(uniform_unit), 0);
+                    let kernel = &dispatch.kernel;
+                    if dispatch.report > 0 {
+                        regions.push(Region {
+                            kernel: kernel.clone(),
+                            grid: dispatch.grid,
+                            dispatch: placed.len(),
+                            offset: report_bytes,
+                            bytes: dispatch.report,
+                        });
+                    }
+                    placed.push(Placed {
+                        pipeline: kernel.pipeline(dispatch.mode)?,
+                        params: params.len() as u64,
+                        report: report_bytes,
+                    });
+                    params.extend(dispatch.params.iter().flat_map(|w| w.to_le_bytes()));
+                    report_bytes = (report_bytes + dispatch.report).next_multiple_of(storage_unit);
+                }
             }
         }
         let report = match report_bytes {
@@ -279,55 +327,48 @@ impl Commands {
         };
 
         let mut shared = lock(&inner.params);
-        let enough = shared.as_ref().is_some_and(|b| b.size() >= params.len() as u64);
-        if !enough && !params.is_empty() {
-            let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-            *shared = Some(inner.allocate((params.len() as u64).next_power_of_two(), usage)?);
-        }
-        let mut pipelines = Vec::with_capacity(placed.len());
-        for command in &self.recorded {
-            match command {
-                Command::Dispatch(d) => pipelines.push(d.kernel.pipeline(d.mode)?),
-                Command::Copy { .. } | Command::Zero(_) => {}
+        let block = match shared.take() {
+            Some(buffer) if buffer.size() >= params.len() as u64 => buffer,
+            _ => {
+                let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+                inner.allocate((params.len() as u64).max(4096).next_power_of_two(), usage)?
             }
-        }
+        };
+        *shared = Some(block.clone());
         let index = inner.guarded(report_bytes, |device| {
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
-            let mut next = pipelines.iter().zip(&placed);
-            let mut at = 0;
-            while at < self.recorded.len() {
-                match &self.recorded[at] {
+            let mut pass = None;
+            let mut places = placed.iter();
+            for command in &self.recorded {
+                match command {
                     Command::Copy { from, to } => {
+                        pass = None;
                         let (source, target) = (&from.buffer.0.buffer, &to.buffer.0.buffer);
                         encoder.copy_buffer_to_buffer(source, from.offset, target, to.offset, from.bytes);
-                        at += 1;
                     }
                     Command::Zero(view) => {
+                        pass = None;
                         encoder.clear_buffer(&view.buffer.0.buffer, view.offset, Some(view.bytes));
-                        at += 1;
                     }
-                    Command::Dispatch(_) => {
-                        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                        while let Some(Command::Dispatch(dispatch)) = self.recorded.get(at) {
-                            let (Some(params), Some((pipeline, place))) = (shared.as_ref(), next.next())
-                            else {
-                                break;
-                            };
-                            let report = report.as_ref().map(|(buffer, _)| buffer);
-                            let group = bind_group(device, pipeline, dispatch, params, report, *place);
-                            pass.set_pipeline(&pipeline.pipeline);
-                            pass.set_bind_group(0, &group, &[]);
-                            pass.dispatch_workgroups(dispatch.workgroups[0], dispatch.workgroups[1], 1);
-                            at += 1;
-                        }
+                    Command::Dispatch(dispatch) => {
+                        let Some(place) = places.next() else { continue };
+                        let pass = pass.get_or_insert_with(|| {
+                            let descriptor = wgpu::ComputePassDescriptor::default();
+                            encoder.begin_compute_pass(&descriptor).forget_lifetime()
+                        });
+                        let report = report.as_ref().map(|(buffer, _)| buffer);
+                        pass.set_pipeline(&place.pipeline.pipeline);
+                        pass.set_bind_group(0, &bind_group(device, place, dispatch, &block, report), &[]);
+                        pass.dispatch_workgroups(dispatch.workgroups[0], dispatch.workgroups[1], 1);
                     }
                 }
             }
+            drop(pass);
             if let Some((buffer, staging)) = &report {
                 encoder.copy_buffer_to_buffer(buffer, 0, staging, 0, report_bytes);
             }
-            if let Some(buffer) = shared.as_ref() {
-                inner.queue.write_buffer(buffer, 0, &params);
+            if !params.is_empty() {
+                inner.queue.write_buffer(&block, 0, &params);
             }
             inner.queue.submit([encoder.finish()])
         })?;
@@ -340,18 +381,18 @@ impl Commands {
 /// Binds one dispatch's arguments.
 fn bind_group(
     device: &wgpu::Device,
-    pipeline: &Pipeline,
+    place: &Placed<'_>,
     dispatch: &Dispatch,
     params: &wgpu::Buffer,
     report: Option<&wgpu::Buffer>,
-    (params_at, report_at): (u64, u64),
 ) -> wgpu::BindGroup {
+    let pipeline = place.pipeline;
     let mut entries = Vec::with_capacity(pipeline.shader.bindings.len());
     for binding in &pipeline.shader.bindings {
         let found = match binding.kind {
-            BindingKind::Params => Some((params, params_at, pipeline.shader.params.bytes())),
+            BindingKind::Params => Some((params, place.params, pipeline.shader.params.bytes())),
             BindingKind::Constants => pipeline.constants.as_ref().map(|b| (b, 0, b.size())),
-            BindingKind::Report => report.map(|b| (b, report_at, dispatch.report)),
+            BindingKind::Report => report.map(|b| (b, place.report, dispatch.report)),
             BindingKind::Buffer(at) => {
                 dispatch.bound.get(at as usize).map(|b| (&b.buffer.0.buffer, b.offset, b.size))
             }
@@ -390,10 +431,36 @@ impl Submission {
         inner.read_mapped(&staging, |bytes| {
             words = bytes.chunks_exact(4).map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]])).collect();
         })?;
-        let launches = regions.into_iter().map(|(kernel, dispatch, offset, size)| {
-            let (first, last) = (offset as usize / 4, (offset + size) as usize / 4);
-            Launch { dispatch, kernel, report: decode(words.get(first..last).unwrap_or(&[])) }
+        let launches = regions.into_iter().map(|region| {
+            let (first, last) = (region.offset as usize / 4, (region.offset + region.bytes) as usize / 4);
+            region.read(words.get(first..last).unwrap_or(&[]))
         });
-        Ok(launches.filter(|l| l.report != Report::default()).collect())
+        Ok(launches.filter(|l| l.failure.is_some() || !l.log.is_empty() || l.dropped > 0).collect())
+    }
+}
+
+impl Region {
+    /// Decodes the region's words.
+    fn read(self, words: &[u32]) -> Launch {
+        let report = decode(words);
+        let function = self.kernel.function();
+        let sites = &self.kernel.shader().prints;
+        let entry = |record: &Record| {
+            let site = sites.get(record.site as usize)?;
+            let message = function.messages.get(site.message as usize)?;
+            // the grid has no empty axis, or nothing would have run
+            let (x, y) = (self.grid[0].max(1), self.grid[1].max(1));
+            let block = [record.block % x, record.block / x % y, record.block / x / y];
+            let text = message.format(&site.types, function.lanes, &record.words);
+            Some(LogEntry { block, message: site.message, text })
+        };
+        let log = report.records.iter().filter_map(entry).collect();
+        Launch {
+            dispatch: self.dispatch,
+            failure: report.failed,
+            log,
+            dropped: report.dropped,
+            kernel: self.kernel.clone(),
+        }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Inner {
     pub limits: wgpu::Limits,
     pub shader_limits: Limits,
     faults: Arc<Mutex<Faults>>,
-    /// Compiled kernels by function name and WGSL text.
+    /// Compiled kernels by all that they are made of.
     pub kernels: Mutex<HashMap<String, Arc<KernelInner>>>,
     /// The parameter blocks of the submission being built; kept for the next one. Holding the lock from writing the
     /// blocks to the submission keeps two threads from mixing theirs.

@@ -1,5 +1,5 @@
-//! Compiled kernels and their cache. The key is the function's name and the generated WGSL, which already depends on
-//! everything that matters (code, limits, this build of the compiler); texts of asserts and prints are kept per kernel.
+//! Compiled kernels and their cache. The key is everything the device side is made of: WGSL text (which holds the
+//! function's name), constant tables and print sites. The texts of asserts and prints are kept by each kernel.
 
 use std::sync::{Arc, OnceLock};
 
@@ -36,8 +36,7 @@ impl GpuDevice {
     /// Compiles a function, or finds it in the cache.
     pub fn compile(&self, function: &Verified) -> Result<GpuKernel, GpuError> {
         let shader = self.translate(function, BufferMode::Exact)?;
-        // equal text with other tables is another kernel
-        let key = format!("{:?}\n{}", shader.constants, shader.source);
+        let key = format!("{:?}\n{:?}\n{}", shader.constants, shader.prints, shader.source);
         let cached = lock(&self.0.kernels).get(&key).cloned();
         let inner = match cached {
             Some(inner) => inner,
@@ -58,6 +57,12 @@ impl GpuDevice {
     fn translate(&self, function: &Verified, mode: BufferMode) -> Result<Shader, GpuError> {
         compile_with(function, &self.0.shader_limits, mode)
             .map_err(|error| GpuError::Compile { kernel: function.name.clone(), error })
+    }
+}
+
+impl std::fmt::Debug for GpuKernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("GpuKernel").field(&self.function.name).finish()
     }
 }
 

@@ -32,8 +32,7 @@ mod error;
 mod kernel;
 
 pub use buffer::{GpuBuffer, GpuView};
-pub use commands::{Commands, Launch, Submission};
+pub use commands::{Commands, Launch, LogEntry, Submission};
 pub use device::{GpuDevice, GpuInfo, GpuKind};
 pub use error::GpuError;
 pub use kernel::GpuKernel;
-pub use tvmc_backend_wgsl::report::{Record, Report};

@@ -8,6 +8,7 @@ use tvmc_ir::lane::{Place, Pure, Reduce, Scalar, Value};
 
 use crate::emit::{Emitter, from_bits, to_bits, type_name};
 use crate::helpers::Helper;
+use crate::shader::PrintSite;
 
 impl Emitter<'_> {
     /// A reduction by the tree of the IR: for `s = p/2, p/4, .. 1`, lane `l < s` becomes `op(l, l + s)`, with the
@@ -116,6 +117,7 @@ impl Emitter<'_> {
             (_, false) => 1,
         };
         let types: Vec<_> = operands.iter().map(|o| self.ty(*o)).collect();
+        let site = self.prints.len();
         let length = 3 + types.iter().map(|t| words(t.scalar, t.is_varying())).sum::<u32>();
         let none = "0xffffffffu";
         self.open("if (lane == 0u)");
@@ -133,7 +135,7 @@ impl Emitter<'_> {
         let at = self.let_u32("workgroupUniformLoad(&scratch[0])");
         self.open(&format!("if ({at} != {none})"));
         let mut uniform =
-            vec![(0, format!("{length}u")), (1, format!("{message}u")), (2, "block_linear".to_owned())];
+            vec![(0, format!("{length}u")), (1, format!("{site}u")), (2, "block_linear".to_owned())];
         let mut varying = Vec::new();
         let mut next = 3;
         for (operand, ty) in operands.iter().zip(&types) {
@@ -157,6 +159,7 @@ impl Emitter<'_> {
             self.line(&format!("report.log[{at} + {offset}u + lane] = {word};"));
         }
         self.close();
+        self.prints.push(PrintSite { message, types });
     }
 }
 

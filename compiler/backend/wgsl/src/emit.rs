@@ -21,7 +21,7 @@ use crate::BufferMode;
 use crate::helpers::Helper;
 use crate::limits::{Error, Limits};
 use crate::report;
-use crate::shader::{Binding, BindingKind, Params, Shader};
+use crate::shader::{Binding, BindingKind, Params, PrintSite, Shader};
 use crate::usage::Usage;
 
 /// State of one translation.
@@ -34,6 +34,8 @@ pub(crate) struct Emitter<'f> {
     pub functions: BTreeMap<String, String>,
     /// First entry of each table in the constants.
     pub tables: Vec<usize>,
+    /// Print operations met so far.
+    pub prints: Vec<PrintSite>,
     /// The expression that names a value.
     names: Vec<String>,
     body: String,
@@ -103,6 +105,7 @@ pub(crate) fn emit(
         helpers: BTreeSet::new(),
         functions: BTreeMap::new(),
         tables,
+        prints: Vec::new(),
         names: (0..function.values.len()).map(|v| Value(v as u32).to_string()).collect(),
         body: String::new(),
         indent: 1,
@@ -125,7 +128,7 @@ pub(crate) fn emit(
         params,
         constants,
         alignments,
-        prints: usage.prints,
+        prints: emitter.prints,
     })
 }
 

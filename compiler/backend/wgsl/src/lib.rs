@@ -47,7 +47,7 @@ mod shader;
 mod usage;
 
 pub use limits::{Error, Limits, MAX_NESTING};
-pub use shader::{Binding, BindingKind, Params, Shader};
+pub use shader::{Binding, BindingKind, Params, PrintSite, Shader};
 
 use tvmc_ir::lane::Verified;
 

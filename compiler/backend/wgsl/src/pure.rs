@@ -62,11 +62,9 @@ impl Emitter<'_> {
             Pure::F32ToF16 => self.call(Helper::F32ToF16, "f32_to_f16", args),
             Pure::F32ToBf16 => self.call(Helper::F32ToBf16, "f32_to_bf16", args),
             Pure::BoolToI32 => format!("select(0u, 1u, {a})"),
-            Pure::Dot4SS => format!("{} + u32(dot4I8Packed({}, {}))", arg(0), arg(1), arg(2)),
-            Pure::Dot4US => {
-                format!("{} + {}", arg(0), self.call(Helper::Dot4US, "dot4_us", args.get(1..).unwrap_or(&[])))
-            }
-            Pure::Dot4UU => format!("{} + dot4U8Packed({}, {})", arg(0), arg(1), arg(2)),
+            Pure::Dot4SS => format!("{c} + u32(dot4I8Packed({a}, {b}))"),
+            Pure::Dot4US => format!("{c} + {}", self.call(Helper::Dot4US, "dot4_us", &[a, b])),
+            Pure::Dot4UU => format!("{c} + dot4U8Packed({a}, {b})"),
             Pure::BNot => format!("!{a}"),
             Pure::Select => format!("select({c}, {b}, {a})"),
             Pure::LAdd => self.call(Helper::LAdd, "l_add", args),

@@ -4,10 +4,11 @@
 //! word 0   status: 0, or 1 + the message number of the first failed assert
 //! word 1   cursor: words of the log handed out so far (may pass the end)
 //! word 2   dropped: records that did not fit
-//! word 3.. log: records [length, message, block, word...], length counting the whole record
+//! word 3.. log: records [length, site, block, word...], length counting the whole record
 //! ```
 //!
-//! The host zeroes it before a launch. An operand of a print takes one word, a varying one a word per lane and
+//! A site is the number of a print operation in [`crate::Shader::prints`], which knows the message and the operand types.
+//! The host zeroes it all before a launch. An operand of a print takes one word, a varying one a word per lane and
 //! an `i64` two (low, high); a bool is 0 or 1. Records of one block stand in program order, records of different
 //! blocks in any order; [`decode`] sorts them by block.
 //!
@@ -17,7 +18,7 @@
 //! use tvmc_backend_wgsl::report::{Record, decode};
 //! let report = decode(&[3, 4, 0, /* log */ 4, 7, 1, 42, 0, 0]);
 //! assert_eq!(report.failed, Some(2));
-//! assert_eq!(report.records, [Record { message: 7, block: 1, words: vec![42] }]);
+//! assert_eq!(report.records, [Record { site: 7, block: 1, words: vec![42] }]);
 //! ```
 
 /// Words before the log.
@@ -26,8 +27,8 @@ pub const HEADER_WORDS: usize = 3;
 /// One executed print.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
-    /// The message's number.
-    pub message: u32,
+    /// Which print operation.
+    pub site: u32,
     /// The block's linear number: x + grid.x * (y + grid.y * z).
     pub block: u32,
     /// The operands, one after the other.
@@ -51,12 +52,12 @@ pub fn decode(words: &[u32]) -> Report {
     let mut log = words.get(HEADER_WORDS..).unwrap_or(&[]);
     log = &log[..log.len().min(header(1) as usize)];
     let mut records = Vec::new();
-    while let [length, message, block, ..] = *log {
+    while let [length, site, block, ..] = *log {
         let length = length as usize;
         if length < 3 || length > log.len() {
             break;
         }
-        records.push(Record { message, block, words: log[3..length].to_vec() });
+        records.push(Record { site, block, words: log[3..length].to_vec() });
         log = &log[length..];
     }
     records.sort_by_key(|r| r.block);

@@ -3,7 +3,7 @@
 //! All bindings are in group 0: binding 0 is the uniform parameter block, then the constant tables (if any), the
 //! report (if the kernel asserts or prints), then the buffers in the order of the function.
 
-use tvmc_ir::lane::Function;
+use tvmc_ir::lane::{Function, Type};
 
 /// What stands behind a binding.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -103,8 +103,17 @@ pub struct Shader {
     pub constants: Vec<u32>,
     /// The alignment in bytes that each buffer's view must have: its widest element.
     pub alignments: Vec<u32>,
-    /// Whether the report binding can hold records (the kernel prints).
-    pub prints: bool,
+    /// The print operations; records in the report name them by position.
+    pub prints: Vec<PrintSite>,
+}
+
+/// A print operation: what a reader of its records must know.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct PrintSite {
+    /// Number of the message in the function.
+    pub message: u32,
+    /// Types of the operands.
+    pub types: Vec<Type>,
 }
 
 impl Shader {

@@ -44,6 +44,7 @@ mod op;
 mod parse;
 mod print;
 mod signature;
+mod stats;
 mod types;
 mod verify;
 
@@ -56,6 +57,7 @@ pub use function::{
 };
 pub use op::{MemoryOp, Op, Place, Pure, PureInfo, Reduce, Sign, Slot};
 pub use parse::{ParseError, parse};
+pub use stats::{Stats, stats};
 pub use types::{Mem, Scalar, Type, Uniformity};
 pub use verify::{
     MAX_ARENA_BYTES, MAX_DEPTH, MAX_ERRORS, MAX_LANES, MAX_TABLE_ENTRIES, MAX_VALUES, Rule, Verified,

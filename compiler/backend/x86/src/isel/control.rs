@@ -247,7 +247,7 @@ impl<'f> Lower<'f> {
     }
 
     /// Ends the block with a branch on a uniform bool; a pending comparison sets the flags itself.
-    fn branch(&mut self, condition: Value, then: BlockId, otherwise: BlockId) {
+    pub(super) fn branch(&mut self, condition: Value, then: BlockId, otherwise: BlockId) {
         let fused = match self.val(condition) {
             Val::Pending(inst) => self.fused_compare(inst),
             _ => None,

@@ -647,17 +647,21 @@ impl<'f> Lower<'f> {
 
     /// A pending load or splat as a memory operand.
     fn fold(&mut self, inst: &'f LaneInst, part: u32) -> Option<Rm> {
-        match &inst.op {
-            Op::Memory { place, mem, .. } => {
-                let addr = self.address(*place, inst.args[0], mem.bytes());
-                Some(Rm::Mem(addr.plus((4 * self.width * part) as i32)))
-            }
-            Op::Splat => {
-                let Val::Pending(load) = self.val(inst.args[0]) else { return None };
-                let Op::Memory { place, mem, .. } = &load.op else { return None };
-                Some(Rm::Broadcast(self.address(*place, load.args[0], mem.bytes())))
-            }
-            _ => None,
+        if let Op::Splat = inst.op {
+            return self.pending_load(inst.args[0]).map(Rm::Broadcast);
         }
+        let addr = self.load_address(inst)?;
+        Some(Rm::Mem(addr.plus((4 * self.width * part) as i32)))
+    }
+
+    fn load_address(&mut self, inst: &'f LaneInst) -> Option<Addr> {
+        let Op::Memory { place, mem, .. } = inst.op else { return None };
+        Some(self.address(place, inst.args[0], mem.bytes()))
+    }
+
+    /// The address of a uniform load that waits for its use.
+    fn pending_load(&mut self, value: Value) -> Option<Addr> {
+        let Val::Pending(inst) = self.val(value) else { return None };
+        self.load_address(inst)
     }
 }

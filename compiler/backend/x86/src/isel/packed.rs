@@ -1,0 +1,317 @@
+//! Packed bytes: `dot4`, `unpack` and `load.unpack`.
+//!
+//! # dot4
+//!
+//! The hardware multiplies unsigned by signed bytes. The other forms shift one operand's range by 128
+//! (`x ^ 0x80`) and take the shift back out, exactly and modulo 2^32:
+//!
+//! ```text
+//! ss:  sum a * b = sum (a + 128) * b - 128 * sum b
+//! uu:  sum a * b = sum a * (b - 128) + 128 * sum a
+//! ```
+//!
+//! The correction depends on one operand only and is shared, out of the loop where that operand is.
+//! Without `vpdpbusd` bytes are widened to 16 bits, where no product overflows.
+//!
+//! # unpack
+//!
+//! With VBMI a byte shuffle brings each lane pair's bits into its quadword and a multi-shift cuts the
+//! codes out. Without, a window of 32 bits per lane is spread in two steps, 16 bits and then 8 apart:
+//!
+//! ```text
+//! ....ddd.ccc.bbb.aaa  ->  ..dddccc ..bbbaaa  ->  ..ddd ..ccc ..bbb ..aaa
+//! ```
+
+use iced_x86::Code as C;
+use regalloc2::VReg;
+use tvmc_ir::lane::{Place, Pure, Sign, Value};
+
+use super::{Hoist, Key, Lower, Src, Val, forms};
+use crate::mir::{Addr, Inst, Rm, VEC};
+
+/// `c ? a : b` bit by bit, as a truth table of `vpternlogd a, b, c`.
+const SELECT: i64 = 0xe4;
+/// 128 in every byte.
+const TOP_BITS: u32 = 0x8080_8080;
+
+impl<'f> Lower<'f> {
+    pub(super) fn dot4(&mut self, pure: Pure, args: &[Src]) -> VReg {
+        if !self.features.vnni {
+            return self.dot4_widened(pure, args);
+        }
+        if pure == Pure::Dot4US {
+            let accumulator = self.source(args[2]);
+            let a = self.source(args[0]);
+            let b = self.source_rm(args[1]);
+            return self.v_tied(forms::DOT_US, accumulator, a, b);
+        }
+        let (mut biased, mut plain) = (self.source(args[0]), self.source(args[1]));
+        // The correction belongs to the operand that changes less often.
+        if self.rank_of(biased) < self.rank_of(plain) {
+            (biased, plain) = (plain, biased);
+        }
+        let signed = pure == Pure::Dot4SS;
+        let accumulator = self.source(args[2]);
+        let rank = self.rank_of(plain);
+        let correction = self.cached(Key::DotBias(plain, signed), rank, Hoist::Far, |this| {
+            let (zero, top) = (this.fresh_zero(), this.dword(TOP_BITS));
+            // 128 as an unsigned byte, or -128 as a signed one.
+            let (a, b) = if signed { (top, plain) } else { (plain, top) };
+            this.v_tied(forms::DOT_US, zero, a, b)
+        });
+        let biased = self.binary(forms::XOR, &[Src::Reg(biased), Src::Const(TOP_BITS)], false);
+        let (a, b) = if signed { (biased, plain) } else { (plain, biased) };
+        let sum = self.v_tied(forms::DOT_US, accumulator, a, b);
+        self.v2(forms::SUB_I, sum, correction)
+    }
+
+    fn dot4_widened(&mut self, pure: Pure, args: &[Src]) -> VReg {
+        let (a_signed, b_signed) = match pure {
+            Pure::Dot4SS => (true, true),
+            Pure::Dot4US => (false, true),
+            _ => (false, false),
+        };
+        let (a, b) = (self.source(args[0]), self.source(args[1]));
+        let (a_even, a_odd) = self.widen_bytes(a, a_signed);
+        let (b_even, b_odd) = self.widen_bytes(b, b_signed);
+        let even = self.v2(forms::MADD_W, a_even, b_even);
+        let odd = self.v2(forms::MADD_W, a_odd, b_odd);
+        let sum = self.v2(forms::ADD_I, even, odd);
+        self.binary(forms::ADD_I, &[Src::Reg(sum), args[2]], true)
+    }
+
+    /// The even and the odd bytes as 16-bit integers.
+    fn widen_bytes(&mut self, a: VReg, signed: bool) -> (VReg, VReg) {
+        if signed {
+            let even = self.v1i(forms::SHL_W, a, 8);
+            (self.v1i(forms::SHR_S_W, even, 8), self.v1i(forms::SHR_S_W, a, 8))
+        } else {
+            let even = self.binary(forms::AND, &[Src::Reg(a), Src::Const(0x00ff_00ff)], false);
+            (even, self.v1i(forms::SHR_U_W, a, 8))
+        }
+    }
+
+    pub(super) fn unpack(&mut self, bits: u8, offset: u8, sign: Sign, args: &'f [Value], result: Value) {
+        if self.is_varying(result) {
+            let parts: Vec<VReg> = (0..self.parts)
+                .map(|part| {
+                    let [low, high] = [args[0], args[1]].map(|arg| Src::Part(arg, part));
+                    self.unpack_vector(bits, offset, sign, low, high)
+                })
+                .collect();
+            self.set(result, Val::Parts(parts.into()));
+        } else {
+            let [low, high] = [args[0], args[1]].map(|arg| Src::Reg(self.in_vector(arg)));
+            let codes = self.unpack_vector(bits, offset, sign, low, high);
+            let codes = self.to_gpr(codes);
+            self.set_reg(result, codes);
+        }
+    }
+
+    fn unpack_vector(&mut self, bits: u8, offset: u8, sign: Sign, low: Src, high: Src) -> VReg {
+        let (bits, offset) = (u32::from(bits), u32::from(offset));
+        let whole = if offset >= 32 { Some((high, offset - 32)) } else { Some((low, offset)) };
+        let in_one_word = whole.filter(|&(_, offset)| offset + 4 * bits <= 32);
+        if self.v4 && self.features.vbmi && bits < 8 {
+            if let Some((word, offset)) = in_one_word {
+                let word = self.source(word);
+                let spread = self.multishift(word, |byte| (byte / 4) * 32 + offset + bits * (byte % 4));
+                return self.extend_codes(spread, bits, sign);
+            }
+            let window = self.funnel(low, high, offset);
+            let spread = self.multishift(window, |byte| (byte / 4) * 32 + bits * (byte % 4));
+            return self.extend_codes(spread, bits, sign);
+        }
+        let window = match in_one_word {
+            Some((word, 0)) => self.source(word),
+            Some((word, offset)) => {
+                let word = self.source(word);
+                self.v1i(forms::SHR_U_C, word, i64::from(offset))
+            }
+            None => self.funnel(low, high, offset),
+        };
+        self.spread_codes(window, bits, sign)
+    }
+
+    /// Bits `offset..offset + 32` of `low | high << 32`, for offsets 1 to 31.
+    fn funnel(&mut self, low: Src, high: Src, offset: u32) -> VReg {
+        let (low, high) = (self.source(low), self.source(high));
+        if self.v4 && self.features.vbmi2 {
+            let code = C::EVEX_Vpshrdd_zmm_k1z_zmm_zmmm512b32_imm8;
+            return self.v2i(forms::Form { v3: code, v4: code }, low, high, i64::from(offset));
+        }
+        let low = self.v1i(forms::SHR_U_C, low, i64::from(offset));
+        let high = self.v1i(forms::SHL_C, high, i64::from(32 - offset));
+        self.v2(forms::OR, low, high)
+    }
+
+    /// Byte `j` of each quadword becomes the 8 bits of the quadword that start at bit `start(j)`.
+    fn multishift(&mut self, quads: VReg, start: impl Fn(u32) -> u32) -> VReg {
+        let control: Vec<u8> = (0..64).map(|byte| start(byte % 8) as u8).collect();
+        let control = self.vector_constant(control);
+        let code = C::EVEX_Vpmultishiftqb_zmm_k1z_zmm_zmmm512b64;
+        self.v2(forms::Form { v3: code, v4: code }, control, quads)
+    }
+
+    /// Clears or sign-fills each byte above its low `bits`.
+    fn extend_codes(&mut self, bytes: VReg, bits: u32, sign: Sign) -> VReg {
+        if bits == 8 {
+            return bytes;
+        }
+        let mask = (1_u32 << bits) - 1;
+        if sign == Sign::Unsigned {
+            return self.binary(forms::AND, &[Src::Reg(bytes), Src::Const(mask * 0x0101_0101)], false);
+        }
+        if self.features.gfni {
+            // A bit matrix: result bit i is source bit min(i, bits - 1). Rows are stored last bit first.
+            let rows: [u8; 8] = std::array::from_fn(|byte| 1 << (7 - byte as u32).min(bits - 1));
+            let matrix = self.vector_constant(rows.repeat(self.width as usize / 2));
+            return self.v2i(forms::AFFINE, bytes, matrix, 0);
+        }
+        let codes = self.binary(forms::AND, &[Src::Reg(bytes), Src::Const(mask * 0x0101_0101)], false);
+        let top = self.dword((1_u32 << (bits - 1)) * 0x0101_0101);
+        let flipped = self.v2(forms::XOR, codes, top);
+        self.v2(forms::SUB_B, flipped, top)
+    }
+
+    /// Codes from the low `4 * bits` bits of each element to its four bytes.
+    fn spread_codes(&mut self, window: VReg, bits: u32, sign: Sign) -> VReg {
+        if bits == 8 {
+            return window;
+        }
+        let shifted = self.v1i(forms::SHL_C, window, i64::from(16 - 2 * bits));
+        let pairs = self.select_bits(window, shifted, 0x0000_ffff);
+        let shifted = self.v1i(forms::SHL_C, pairs, i64::from(8 - bits));
+        let bytes = self.select_bits(pairs, shifted, 0x00ff_00ff);
+        self.extend_codes(bytes, bits, sign)
+    }
+
+    /// `mask ? a : b`, bit by bit, for masks of whole bytes.
+    fn select_bits(&mut self, a: VReg, b: VReg, mask: u32) -> VReg {
+        let def = self.vreg(VEC);
+        let inst = if self.v4 {
+            let mask = self.dword_operand(mask);
+            Inst::new(C::EVEX_Vpternlogd_zmm_k1z_zmm_zmmm512b32_imm8).tied(def, a).reg(b).rm(mask).imm(SELECT)
+        } else if mask == 0x0000_ffff {
+            Inst::new(C::VEX_Vpblendw_ymm_ymm_ymmm256_imm8).def(def).reg(a).reg(b).imm(0xaa)
+        } else {
+            let mask = self.dword(mask);
+            Inst::new(C::VEX_Vpblendvb_ymm_ymm_ymmm256_ymm).def(def).reg(b).reg(a).reg(mask)
+        };
+        self.emit(inst);
+        def
+    }
+
+    /// Codes of all lanes from one stream. Reads exactly its bytes: a part may read on into the next
+    /// part's bytes, never past the last one.
+    pub(super) fn load_unpack(&mut self, place: Place, bits: u8, sign: Sign, base: Value, result: Value) {
+        let bits = u32::from(bits);
+        let addr = self.address(place, base, 1);
+        let total = (self.f.lanes * bits).div_ceil(2);
+        let parts: Vec<VReg> = (0..self.parts)
+            .map(|part| {
+                let start = part * self.width * bits / 2;
+                let addr = addr.plus(start as i32);
+                let needed = (self.lanes_of(part) * bits).div_ceil(2);
+                if self.v4 {
+                    self.unpack_part_v4(addr, needed, total - start, bits, sign)
+                } else {
+                    self.unpack_part_v3(addr, total - start, bits, sign)
+                }
+            })
+            .collect();
+        self.set(result, Val::Parts(parts.into()));
+    }
+
+    fn unpack_part_v4(&mut self, addr: Addr, needed: u32, available: u32, bits: u32, sign: Sign) -> VReg {
+        if bits == 8 {
+            let bytes = self.stream_bytes(addr, needed, available);
+            return self.source_of(bytes);
+        }
+        if self.features.vbmi {
+            // Quadword q holds codes 8 q to 8 q + 7: its bits start at byte q * bits.
+            let places: Vec<u8> = (0..64).map(|byte| ((byte / 8) * bits + byte % 8) as u8).collect();
+            let places = self.vector_constant(places);
+            let bytes = self.stream_bytes(addr, needed, available);
+            let code = C::EVEX_Vpermb_zmm_k1z_zmm_zmmm512;
+            let quads = self.v2(forms::Form { v3: code, v4: code }, places, bytes);
+            let codes = self.multishift(quads, |byte| bits * byte);
+            return self.extend_codes(codes, bits, sign);
+        }
+        // 16-byte group g holds lanes 4 g to 4 g + 3: its bits start at byte 2 * g * bits.
+        let words = (0..32_u16).flat_map(|word| ((word / 8) * bits as u16 + word % 8).to_le_bytes());
+        let words = self.vector_constant(words.collect());
+        let bytes = self.stream_bytes(addr, needed, available);
+        let code = C::EVEX_Vpermw_zmm_k1z_zmm_zmmm512;
+        let groups = self.v2(forms::Form { v3: code, v4: code }, words, bytes);
+        self.codes_of_groups(groups, bits, sign)
+    }
+
+    fn unpack_part_v3(&mut self, addr: Addr, available: u32, bits: u32, sign: Sign) -> VReg {
+        let second = 2 * bits;
+        let low = self.load_exact(addr, available.min(16));
+        let groups = if available > second {
+            let high = addr.plus(second as i32);
+            let high = if available - second >= 16 {
+                Rm::Mem(high)
+            } else {
+                Rm::Reg(self.load_exact(high, available - second))
+            };
+            self.v2i(forms::JOIN_HALVES, low, high, 1)
+        } else {
+            low
+        };
+        if bits == 8 { groups } else { self.codes_of_groups(groups, bits, sign) }
+    }
+
+    /// From 16-byte groups, each with the bits of four lanes at its start, to codes.
+    fn codes_of_groups(&mut self, groups: VReg, bits: u32, sign: Sign) -> VReg {
+        let places: Vec<u8> =
+            (0..16).map(|byte| ((byte / 4) * bits / 2 + byte % 4) as u8).collect();
+        let places = self.vector_constant(places.repeat(self.width as usize / 4));
+        let windows = self.v2(forms::SHUFFLE_B, groups, places);
+        // Odd lanes of an odd width start in the middle of a byte.
+        let windows = if bits.is_multiple_of(2) {
+            windows
+        } else {
+            let shifts = self.vector_of(|lane| 4 * (lane % 2));
+            let shifts = self.vector_constant(shifts);
+            self.v2(forms::SHR_U_V, windows, shifts)
+        };
+        self.spread_codes(windows, bits, sign)
+    }
+
+    /// The first `needed` bytes of a stream of `available` bytes, as a 64-byte operand (the rest is
+    /// anything).
+    fn stream_bytes(&mut self, addr: Addr, needed: u32, available: u32) -> Rm {
+        if available >= 64 {
+            return Rm::Mem(addr);
+        }
+        let size = [4, 8, 16, 32].into_iter().find(|&size| size >= needed && size <= available);
+        let code = match size {
+            Some(4) => C::EVEX_Vmovd_xmm_rm32,
+            Some(8) => C::EVEX_Vmovq_xmm_rm64,
+            Some(16) => C::EVEX_Vmovups_xmm_k1z_xmmm128,
+            Some(_) => C::EVEX_Vmovups_ymm_k1z_ymmm256,
+            None => C::EVEX_Vmovdqu8_zmm_k1z_zmmm512,
+        };
+        let def = self.vreg(VEC);
+        let load = Inst::new(code).def(def).mem(addr);
+        let load = match size {
+            Some(_) => load,
+            None => {
+                let mask = self.mask_constant(u64::MAX >> (64 - needed));
+                load.masked(mask, true)
+            }
+        };
+        self.emit(load);
+        Rm::Reg(def)
+    }
+
+    fn source_of(&mut self, rm: Rm) -> VReg {
+        match rm {
+            Rm::Reg(reg) => reg,
+            Rm::Mem(_) | Rm::Broadcast(_) => self.v1(forms::LOAD, rm),
+        }
+    }
+}

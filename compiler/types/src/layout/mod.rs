@@ -1,0 +1,213 @@
+//! Layouts: which lane holds which element of a tile, in which slot.
+//!
+//! # What a layout maps
+//! A tile of some shape is spread over `T` lanes, each with `L` slots. A register [`Layout`] is the total function
+//!
+//! ```text
+//! element : [0, T) x [0, L) -> tile index             (lane, slot) holds that element
+//! ```
+//!
+//! Every element is held somewhere, by exactly `R` lanes (the replication), each time in the same slot, so
+//! `T * L = R * elements`. The function is stored as digits. Each dimension is cut, most significant first, into factors called
+//! *modes*; the lane number is a mixed-radix number whose digits are some of the modes (or say which of `r` equal copies it
+//! is), the slot number is another, of the remaining modes. All numberings are row-major: most significant first.
+//!
+//! # A worked table
+//! `local(2, 1).spatial(2, 2).local(1, 2)` lays out 4 x 4 elements over 4 lanes with 4 slots; `lane:slot` of each element:
+//!
+//! ```text
+//!          column 0    1     2     3
+//! row 0         0:0   0:1   1:0   1:1       modes       2, 2 (rows)   2, 2 (columns)
+//! row 1         2:0   2:1   3:0   3:1       lane digits   row mode 1, column mode 0
+//! row 2         0:2   0:3   1:2   1:3       slot digits   row mode 0, column mode 1
+//! row 3         2:2   2:3   3:2   3:3
+//! ```
+//!
+//! # Examples, from easy to hard
+//! | expression | meaning |
+//! |---|---|
+//! | `local(4)` | one lane holds four elements in order |
+//! | `spatial(4)` | four lanes hold one element each |
+//! | `local(2).spatial(4)` | lane `t` holds elements `t` and `t + 4` |
+//! | `spatial(4).local(2)` | lane `t` holds elements `2t` and `2t + 1` |
+//! | `column_spatial(4, 8)` | 32 lanes run down the columns |
+//! | `replicated(2).spatial(4)` | lanes `t` and `t + 4` both hold element `t` |
+//! | `spatial(4).replicated(2)` | lanes `2t` and `2t + 1` both hold element `t` |
+//! | `column_local(2, 16).reshape(32)` | slot `2j` is element `j`, slot `2j + 1` element `j + 16`: the nibbles of a q4 block |
+//! | `local(2, 1).spatial(8, 4).local(1, 2)` | the accumulator of a 16 x 8 matrix instruction |
+//!
+//! # Canonical form
+//! Every constructor and operation returns the canonical form: modes of extent 1 are gone; modes that are neighbours both in
+//! their dimension and in the same digit list are one mode; neighbouring copies are one copy; every mode is a digit exactly
+//! once. It is unique: **two layouts of one shape are equal (`==`) exactly if their functions are equal.** For take the
+//! function of the lane alone and count up from 0: the result runs `0, s, 2s, ..` for a stride `s` (none for copies) up to the
+//! extent of the lowest digit, and no further, since the next digit would else have been merged. So the function tells the
+//! lowest digit, and likewise each next one.
+//!
+//! # Operations
+//! Each is documented by its post-condition, and the tests check that, and that refusals are right, against enumeration.
+//!
+//! | operation | in short |
+//! |---|---|
+//! | [`Layout::compose`] | every element of one layout becomes a whole tile of the other |
+//! | [`Layout::divide`], [`Layout::left_divide`] | undo `compose` from the right, from the left |
+//! | [`Layout::permute`], [`Layout::reshape`], [`Layout::flatten`], [`Layout::squeeze`], [`Layout::unsqueeze`] | same places, other indices |
+//! | [`Layout::concat`] | independent dimensions side by side |
+//! | [`Layout::reduce`], [`Layout::reduce_to`] | where the results of a reduction are |
+//! | [`Layout::covers`], [`MultiFunction`] | does each lane that needs an element already hold it? |
+//! | [`SharedLayout`] | element to offset in shared memory, with swizzles |
+//!
+//! The text form is that of the language, read by [`str::parse`] and written by `Display`; writing and reading gives the same
+//! layout.
+//!
+//! Refused, by a [`LayoutError`] that names the rule: an extent of zero, more than [`MAX_RANK`] dimensions, and more than
+//! `u32::MAX` elements, lanes or slots.
+
+mod compose;
+mod construct;
+mod cover;
+mod digit;
+mod error;
+mod shape;
+mod shared;
+mod text;
+
+pub use cover::MultiFunction;
+pub use digit::{Digit, Place};
+pub use error::LayoutError;
+pub use shared::{SharedLayout, Swizzle};
+
+use digit::{place_values, ravel};
+
+/// Most dimensions of a layout.
+pub const MAX_RANK: usize = 32;
+
+/// A digit of the lane number, as stored.
+#[derive(Copy, Clone, Eq, PartialEq, Hash, Ord, PartialOrd, Debug)]
+pub enum SpatialMode {
+    /// The digit is this mode (an index into `mode_shape`).
+    Mode(u32),
+    /// The digit says which of so many lanes with equal contents it is.
+    Replicate(u32),
+}
+
+/// A register layout in canonical form: see the [module](self) for the function it stands for.
+#[derive(Clone, Eq, PartialEq, Hash, Ord, PartialOrd)]
+pub struct Layout {
+    shape: Vec<u32>,
+    mode_shape: Vec<u32>,
+    spatial_modes: Vec<SpatialMode>,
+    local_modes: Vec<u32>,
+}
+
+impl Layout {
+    /// Extents of the tile.
+    pub fn shape(&self) -> &[u32] {
+        &self.shape
+    }
+
+    /// Number of dimensions.
+    pub fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// The modes of all dimensions in order, each dimension from its most significant mode; none has extent 1.
+    pub fn mode_shape(&self) -> &[u32] {
+        &self.mode_shape
+    }
+
+    /// Digits of the lane number, most significant first.
+    pub fn spatial_modes(&self) -> &[SpatialMode] {
+        &self.spatial_modes
+    }
+
+    /// Digits of the slot number, most significant first, as indices into [`Layout::mode_shape`].
+    pub fn local_modes(&self) -> &[u32] {
+        &self.local_modes
+    }
+
+    /// Number of lanes `T`, copies included.
+    pub fn spatial_size(&self) -> u32 {
+        self.spatial_modes.iter().map(|&mode| self.spatial_extent(mode)).product()
+    }
+
+    /// Number of slots `L` of a lane.
+    pub fn local_size(&self) -> u32 {
+        self.local_modes.iter().map(|&mode| self.mode_shape[mode as usize]).product()
+    }
+
+    /// Number of elements of the tile.
+    pub fn elements(&self) -> u32 {
+        self.shape.iter().product()
+    }
+
+    /// How many lanes hold each element.
+    pub fn replication(&self) -> u32 {
+        let copies = |mode: &SpatialMode| match *mode {
+            SpatialMode::Mode(_) => 1,
+            SpatialMode::Replicate(copies) => copies,
+        };
+        self.spatial_modes.iter().map(copies).product()
+    }
+
+    fn spatial_extent(&self, mode: SpatialMode) -> u32 {
+        match mode {
+            SpatialMode::Mode(mode) => self.mode_shape[mode as usize],
+            SpatialMode::Replicate(copies) => copies,
+        }
+    }
+
+    /// The index of the element that `lane` holds in `slot`.
+    ///
+    /// # Panics
+    /// If `lane` is not below [`Layout::spatial_size`] or `slot` not below [`Layout::local_size`].
+    pub fn element(&self, lane: u32, slot: u32) -> Vec<u32> {
+        assert!(lane < self.spatial_size(), "lane {lane} of {}", self.spatial_size());
+        assert!(slot < self.local_size(), "slot {slot} of {}", self.local_size());
+        let mut index = vec![0; self.rank()];
+        for (digits, number) in [(self.spatial_digits(), lane), (self.local_digits(), slot)] {
+            for (digit, value) in digits.iter().zip(place_values(&digits)) {
+                if let Some(place) = digit.place {
+                    index[place.dim] += number / value % digit.extent * place.stride;
+                }
+            }
+        }
+        index
+    }
+
+    /// [`Layout::element`] as one number: the row-major position in the tile.
+    ///
+    /// # Panics
+    /// As [`Layout::element`].
+    pub fn linear_element(&self, lane: u32, slot: u32) -> u32 {
+        ravel(&self.element(lane, slot), &self.shape)
+    }
+
+    /// Where an element is: the lanes that hold it, ascending, and its slot in each of them.
+    ///
+    /// Post-condition: `element(lane, slot) == index` for exactly these pairs.
+    ///
+    /// # Panics
+    /// If `index` does not lie in the tile.
+    pub fn places(&self, index: &[u32]) -> (Vec<u32>, u32) {
+        assert_eq!(index.len(), self.rank(), "rank of the index");
+        assert!(index.iter().zip(&self.shape).all(|(i, extent)| i < extent), "{index:?} in {:?}", self.shape);
+        let slot_digits = self.local_digits();
+        let mut slot = 0;
+        for (digit, value) in slot_digits.iter().zip(place_values(&slot_digits)) {
+            slot += digit.of(index) * value;
+        }
+        let lane_digits = self.spatial_digits();
+        let mut lanes = vec![0];
+        for (digit, value) in lane_digits.iter().zip(place_values(&lane_digits)) {
+            match digit.place {
+                Some(_) => lanes.iter_mut().for_each(|lane| *lane += digit.of(index) * value),
+                // From the most significant digit down, so the order stays ascending.
+                None => {
+                    lanes = lanes.iter().flat_map(|lane| (0..digit.extent).map(move |copy| lane + copy * value)).collect();
+                }
+            }
+        }
+        (lanes, slot)
+    }
+}

@@ -1,0 +1,101 @@
+//! What the executor needs of a machine: memory, and kernels by name. The engine in the command's crate implements it over
+//! the CPU, the GPU and the interpreter; the executor knows none of them.
+
+use tvmc_ir::host::Number;
+
+/// Memory of a device.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct MemoryId(pub usize);
+
+/// A part of a device's memory, in bytes.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Slice {
+    /// Which memory.
+    pub memory: MemoryId,
+    /// First byte.
+    pub offset: u64,
+    /// Length.
+    pub bytes: u64,
+}
+
+/// How a matrix of weights lies in memory.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Arrangement {
+    /// As the file has it.
+    Declared,
+    /// In the order the device's kernels read best.
+    Packed,
+}
+
+/// An argument of a launch.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Argument {
+    /// Memory, seen as a tensor.
+    Tensor {
+        /// Where.
+        slice: Slice,
+        /// Extents; an extent that is the same in every call is marked, so that kernels are specialised to it.
+        shape: Vec<Extent>,
+        /// The name of its format or dtype.
+        element: String,
+        /// Its order.
+        arrangement: Arrangement,
+    },
+    /// A number.
+    Scalar(Number),
+}
+
+/// The length of an axis.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Extent {
+    /// Elements.
+    pub size: u64,
+    /// Whether it is the same in every call.
+    pub fixed: bool,
+}
+
+/// What went wrong on a device, in words for the user.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DeviceError(pub String);
+
+/// See the module head.
+pub trait Device {
+    /// New zeroed memory; `what` names it in errors.
+    fn allocate(&mut self, bytes: u64, what: &str) -> Result<MemoryId, DeviceError>;
+
+    /// Copies bytes in.
+    fn write(&mut self, memory: MemoryId, offset: u64, bytes: &[u8]) -> Result<(), DeviceError>;
+
+    /// Copies bytes out.
+    fn read(&mut self, memory: MemoryId, offset: u64, bytes: &mut [u8]) -> Result<(), DeviceError>;
+
+    /// Sets memory to zero.
+    fn clear(&mut self, memory: MemoryId) -> Result<(), DeviceError>;
+
+    /// New memory that holds a weight in the given arrangement. `rows` rows of `bytes.len() / rows` bytes.
+    fn weight(
+        &mut self,
+        bytes: &[u8],
+        rows: u64,
+        element: &str,
+        arrangement: Arrangement,
+        what: &str,
+    ) -> Result<Slice, DeviceError>;
+
+    /// Whether a kernel reads this parameter faster when it is packed.
+    fn prefers_packed(&mut self, kernel: &str, parameter: usize) -> Result<bool, DeviceError>;
+
+    /// Bytes of a tensor of this element type and shape.
+    fn tensor_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError>;
+
+    /// Runs a kernel over its whole grid, after everything launched before it. `with` sets `tune` names; `site` numbers the launch in the
+    /// program, so that the device may remember what it prepared for it.
+    fn launch(
+        &mut self,
+        site: usize,
+        kernel: &str,
+        arguments: &[Argument],
+        with: &[(String, i64)],
+    ) -> Result<(), DeviceError>;
+}

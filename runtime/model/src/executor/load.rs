@@ -1,0 +1,351 @@
+//! Loading: numbers, weights, memory.
+
+use super::ExecutorError;
+use super::device::{Arrangement, Device, MemoryId, Slice};
+use std::collections::HashMap;
+use tvmc_ir::host::{Expr, Number};
+use tvmc_ir::program::{Argument, Base, MemoryDecl, Program, Stmt, View, Weight, WeightElement};
+use tvmc_types::dtype::DType;
+use tvmc_weights::Weights;
+
+/// Most entries of a weight list (layers).
+const MAX_LIST: i64 = 4096;
+
+/// Choices at load time.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Hyper-parameters set by hand; they override the file.
+    pub set: Vec<(String, Number)>,
+}
+
+/// A weight on the device.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct LoadedWeight {
+    pub slice: Slice,
+    pub shape: Vec<u64>,
+    pub element: String,
+    pub arrangement: Arrangement,
+}
+
+/// Memory of the program.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Allocation {
+    pub memory: Option<MemoryId>,
+    pub capacity: u64,
+    /// Extents in the current call.
+    pub shape: Vec<u64>,
+}
+
+/// A program with its weights and state on a device.
+pub struct Session<D: Device> {
+    pub(crate) device: D,
+    pub(crate) program: Program,
+    /// Numbers known since load: hyper-parameters, constants, dimensions of weights.
+    pub(crate) fixed: HashMap<String, Number>,
+    pub(crate) weights: Vec<Vec<LoadedWeight>>,
+    pub(crate) states: Vec<Allocation>,
+    pub(crate) buffers: Vec<Allocation>,
+    pub(crate) inputs: Vec<Allocation>,
+    pub(crate) outputs: Vec<Allocation>,
+}
+
+impl<D: Device> Session<D> {
+    /// Loads a program's weights.
+    pub fn load(
+        program: Program,
+        weights: &Weights,
+        mut device: D,
+        options: &LoadOptions,
+    ) -> Result<Self, ExecutorError> {
+        let mut fixed = hypers(&program, weights, options)?;
+        constants(&program, &mut fixed);
+        bind_weights(&program, weights, &mut fixed)?;
+        constants(&program, &mut fixed);
+        let packed = arrangements(&program, &mut device)?;
+        let mut loaded: Vec<Vec<LoadedWeight>> = Vec::new();
+        let mut resident: HashMap<(usize, bool), LoadedWeight> = HashMap::new();
+        for (at, decl) in program.weights.iter().enumerate() {
+            let arrangement = if packed[at] { Arrangement::Packed } else { Arrangement::Declared };
+            let mut list = Vec::new();
+            for tensor in tensors_of(&program, weights, Weight(at as u32), &fixed)? {
+                let info = &weights.tensors()[tensor];
+                let arrangement = if info.shape.len() == 2 { arrangement } else { Arrangement::Declared };
+                let key = (tensor, arrangement == Arrangement::Packed);
+                if let Some(weight) = resident.get(&key) {
+                    list.push(weight.clone());
+                    continue;
+                }
+                if let WeightElement::DType(dtype) = decl.element
+                    && dtype.name() != info.format
+                {
+                    return Err(ExecutorError::BadWeight {
+                        tensor: info.name.clone(),
+                        found: info.format.to_owned(),
+                        expected: dtype.name().to_owned(),
+                    });
+                }
+                let rows = info.shape.iter().rev().skip(1).product::<u64>();
+                let bytes = weights.tensor_bytes(tensor);
+                let slice = device.weight(bytes, rows, info.format, arrangement, &info.name)?;
+                let weight = LoadedWeight {
+                    slice,
+                    shape: info.shape.clone(),
+                    element: info.format.to_owned(),
+                    arrangement,
+                };
+                resident.insert(key, weight.clone());
+                list.push(weight);
+            }
+            loaded.push(list);
+        }
+        let empty = |list: &[MemoryDecl]| {
+            vec![Allocation { memory: None, capacity: 0, shape: Vec::new() }; list.len()]
+        };
+        let mut session = Session {
+            fixed,
+            weights: loaded,
+            states: empty(&program.states),
+            buffers: empty(&program.buffers),
+            inputs: empty(&program.inputs),
+            outputs: empty(&program.outputs),
+            device,
+            program,
+        };
+        session.allocate_states()?;
+        Ok(session)
+    }
+
+    fn allocate_states(&mut self) -> Result<(), ExecutorError> {
+        for (at, decl) in self.program.states.iter().enumerate() {
+            let shape = extents(&decl.shape, &decl.name, &self.fixed)?;
+            let bytes = self.device.tensor_bytes(decl.dtype.name(), &shape)?;
+            let memory = self.device.allocate(bytes, &decl.name)?;
+            self.states[at] = Allocation { memory: Some(memory), capacity: bytes, shape };
+        }
+        Ok(())
+    }
+
+    /// Forgets everything kept between calls.
+    pub fn reset(&mut self) -> Result<(), ExecutorError> {
+        for state in &self.states {
+            if let Some(memory) = state.memory {
+                self.device.clear(memory)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A number known since load, by its name in the program.
+    pub fn number(&self, name: &str) -> Option<Number> {
+        self.fixed.get(name).copied()
+    }
+
+    /// Bytes of weights on the device (each tensor once) and of state.
+    pub fn resident_bytes(&self) -> (u64, u64) {
+        let mut seen = HashMap::new();
+        for weight in self.weights.iter().flatten() {
+            seen.insert(weight.slice.memory, weight.slice.bytes);
+        }
+        (seen.values().sum(), self.states.iter().map(|s| s.capacity).sum())
+    }
+
+    /// The device.
+    pub fn device(&self) -> &D {
+        &self.device
+    }
+}
+
+/// A list of extents as sizes.
+pub(crate) fn extents(
+    shape: &[Expr],
+    what: &str,
+    numbers: &HashMap<String, Number>,
+) -> Result<Vec<u64>, ExecutorError> {
+    let names = |name: &str| numbers.get(name).copied();
+    shape
+        .iter()
+        .map(|expr| {
+            let size = expr.eval_int(&names).map_err(|error| ExecutorError::Expression {
+                what: format!("the shape of `{what}`"),
+                error,
+            })?;
+            u64::try_from(size)
+                .map_err(|_| ExecutorError::Call(format!("the shape of `{what}` has an extent of {size}")))
+        })
+        .collect()
+}
+
+fn hypers(
+    program: &Program,
+    weights: &Weights,
+    options: &LoadOptions,
+) -> Result<HashMap<String, Number>, ExecutorError> {
+    let mut numbers: HashMap<String, Number> = HashMap::new();
+    for (name, _) in &options.set {
+        if !program.hypers.iter().any(|h| h.name == *name) {
+            return Err(ExecutorError::Call(format!(
+                "program `{}` has no hyper-parameter `{name}` to set",
+                program.name
+            )));
+        }
+    }
+    for hyper in &program.hypers {
+        if let Some((_, number)) = options.set.iter().find(|(name, _)| *name == hyper.name) {
+            numbers.insert(hyper.name.clone(), *number);
+            continue;
+        }
+        let value = weights.metadata().and_then(|m| m.get(&hyper.key));
+        let number = match (value, &hyper.default) {
+            (Some(value), _) => {
+                let bad = |expected| ExecutorError::BadHyper {
+                    key: hyper.key.clone(),
+                    found: value.type_name().to_owned(),
+                    expected,
+                };
+                if hyper.dtype == DType::F32 {
+                    Number::Float(value.as_f64().ok_or_else(|| bad("a number"))?)
+                } else {
+                    let integer = value.as_u64().filter(|v| *v <= i32::MAX as u64);
+                    Number::Int(integer.ok_or_else(|| bad("a non-negative 32-bit integer"))? as i64)
+                }
+            }
+            (None, Some(default)) => default.eval(&|name| numbers.get(name).copied()).map_err(|error| {
+                ExecutorError::Expression { what: format!("the default of `{}`", hyper.name), error }
+            })?,
+            (None, None) => {
+                return Err(ExecutorError::MissingHyper {
+                    program: program.name.clone(),
+                    name: hyper.name.clone(),
+                    key: hyper.key.clone(),
+                });
+            }
+        };
+        numbers.insert(hyper.name.clone(), number);
+    }
+    Ok(numbers)
+}
+
+/// Constants whose operands are known; the others wait for the dimensions of weights or of a call.
+fn constants(program: &Program, fixed: &mut HashMap<String, Number>) {
+    for (name, expr) in &program.consts {
+        if let Ok(number) = expr.eval(&|n| fixed.get(n).copied()) {
+            fixed.insert(name.clone(), number);
+        }
+    }
+}
+
+/// The tensors of a weight or weight list, following fallbacks.
+fn tensors_of(
+    program: &Program,
+    weights: &Weights,
+    weight: Weight,
+    fixed: &HashMap<String, Number>,
+) -> Result<Vec<usize>, ExecutorError> {
+    let decl = &program.weights[weight.index()];
+    let find = |name: &str| weights.tensors().iter().position(|t| t.name == name);
+    let Some(count) = &decl.count else {
+        return match (find(&decl.pattern), decl.fallback) {
+            (Some(at), _) => Ok(vec![at]),
+            // A fallback stands before its user, so this ends.
+            (None, Some(other)) if other.index() < weight.index() => {
+                tensors_of(program, weights, other, fixed)
+            }
+            (None, _) => Err(ExecutorError::MissingWeight(decl.pattern.clone())),
+        };
+    };
+    let count = count.eval_int(&|n| fixed.get(n).copied()).map_err(|error| ExecutorError::Expression {
+        what: format!("the length of `{}`", decl.name),
+        error,
+    })?;
+    if !(0..=MAX_LIST).contains(&count) {
+        return Err(ExecutorError::Call(format!("`{}` has {count} entries; at most {MAX_LIST}", decl.name)));
+    }
+    (0..count)
+        .map(|i| {
+            let name = decl.pattern.replace("{}", &i.to_string());
+            find(&name).ok_or(ExecutorError::MissingWeight(name))
+        })
+        .collect()
+}
+
+/// Checks every weight's shape; plain names without a value are bound by it.
+fn bind_weights(
+    program: &Program,
+    weights: &Weights,
+    fixed: &mut HashMap<String, Number>,
+) -> Result<(), ExecutorError> {
+    for (at, decl) in program.weights.iter().enumerate() {
+        for tensor in tensors_of(program, weights, Weight(at as u32), fixed)? {
+            let info = &weights.tensors()[tensor];
+            let bad = |expected: String| ExecutorError::BadWeight {
+                tensor: info.name.clone(),
+                found: format!("of shape {:?}", info.shape),
+                expected,
+            };
+            if info.shape.len() != decl.shape.len() {
+                return Err(bad(format!("{} dimensions", decl.shape.len())));
+            }
+            for (expr, &size) in decl.shape.iter().zip(&info.shape) {
+                if let Expr::Name(name) = expr
+                    && !fixed.contains_key(name)
+                {
+                    let size = i64::try_from(size).map_err(|_| bad("a smaller tensor".to_owned()))?;
+                    fixed.insert(name.clone(), Number::Int(size));
+                    continue;
+                }
+                let want = expr.eval_int(&|n| fixed.get(n).copied()).map_err(|error| {
+                    ExecutorError::Expression { what: format!("the shape of weight `{}`", decl.name), error }
+                })?;
+                if i128::from(want) != i128::from(size) {
+                    return Err(bad(format!("{want} where it has {size} (`{expr}`)")));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Which weights are packed: those that some launch prefers so. Only whole weights can be packed: one that the program takes rows of or
+/// reshapes stays as declared.
+fn arrangements<D: Device>(program: &Program, device: &mut D) -> Result<Vec<bool>, ExecutorError> {
+    let mut wanted = vec![false; program.weights.len()];
+    let mut barred = vec![false; program.weights.len()];
+    fn walk<D: Device>(
+        stmts: &[Stmt],
+        device: &mut D,
+        wanted: &mut [bool],
+        barred: &mut [bool],
+    ) -> Result<(), ExecutorError> {
+        for stmt in stmts {
+            match stmt {
+                Stmt::Launch { kernel, args, .. } => {
+                    for (at, arg) in args.iter().enumerate() {
+                        let Argument::Memory { base: Base::Weight(weight, _), views } = arg else { continue };
+                        let weight = weight.index();
+                        let whole = |v: &View| matches!(v, View::At(_) | View::Rows { .. } | View::Shape(_));
+                        if views.iter().any(whole) {
+                            barred[weight] = true;
+                        } else if device.prefers_packed(kernel, at)? {
+                            wanted[weight] = true;
+                        }
+                    }
+                }
+                Stmt::For { body, .. } => walk(body, device, wanted, barred)?,
+                Stmt::If { then, otherwise, .. } => {
+                    walk(then, device, wanted, barred)?;
+                    walk(otherwise, device, wanted, barred)?;
+                }
+            }
+        }
+        Ok(())
+    }
+    walk(&program.body, device, &mut wanted, &mut barred)?;
+    // A fallback shares its tensor, so it shares the arrangement.
+    for at in 0..program.weights.len() {
+        if let Some(other) = program.weights[at].fallback {
+            let both = wanted[at] || wanted[other.index()];
+            (wanted[at], wanted[other.index()]) = (both, both);
+        }
+    }
+    Ok(wanted.iter().zip(&barred).map(|(want, bar)| *want && !bar).collect())
+}

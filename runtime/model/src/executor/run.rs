@@ -1,0 +1,315 @@
+//! Calling: dimensions, buffers, statements.
+
+use super::ExecutorError;
+use super::device::{Argument, Arrangement, Device, Extent, Slice};
+use super::load::{Allocation, Session, extents};
+use std::collections::HashMap;
+use tvmc_ir::host::{Expr, Number};
+use tvmc_ir::program::{Argument as Declared, Base, Stmt, View};
+
+/// What a caller gives.
+#[derive(Clone, Debug, Default)]
+pub struct Call<'a> {
+    /// Dimensions and scalar inputs by name.
+    pub numbers: Vec<(&'a str, Number)>,
+    /// Tensor inputs by name: bytes in row-major order. Their shapes follow from the declarations.
+    pub tensors: Vec<(&'a str, &'a [u8])>,
+}
+
+/// A tensor argument while its views are applied.
+struct Part {
+    slice: Slice,
+    shape: Vec<Extent>,
+    element: String,
+    arrangement: Arrangement,
+}
+
+impl<D: Device> Session<D> {
+    /// Runs the program once.
+    pub fn call(&mut self, call: &Call<'_>) -> Result<(), ExecutorError> {
+        let mut numbers = self.fixed.clone();
+        for (name, number) in &call.numbers {
+            numbers.insert((*name).to_owned(), *number);
+        }
+        for scalar in &self.program.scalars {
+            if !numbers.contains_key(&scalar.name) {
+                return Err(ExecutorError::Call(format!("the call gives no value for `{}`", scalar.name)));
+            }
+        }
+        for (name, expr) in &self.program.consts {
+            let value = expr
+                .eval(&|n| numbers.get(n).copied())
+                .map_err(|error| ExecutorError::Expression { what: format!("constant `{name}`"), error })?;
+            numbers.insert(name.clone(), value);
+        }
+        self.size_memory(&numbers)?;
+        for (at, decl) in self.program.inputs.iter().enumerate() {
+            let Some((_, bytes)) = call.tensors.iter().find(|(name, _)| *name == decl.name) else {
+                return Err(ExecutorError::Call(format!("the call gives no tensor for `{}`", decl.name)));
+            };
+            let allocation = &self.inputs[at];
+            let want = self.device.tensor_bytes(decl.dtype.name(), &allocation.shape)?;
+            if want != bytes.len() as u64 {
+                return Err(ExecutorError::Call(format!(
+                    "input `{}` has {} bytes, its shape {:?} takes {want}",
+                    decl.name,
+                    bytes.len(),
+                    allocation.shape
+                )));
+            }
+            if let Some(memory) = allocation.memory {
+                self.device.write(memory, 0, bytes)?;
+            }
+        }
+        let body = std::mem::take(&mut self.program.body);
+        let mut site = 0;
+        let done = self.statements(&body, &mut numbers, &mut site);
+        self.program.body = body;
+        done
+    }
+
+    /// The bytes of an output of the last call.
+    pub fn output(&mut self, name: &str, bytes: &mut Vec<u8>) -> Result<Vec<u64>, ExecutorError> {
+        let Some(at) = self.program.outputs.iter().position(|o| o.name == name) else {
+            return Err(ExecutorError::Call(format!("the program has no output `{name}`")));
+        };
+        let allocation = self.outputs[at].clone();
+        let size = self.device.tensor_bytes(self.program.outputs[at].dtype.name(), &allocation.shape)?;
+        bytes.resize(size as usize, 0);
+        if let Some(memory) = allocation.memory {
+            self.device.read(memory, 0, bytes)?;
+        }
+        Ok(allocation.shape)
+    }
+
+    /// Gives buffers, inputs and outputs the size that this call needs; memory only grows.
+    fn size_memory(&mut self, numbers: &HashMap<String, Number>) -> Result<(), ExecutorError> {
+        let lists = [
+            (&self.program.buffers, &mut self.buffers),
+            (&self.program.inputs, &mut self.inputs),
+            (&self.program.outputs, &mut self.outputs),
+        ];
+        for (decls, allocations) in lists {
+            for (decl, allocation) in decls.iter().zip(allocations.iter_mut()) {
+                let shape = extents(&decl.shape, &decl.name, numbers)?;
+                let bytes = self.device.tensor_bytes(decl.dtype.name(), &shape)?;
+                if allocation.memory.is_none() || allocation.capacity < bytes {
+                    let memory = self.device.allocate(bytes, &decl.name)?;
+                    *allocation = Allocation { memory: Some(memory), capacity: bytes, shape };
+                } else {
+                    allocation.shape = shape;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn statements(
+        &mut self,
+        stmts: &[Stmt],
+        numbers: &mut HashMap<String, Number>,
+        site: &mut usize,
+    ) -> Result<(), ExecutorError> {
+        for stmt in stmts {
+            match stmt {
+                Stmt::Launch { kernel, args, with, location } => {
+                    let here = *site;
+                    *site += 1;
+                    let arguments =
+                        args.iter()
+                            .map(|arg| self.argument(arg, numbers))
+                            .collect::<Result<Vec<Argument>, ExecutorError>>()?;
+                    self.device.launch(here, kernel, &arguments, with).map_err(|error| {
+                        let place = if location.is_empty() { String::new() } else { format!("{location}: ") };
+                        ExecutorError::Call(format!("{place}launching `{kernel}`: {error}"))
+                    })?;
+                }
+                Stmt::For { counter, from, to, body } => {
+                    let (first, end) = (integer(from, numbers)?, integer(to, numbers)?);
+                    let start = *site;
+                    for i in first..end {
+                        *site = start;
+                        numbers.insert(counter.clone(), Number::Int(i));
+                        self.statements(body, numbers, site)?;
+                    }
+                    numbers.remove(counter);
+                    *site = start + launches(body);
+                }
+                Stmt::If { condition, then, otherwise } => {
+                    let chosen = condition.eval(&|n| numbers.get(n).copied()).map_err(|error| {
+                        ExecutorError::Expression { what: "a condition of the program".to_owned(), error }
+                    })?;
+                    let start = *site;
+                    if chosen == Number::Bool(true) {
+                        self.statements(then, numbers, site)?;
+                    } else {
+                        *site = start + launches(then);
+                        self.statements(otherwise, numbers, site)?;
+                    }
+                    *site = start + launches(then) + launches(otherwise);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn argument(
+        &self,
+        argument: &Declared,
+        numbers: &HashMap<String, Number>,
+    ) -> Result<Argument, ExecutorError> {
+        match argument {
+            Declared::Scalar(expr) => {
+                let number = expr.eval(&|n| numbers.get(n).copied()).map_err(|error| {
+                    ExecutorError::Expression { what: format!("argument `{expr}`"), error }
+                })?;
+                Ok(Argument::Scalar(number))
+            }
+            Declared::Memory { base, views } => {
+                let mut part = self.base(base, numbers)?;
+                for view in views {
+                    self.view(&mut part, view, numbers)?;
+                }
+                Ok(Argument::Tensor {
+                    slice: part.slice,
+                    shape: part.shape,
+                    element: part.element,
+                    arrangement: part.arrangement,
+                })
+            }
+        }
+    }
+
+    fn base(&self, base: &Base, numbers: &HashMap<String, Number>) -> Result<Part, ExecutorError> {
+        let (allocation, decl) = match base {
+            Base::Weight(weight, index) => {
+                let list = &self.weights[weight.index()];
+                let at = match index {
+                    Some(expr) => integer(expr, numbers)?,
+                    None => 0,
+                };
+                let Some(loaded) = usize::try_from(at).ok().and_then(|at| list.get(at)) else {
+                    let name = &self.program.weights[weight.index()].name;
+                    return Err(ExecutorError::Call(format!(
+                        "`{name}[{at}]`: the list has {} entries",
+                        list.len()
+                    )));
+                };
+                return Ok(Part {
+                    slice: loaded.slice,
+                    shape: loaded.shape.iter().map(|&size| Extent { size, fixed: true }).collect(),
+                    element: loaded.element.clone(),
+                    arrangement: loaded.arrangement,
+                });
+            }
+            Base::State(at) => (&self.states[at.index()], &self.program.states[at.index()]),
+            Base::Buffer(at) => (&self.buffers[at.index()], &self.program.buffers[at.index()]),
+            Base::Input(at) => (&self.inputs[at.index()], &self.program.inputs[at.index()]),
+            Base::Output(at) => (&self.outputs[at.index()], &self.program.outputs[at.index()]),
+        };
+        let Some(memory) = allocation.memory else {
+            return Err(ExecutorError::Call(format!("`{}` has no memory yet", decl.name)));
+        };
+        let element = decl.dtype.name();
+        let bytes = self.device.tensor_bytes(element, &allocation.shape)?;
+        let shape = allocation
+            .shape
+            .iter()
+            .zip(&decl.shape)
+            .map(|(&size, expr)| Extent { size, fixed: self.is_fixed(expr) })
+            .collect();
+        Ok(Part {
+            slice: Slice { memory, offset: 0, bytes },
+            shape,
+            element: element.to_owned(),
+            arrangement: Arrangement::Declared,
+        })
+    }
+
+    /// Whether an expression uses only numbers known since load.
+    fn is_fixed(&self, expr: &Expr) -> bool {
+        let mut fixed = true;
+        expr.names(&mut |name| fixed &= self.fixed.contains_key(name));
+        fixed
+    }
+
+    fn view(
+        &self,
+        part: &mut Part,
+        view: &View,
+        numbers: &HashMap<String, Number>,
+    ) -> Result<(), ExecutorError> {
+        match view {
+            View::At(index) => {
+                let at = integer(index, numbers)?;
+                self.rows(part, at, 1)?;
+                part.shape.remove(0);
+            }
+            View::Rows { from, length } => {
+                let (from_row, count) = (integer(from, numbers)?, integer(length, numbers)?);
+                self.rows(part, from_row, count)?;
+                part.shape[0].fixed = self.is_fixed(length);
+            }
+            View::Shape(shape) => {
+                let names = |n: &str| numbers.get(n).copied();
+                let mut extents = Vec::new();
+                for expr in shape {
+                    let size = expr
+                        .eval_int(&names)
+                        .ok()
+                        .and_then(|v| u64::try_from(v).ok())
+                        .ok_or_else(|| ExecutorError::Call(format!("`{expr}` is no extent of a view")))?;
+                    extents.push(Extent { size, fixed: self.is_fixed(expr) });
+                }
+                let count = |s: &[Extent]| s.iter().map(|e| u128::from(e.size)).product::<u128>();
+                if count(&part.shape) != count(&extents) {
+                    return Err(ExecutorError::Call(format!(
+                        "a view of {} elements as {}",
+                        count(&part.shape),
+                        count(&extents)
+                    )));
+                }
+                part.shape = extents;
+            }
+        }
+        Ok(())
+    }
+
+    /// Narrows to some elements of the first axis.
+    fn rows(&self, part: &mut Part, from: i64, count: i64) -> Result<(), ExecutorError> {
+        let Some(first) = part.shape.first().copied() else {
+            return Err(ExecutorError::Call("indexing memory that has no dimensions".to_owned()));
+        };
+        let inside = from >= 0 && count >= 0 && (from as u64).saturating_add(count as u64) <= first.size;
+        if !inside {
+            return Err(ExecutorError::Call(format!(
+                "rows {from} to {} of memory with {} rows",
+                from.saturating_add(count),
+                first.size
+            )));
+        }
+        let sizes: Vec<u64> = part.shape[1..].iter().map(|e| e.size).collect();
+        let row = self.device.tensor_bytes(&part.element, &sizes)?;
+        part.slice.offset += row * from as u64;
+        part.slice.bytes = row * count as u64;
+        part.shape[0].size = count as u64;
+        Ok(())
+    }
+}
+
+fn integer(expr: &Expr, numbers: &HashMap<String, Number>) -> Result<i64, ExecutorError> {
+    expr.eval_int(&|n| numbers.get(n).copied())
+        .map_err(|error| ExecutorError::Expression { what: format!("`{expr}`"), error })
+}
+
+/// Launch statements in a body, each counted once.
+fn launches(stmts: &[Stmt]) -> usize {
+    stmts
+        .iter()
+        .map(|stmt| match stmt {
+            Stmt::Launch { .. } => 1,
+            Stmt::For { body, .. } => launches(body),
+            Stmt::If { then, otherwise, .. } => launches(then) + launches(otherwise),
+        })
+        .sum()
+}

@@ -1,0 +1,59 @@
+//! SentencePiece vocabularies (`llama`): pieces with scores in place of a list of merges.
+//!
+//! **Maps** pieces and scores to the merges that the `tokenizers` library needs: every way to cut a piece into two
+//! pieces is a merge, ranked by the score of the whole, ties by the ids of the whole and then of the parts. The space
+//! is the letter U+2581.
+//!
+//! **Invariant.** Only normal pieces are cut or result from a merge, so text cannot be merged to a control token.
+//!
+//! **Refuses** vocabularies whose pieces can be cut in more than [`MAX_MERGES`] ways.
+
+use tokenizers::NormalizerWrapper;
+use tokenizers::models::bpe::Merges;
+use tokenizers::normalizers::{Prepend, Replace, Sequence};
+
+use super::vocabulary::{TokenKind, Vocabulary, VocabularyError};
+
+/// The letter that stands for a space in pieces.
+pub const SPACE: char = '\u{2581}';
+/// The most merges: a vocabulary of 262,144 pieces has about two million.
+pub const MAX_MERGES: usize = 1 << 23;
+
+/// The merges of a vocabulary, best first.
+pub(super) fn merges(vocabulary: &Vocabulary, scores: &[f32]) -> Result<Merges, VocabularyError> {
+    let normal =
+        |text: &str| vocabulary.id(text).filter(|&id| vocabulary.kind(id) == Some(TokenKind::Normal));
+    let mut found: Vec<(u32, u32, u32)> = Vec::new();
+    for (whole, text, kind) in vocabulary.iter() {
+        if kind != TokenKind::Normal {
+            continue;
+        }
+        for (cut, _) in text.char_indices().skip(1) {
+            if let (Some(left), Some(right)) = (normal(&text[..cut]), normal(&text[cut..])) {
+                if found.len() == MAX_MERGES {
+                    return Err(VocabularyError::TooMany {
+                        what: "merges",
+                        count: MAX_MERGES + 1,
+                        limit: MAX_MERGES,
+                    });
+                }
+                found.push((whole, left, right));
+            }
+        }
+    }
+    // Scores are finite, which `Vocabulary::scores` has checked.
+    found.sort_by(|a, b| scores[b.0 as usize].total_cmp(&scores[a.0 as usize]).then(a.cmp(b)));
+    let text = |id: u32| vocabulary.text(id).unwrap_or_default().to_owned();
+    Ok(found.into_iter().map(|(_, left, right)| (text(left), text(right))).collect())
+}
+
+/// Spaces to their letter, with one before the text if the file asks for it.
+pub(super) fn normalizer(prefix: bool) -> tokenizers::Result<NormalizerWrapper> {
+    let replace = NormalizerWrapper::from(Replace::new(" ", SPACE.to_string())?);
+    Ok(if prefix {
+        let prepend = NormalizerWrapper::from(Prepend::new(SPACE.to_string()));
+        Sequence::new(vec![prepend, replace]).into()
+    } else {
+        replace
+    })
+}
