@@ -11,6 +11,9 @@ pub const MAX_TOKENS: usize = 1_000_000;
 /// than `2 * MAX_NESTING` nodes that nest.
 pub const MAX_NESTING: usize = 256;
 
+/// Tokens of one file, each counted once for every bracket and prefix operator around it: ordinary source has a handful.
+pub const MAX_DEEP_TOKENS: usize = 8 * MAX_TOKENS;
+
 /// Arms of one `if .. else if ..` chain.
 pub const MAX_ARMS: usize = 256;
 

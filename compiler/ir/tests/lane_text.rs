@@ -294,7 +294,18 @@ proptest! {
 
 #[test]
 fn awkward_float_constants_are_exact() {
-    for bits in [0, 0x8000_0000, 1, 0x807f_ffff, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0x7f80_0001, 0xffff_ffff, 0x7f7f_ffff] {
+    for bits in [
+        0,
+        0x8000_0000,
+        1,
+        0x807f_ffff,
+        0x7f80_0000,
+        0xff80_0000,
+        0x7fc0_0000,
+        0x7f80_0001,
+        0xffff_ffff,
+        0x7f7f_ffff,
+    ] {
         let mut b = Builder::new("k", 1);
         b.inst(Op::ConstF32(bits), &[]);
         let function = b.finish();
@@ -342,18 +353,53 @@ fn errors_name_line_and_column() {
     let cases = [
         ("kernel k", 1, 8, "expected `@`, found `k`"),
         ("kernel @k lanes 8 {\n  v0: u.i32 = nothing 3\n}", 2, 15, "expected an operation, found `nothing`"),
-        ("kernel @k lanes 8 {\n  v0: w.i32 = lane_index\n}", 2, 7, "expected a type such as `v.f32`, found `w.i32`"),
-        ("kernel @k lanes 8 {\n  buffer b1 \"x\" read\n}", 2, 10, "expected `b0`: declarations are numbered in order, found `b1`"),
-        ("kernel @k lanes 8 {\n  v0: u.f32 = const.f32 1e99\n}", 2, 25, "expected a float or its bits in hexadecimal, found `1e99`"),
-        ("kernel @k lanes 8 {\n  v0: u.i32 = const.i32 2147483648\n}", 2, 25, "expected a 32-bit integer, found `2147483648`"),
+        (
+            "kernel @k lanes 8 {\n  v0: w.i32 = lane_index\n}",
+            2,
+            7,
+            "expected a type such as `v.f32`, found `w.i32`",
+        ),
+        (
+            "kernel @k lanes 8 {\n  buffer b1 \"x\" read\n}",
+            2,
+            10,
+            "expected `b0`: declarations are numbered in order, found `b1`",
+        ),
+        (
+            "kernel @k lanes 8 {\n  v0: u.f32 = const.f32 1e99\n}",
+            2,
+            25,
+            "expected a float or its bits in hexadecimal, found `1e99`",
+        ),
+        (
+            "kernel @k lanes 8 {\n  v0: u.i32 = const.i32 2147483648\n}",
+            2,
+            25,
+            "expected a 32-bit integer, found `2147483648`",
+        ),
         ("kernel @k lanes 8 {\n  v1: v.i32 = lane_index\n}", 3, 1, "nothing defines v0"),
-        ("kernel @k lanes 8 {\n  v0: v.i32 = lane_index\n  v0: u.i32 = const.i32 1\n}", 3, 3, "v0 has two types, v.i32 and u.i32"),
+        (
+            "kernel @k lanes 8 {\n  v0: v.i32 = lane_index\n  v0: u.i32 = const.i32 1\n}",
+            3,
+            3,
+            "v0 has two types, v.i32 and u.i32",
+        ),
         ("kernel @k lanes 8 {\n  v1048576: v.i32 = lane_index\n}", 2, 3, "value numbers end at 1048575"),
-        ("kernel @k lanes 8 {\n  message 0 \"x\\q\"\n}", 2, 15, "the escapes are \\\", \\\\, \\n and \\u{hex}"),
+        (
+            "kernel @k lanes 8 {\n  message 0 \"x\\q\"\n}",
+            2,
+            15,
+            "the escapes are \\\", \\\\, \\n and \\u{hex}",
+        ),
         ("kernel @k lanes 8 {\n  message 0 \"x\n}", 2, 13, "the string has no end on its line"),
         ("kernel @k lanes 8 {\n  ü\n}", 2, 3, "`\\u{fc}` starts no token"),
         ("kernel @k lanes 8 {\n  loop { yield v0 }\n}", 2, 10, "expected `again`, found `yield`"),
-        ("kernel @k lanes 8 {\n  v0: v.i32 = lane_index\n} }", 3, 3, "expected the end of the text, found `}`"),
+        (
+            "kernel @k lanes 8 {\n  v0: v.i32 = lane_index\n} }",
+            3,
+            3,
+            "expected the end of the text, found `}`",
+        ),
         ("kernel @k lanes -8 {\n}", 1, 17, "expected the number of lanes, found `-8`"),
         ("kernel @k lanes 8 {\n  scalar v0: v.i32 \"n\"\n}", 2, 10, "a scalar argument is uniform"),
     ];
@@ -366,7 +412,11 @@ fn errors_name_line_and_column() {
 #[test]
 fn nesting_is_limited() {
     let nested = |depth: usize| {
-        format!("kernel @k lanes 8 {{ v0: u.bool = const.bool true {} {} }}", "if v0 {".repeat(depth), "}".repeat(depth))
+        format!(
+            "kernel @k lanes 8 {{ v0: u.bool = const.bool true {} {} }}",
+            "if v0 {".repeat(depth),
+            "}".repeat(depth)
+        )
     };
     verify(parse(&nested(MAX_DEPTH)).unwrap()).unwrap();
     let error = parse(&nested(MAX_DEPTH + 1)).unwrap_err();
@@ -383,7 +433,8 @@ fn malformed_functions_print() {
         b.finish()
     };
     let Stmt::Inst(inst) = &mut function.body.stmts[1] else { panic!() };
-    inst.op = Op::Memory { form: MemoryOp::Scatter, mem: Mem::F32, place: Place::Arena(Arena(3)), masked: true };
+    inst.op =
+        Op::Memory { form: MemoryOp::Scatter, mem: Mem::F32, place: Place::Arena(Arena(3)), masked: true };
     inst.result = Some(Value(9));
     assert!(function.to_string().contains("v9: ? = scatter.f32 a3[v0 + v?], v? mask v?\n"), "{function}");
     let Stmt::Inst(inst) = &mut function.body.stmts[1] else { panic!() };

@@ -46,10 +46,18 @@ fn each_rule_is_checked() {
         ("if v3 { v7: v.i32 = lane_index } else { v8: v.i32 = iadd v7, v4 }", Scope, "body[3].else[0]"),
         ("for v7: u.i32 in v0..v0 step 1 { } v8: u.i32 = iadd v7, v0", Scope, "body[4]"),
         ("for v7: u.i32 in v0..v7 step 1 { }", Scope, "body[3]"),
-        ("(v7: v.i32) = for v8: u.i32 in v0..v0 step 1 carry (v9: v.i32 = v7) { yield v9 }", Scope, "body[3]"),
+        (
+            "(v7: v.i32) = for v8: u.i32 in v0..v0 step 1 carry (v9: v.i32 = v7) { yield v9 }",
+            Scope,
+            "body[3]",
+        ),
         ("(v7: v.i32) = if v3 { v8: v.i32 = lane_index yield v8 } else { yield v8 }", Scope, "body[3]"),
         ("loop { if v3 { v7: u.bool = const.bool true } again v7 }", Scope, "body[3]"),
-        ("for v7: u.i32 in v0..v0 step 1 { if v3 { } else { v8: v.i32 = iadd v4, v99 } }", Scope, "body[3].body[0].else[0]"),
+        (
+            "for v7: u.i32 in v0..v0 step 1 { if v3 { } else { v8: v.i32 = iadd v4, v99 } }",
+            Scope,
+            "body[3].body[0].else[0]",
+        ),
         // i64 is uniform
         ("v7: v.i64 = splat v2", UniformI64, "v7"),
         // Operand count
@@ -109,7 +117,11 @@ fn each_rule_is_checked() {
         // Arena range
         ("v7: u.i64 = const.i64 9 store.contig.i32 a0[v7], v4", ArenaRange, "body[4]"),
         ("v7: u.i64 = const.i64 -1 store.contig.i32 a0[v7], v4", ArenaRange, "body[4]"),
-        ("v7: u.i32 = const.i32 16 v8: u.i64 = i32_to_i64 v7 v9: u.i32 = load.uniform.i32 a0[v8]", ArenaRange, "body[5]"),
+        (
+            "v7: u.i32 = const.i32 16 v8: u.i64 = i32_to_i64 v7 v9: u.i32 = load.uniform.i32 a0[v8]",
+            ArenaRange,
+            "body[5]",
+        ),
         ("v7: u.i64 = const.i64 57 v8: v.i32 = load.unpack.u2 a0[v7]", ArenaRange, "body[4]"),
         ("v7: u.i64 = const.i64 9223372036854775807 store.contig.i32 a0[v7], v4", ArenaRange, "body[4]"),
         // Table
@@ -129,8 +141,16 @@ fn each_rule_is_checked() {
         ("(v7: v.i32) = for v8: u.i32 in v0..v0 step 1 carry (v9: v.i32 = v4) { }", Carried, "body[3]"),
         ("(v7: v.i32) = for v8: u.i32 in v0..v0 step 1 { yield v4 }", Carried, "body[3]"),
         ("for v8: u.i32 in v0..v0 step 1 carry (v7: v.i32 = v4) { yield v7 }", Carried, "body[3]"),
-        ("(v7: v.i32) = for v8: u.i32 in v0..v0 step 1 carry (v9: v.i32 = v0) { yield v9 }", Carried, "body[3]"),
-        ("(v7: v.i32) = for v8: u.i32 in v0..v0 step 1 carry (v9: v.i32 = v4) { yield v5 }", Carried, "body[3]"),
+        (
+            "(v7: v.i32) = for v8: u.i32 in v0..v0 step 1 carry (v9: v.i32 = v0) { yield v9 }",
+            Carried,
+            "body[3]",
+        ),
+        (
+            "(v7: v.i32) = for v8: u.i32 in v0..v0 step 1 carry (v9: v.i32 = v4) { yield v5 }",
+            Carried,
+            "body[3]",
+        ),
         ("(v7: v.f32) = loop carry (v8: v.i32 = v4) { again v3 yield v8 }", Carried, "body[3]"),
         ("(v7: v.i32) = if v3 { yield v4 }", Carried, "body[3]"),
         ("(v7: v.i32) = if v3 { yield v4 } else { yield v5 }", Carried, "body[3]"),
@@ -195,10 +215,7 @@ fn limits_are_checked() {
     let table = || "table t0".to_owned();
     assert_eq!(broken(|f| f.tables[0].entries.clear()), [(Rule::Table, table())]);
     assert_eq!(broken(|f| f.tables[0].scalar = Scalar::Bool), [(Rule::Table, table())]);
-    assert_eq!(
-        broken(|f| f.tables[0].entries.resize(MAX_TABLE_ENTRIES + 1, 0)),
-        [(Rule::Limits, table())]
-    );
+    assert_eq!(broken(|f| f.tables[0].entries.resize(MAX_TABLE_ENTRIES + 1, 0)), [(Rule::Limits, table())]);
     // Deeper than the parser lets a text be.
     let deep = broken(|f| {
         for _ in 0..=MAX_DEPTH {
@@ -213,7 +230,10 @@ fn limits_are_checked() {
             });
         }
     });
-    assert!(deep.iter().any(|(rule, at)| *rule == Rule::Limits && at.starts_with("body[0].then[0]")), "{deep:?}");
+    assert!(
+        deep.iter().any(|(rule, at)| *rule == Rule::Limits && at.starts_with("body[0].then[0]")),
+        "{deep:?}"
+    );
 }
 
 #[test]
@@ -230,7 +250,9 @@ fn the_table_of_types_is_checked() {
         broken(|f| f.scalars[0].value = Value(99)),
         [(Rule::ScalarArgument, "scalar v99".to_owned()), (Rule::SingleDefinition, "v0".to_owned())]
     );
-    assert!(broken(|f| f.values[2] = Type::varying(Scalar::I64)).contains(&(Rule::UniformI64, "v2".to_owned())));
+    assert!(
+        broken(|f| f.values[2] = Type::varying(Scalar::I64)).contains(&(Rule::UniformI64, "v2".to_owned()))
+    );
     // A result without a type.
     let found = broken(|f| {
         let Stmt::Inst(inst) = &mut f.body.stmts[0] else { panic!() };

@@ -10,5 +10,5 @@
 #![forbid(unsafe_code)]
 
 pub mod dtype;
-// pub mod layout;
+pub mod layout;
 pub mod packing;

@@ -11,10 +11,15 @@ use crate::literal::{self, Number};
 use crate::span::{SourceId, Span};
 use crate::token::Tok;
 use lalrpop_util::{ErrorRecovery, ParseError};
-use std::convert::Infallible;
+use std::rc::Rc;
+use std::cell::Cell;
 
 /// What the generated parser gives to an action after `!`.
-pub(crate) type Recovery = ErrorRecovery<u32, Tok, Infallible>;
+pub(crate) type Recovery = ErrorRecovery<u32, Tok, TooManyErrors>;
+
+/// Ends the parsing of an item that has more errors than will be shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TooManyErrors;
 
 /// A place where the grammar could not go on.
 #[derive(Clone, Debug)]
@@ -60,6 +65,8 @@ pub(crate) struct Builder<'s> {
     depths: Vec<u16>,
     too_deep: bool,
     errors: Vec<SyntaxError>,
+    /// Number of errors, seen by the token stream too.
+    error_count: Rc<Cell<usize>>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -74,6 +81,7 @@ impl<'s> Builder<'s> {
             depths: Vec::new(),
             too_deep: false,
             errors: Vec::new(),
+            error_count: Rc::default(),
             diagnostics: Vec::new(),
         }
     }
@@ -84,7 +92,13 @@ impl<'s> Builder<'s> {
         self.depths.clear();
         self.too_deep = false;
         self.errors.clear();
+        self.error_count.set(0);
         self.diagnostics.clear();
+    }
+
+    /// A count of errors that goes along with the parsing.
+    pub fn error_count(&self) -> Rc<Cell<usize>> {
+        Rc::clone(&self.error_count)
     }
 
     /// The expressions and what was found wrong beyond the grammar.
@@ -98,7 +112,7 @@ impl<'s> Builder<'s> {
         std::mem::take(&mut self.errors)
     }
 
-    pub fn failed(&mut self, error: ParseError<u32, Tok, Infallible>) {
+    pub fn failed(&mut self, error: ParseError<u32, Tok, TooManyErrors>) {
         let (found, at, expected) = match error {
             ParseError::UnrecognizedToken { token: (l, tok, r), expected } => {
                 (Some(Found { tok, span: self.span(l, r) }), l, expected)
@@ -108,9 +122,10 @@ impl<'s> Builder<'s> {
             }
             ParseError::UnrecognizedEof { location, expected } => (None, location, expected),
             ParseError::InvalidToken { location } => (None, location, Vec::new()),
-            ParseError::User { error } => match error {},
+            ParseError::User { error: TooManyErrors } => return,
         };
         self.errors.push(SyntaxError { found, at, expected });
+        self.error_count.set(self.errors.len());
     }
 
     pub fn recovered(&mut self, recovery: Recovery) {

@@ -22,7 +22,7 @@ use crate::limits::{MAX_DIAGNOSTICS, MAX_SOURCE_BYTES};
 use crate::source::floor_char_boundary;
 use crate::span::{SourceId, Span};
 use crate::token::{Tok, Token};
-use build::{Builder, SyntaxError};
+use build::{Builder, SyntaxError, TooManyErrors};
 
 #[allow(clippy::all, missing_docs, unused, unreachable_pub)]
 mod grammar {
@@ -110,9 +110,13 @@ fn parse_item(
 ) -> (Option<crate::ast::ItemKind>, Exprs) {
     let parser = grammar::ItemParser::new();
     let mut builder = Builder::new(source, text, exprs);
+    let errors_so_far = builder.error_count();
     let mut repairs = 0;
     loop {
-        let stream = tokens.iter().map(|t| Ok((t.span.start, t.tok, t.span.end)));
+        let stream = tokens.iter().map(|t| match errors_so_far.get() {
+            0..=MAX_DIAGNOSTICS => Ok((t.span.start, t.tok, t.span.end)),
+            _ => Err(TooManyErrors),
+        });
         let kind = match parser.parse(&mut builder, stream) {
             Ok(kind) => kind,
             Err(error) => {

@@ -1,8 +1,9 @@
 //! Matches brackets and cuts a file into items, before the grammar sees it.
 //!
-//! Post-condition: in the tokens of each item all brackets are matched and nest at most [`MAX_NESTING`] deep, the braces
-//! of `in { .. }` are told apart ([`Tok::SetOpen`]), and nothing of another item is among them. What was missing is put
-//! in as a token without width; what was too much is left out; both are reported.
+//! Post-condition: in the tokens of each item all brackets are matched, and nest at most [`MAX_NESTING`] deep together
+//! with the prefix operators before them; the braces of `in { .. }` are told apart ([`Tok::SetOpen`]); nothing of another
+//! item is among them. What was missing is put in as a token without width; what was too much is left out; both are
+//! reported. So the grammar's stack stays small, and with it the cost of looking through it after an error.
 //!
 //! Why not leave it to the grammar: a missing `}` would make it take the next kernel for a statement, and every line after
 //! it for an error. Here the mistake is found where people find it: by the word `kernel` at the start of a line.
@@ -10,7 +11,7 @@
 //! Example: `kernel f(x: i32 { a(1; }` becomes `kernel f ( x : i32 ) { a ( 1 ) ; }` with two reports.
 
 use crate::diag::{Code, Diagnostic, closest};
-use crate::limits::{MAX_DIAGNOSTICS, MAX_NESTING};
+use crate::limits::{MAX_DEEP_TOKENS, MAX_DIAGNOSTICS, MAX_NESTING};
 use crate::span::Span;
 use crate::token::{Tok, Token};
 
@@ -40,6 +41,8 @@ enum Within {
 struct Open {
     tok: Tok,
     span: Span,
+    /// Prefix operators right before it.
+    prefixes: usize,
 }
 
 struct State<'t> {
@@ -48,6 +51,12 @@ struct State<'t> {
     item: Vec<Token>,
     within: Within,
     open: Vec<Open>,
+    /// Prefix operators right before the brackets that are open.
+    prefixes: usize,
+    /// Prefix operators right before the next token.
+    run: usize,
+    /// Sum of the depths of all tokens so far.
+    deep_tokens: usize,
     /// Whether the item holds brackets that nest too deeply; it is then left out.
     too_deep: bool,
     /// Closing braces to pass over, because they belong to blocks that were closed early.
@@ -64,6 +73,9 @@ pub(crate) fn outline(tokens: &[Token], text: &str) -> Outline {
         item: Vec::new(),
         within: Within::Nothing,
         open: Vec::new(),
+        prefixes: 0,
+        run: 0,
+        deep_tokens: 0,
         too_deep: false,
         forgiven: 0,
         crooked: None,
@@ -159,18 +171,36 @@ impl State<'_> {
             }
             _ => self.item.push(token),
         }
+        self.run = if matches!(token.tok, Tok::Minus | Tok::Not | Tok::Tilde) { self.run + 1 } else { 0 };
+        let depth = self.open.len() + self.prefixes + self.run;
+        self.deep_tokens += depth;
+        if depth > MAX_NESTING {
+            self.too_deep(token, format!("brackets and operators are nested more than {MAX_NESTING} deep"));
+        } else if self.deep_tokens > MAX_DEEP_TOKENS {
+            self.too_deep(token, "too many tokens are nested too deeply in this file".to_owned());
+        }
     }
 
-    fn open(&mut self, token: Token) {
-        self.open.push(Open { tok: token.tok, span: token.span });
-        if self.open.len() > MAX_NESTING && !self.too_deep {
+    fn too_deep(&mut self, token: Token, message: String) {
+        if !self.too_deep {
             self.too_deep = true;
             self.report(
-                Diagnostic::error(Code::NestingTooDeep, format!("brackets are nested more than {MAX_NESTING} deep"))
-                    .at(token.span, "one too many")
+                Diagnostic::error(Code::NestingTooDeep, message)
+                    .at(token.span, "too deep here")
                     .help("give inner parts a name with `let`"),
             );
         }
+    }
+
+    fn pop(&mut self) -> Option<Open> {
+        let open = self.open.pop()?;
+        self.prefixes -= open.prefixes;
+        Some(open)
+    }
+
+    fn open(&mut self, token: Token) {
+        self.open.push(Open { tok: token.tok, span: token.span, prefixes: self.run });
+        self.prefixes += self.run;
         self.item.push(token);
     }
 
@@ -204,7 +234,7 @@ impl State<'_> {
 
     /// Puts in the partner of the innermost open bracket.
     fn supply(&mut self, at: Span) {
-        if let Some(tok) = self.open.pop().and_then(|open| open.tok.closing()) {
+        if let Some(tok) = self.pop().and_then(|open| open.tok.closing()) {
             self.item.push(Token { tok, span: at, first_on_line: false });
         }
     }
@@ -227,7 +257,7 @@ impl State<'_> {
             self.report(d.help("remove it, or add the opening one"));
             return;
         };
-        self.open.pop();
+        self.pop();
         let tok = open.tok.closing().unwrap_or(token.tok);
         self.item.push(Token { tok, ..token });
         if tok == Tok::BraceClose {

@@ -21,7 +21,8 @@
 use std::io;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Error, ErrorKind, context};
+use minijinja::value::ValueKind;
+use minijinja::{Environment, Error, ErrorKind, State, Value, context};
 use tvmc_weights::gguf::Metadata;
 
 use crate::tokenizer::{TokenKind, Tokenizer};
@@ -36,6 +37,8 @@ const OUTPUT_PER_INPUT: usize = 4;
 pub const FUEL: u64 = 1_000_000;
 /// Steps granted per message and per 64 bytes of message text.
 const FUEL_PER_MESSAGE: u64 = 10_000;
+/// What the engine, and we, count as one step when data is processed.
+const BYTES_PER_FUEL: u64 = 64;
 /// Nesting of loops, conditions, macros.
 const MAX_RECURSION: usize = 100;
 
@@ -165,7 +168,7 @@ fn environment(fuel: u64) -> Environment<'static> {
     environment.set_recursion_limit(MAX_RECURSION);
     environment.set_syntax(syntax());
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(python_method);
     environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message))
     });
@@ -177,6 +180,43 @@ fn environment(fuel: u64) -> Environment<'static> {
 /// Jinja's own delimiters, with a block's own line leaving no trace. Building it fails only for clashing delimiters.
 fn syntax() -> SyntaxConfig {
     SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().unwrap_or_default()
+}
+
+/// Python's methods on strings, lists and dictionaries, each paid for beforehand: the library that offers them works
+/// without looking at the budget, and `('a' * n).replace('a', 'b' * n)` is a bomb.
+fn python_method(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+    let refuse = |words: &'static str| Err(Error::new(ErrorKind::InvalidOperation, words));
+    let kind = value.kind();
+    let sizes = args.iter().chain([value]).map(|value| value.len().unwrap_or(1) as u64);
+    let mut bytes = sizes.fold(0, u64::saturating_add);
+    match (kind, method) {
+        // Its widths pad to any size.
+        (ValueKind::String, "format") => return refuse("str.format is not offered"),
+        (ValueKind::String, "replace") => {
+            if let (Some(text), [old, new, ..]) = (value.as_str(), args) {
+                let count = old.as_str().map_or(0, |old| text.matches(old).count() as u64);
+                bytes = bytes.saturating_add(count.saturating_mul(new.len().unwrap_or(1) as u64));
+            }
+        }
+        (ValueKind::String, "join") => {
+            let joiner = value.len().unwrap_or(1) as u64;
+            let items = args.first().map(Value::try_iter).transpose()?;
+            for item in items.into_iter().flatten() {
+                // As in Python; printing a nested list could take exponential time.
+                let Some(text) = item.as_str() else { return refuse("str.join takes strings") };
+                bytes = bytes.saturating_add(joiner).saturating_add(text.len() as u64);
+            }
+        }
+        (ValueKind::Seq, "count") => {
+            let nested = |value: &Value| matches!(value.kind(), ValueKind::Seq | ValueKind::Map);
+            if args.iter().any(nested) {
+                return refuse("list.count takes plain values");
+            }
+        }
+        _ => {}
+    }
+    state.consume_fuel(bytes / BYTES_PER_FUEL + 1)?;
+    minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args)
 }
 
 /// An error in one line, with control characters replaced and a bounded length.
@@ -288,46 +328,83 @@ mod tests {
     fn bombs_are_stopped_soon() {
         let deep =
             |open: &str, close: &str, count: usize| format!("{}1{}", open.repeat(count), close.repeat(count));
-        let doubling = format!(
-            "{{% set x = 'aaaaaaaaaaaaaaaa' %}}{}{{{{ x | length }}}}",
-            "{% set x = x + x %}".repeat(60)
-        );
-        let bombs = [
+        let doubled = |first: &str, last: &str| {
+            format!("{{% set x = {first} %}}{}{{{{ {last} }}}}", "{% set x = x + x %}".repeat(60))
+        };
+        // A list that holds itself twice, sixty times over: small in memory, exponential when walked.
+        let nested =
+            |last: &str| format!("{{% set x = [1] %}}{}{{{{ {last} }}}}", "{% set x = [x, x] %}".repeat(60));
+        let mut bombs = vec![
             "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}".to_owned(),
             "{% for a in range(100000) %}0123456789012345678901234567890123456789{% endfor %}".to_owned(),
             "{{ 'x' * 1000000000 }}".to_owned(),
             "{{ ['x'] * 1000000000 }}".to_owned(),
-            "{{ 'x' | center(1000000000) }}".to_owned(),
             "{{ ('a' * 100000).replace('a', 'b' * 100000) }}".to_owned(),
+            "{{ ('a' * 100000) | replace('a', 'b' * 100000) }}".to_owned(),
+            "{{ ('b' * 100000).join('a' * 1000000) }}".to_owned(),
             "{{ ('a' * 1000000) | list | join('b' * 100000) }}".to_owned(),
             "{{ '%1000000000d' | format(1) }}".to_owned(),
             "{{ '{:1000000000}'.format(1) }}".to_owned(),
+            "{{ 'a' | indent(1000000000, true) }}".to_owned(),
+            "{% set x = 'a b' * 1000000 %}{% for i in range(100000) %}{% set y = x.upper() %}{% endfor %}"
+                .to_owned(),
+            "{% set x = 'a b' * 1000000 %}{% for i in range(100000) %}{% set y = x.split() %}{% endfor %}"
+                .to_owned(),
+            "{% set x = 'a b' * 1000000 %}{% for i in range(100000) %}{% set y = x.find('c') %}{% endfor %}"
+                .to_owned(),
             "{% macro f(x) %}{{ f(x) }}{{ f(x) }}{% endmacro %}{{ f(1) }}".to_owned(),
             "{{ 9 ** 999999999 }}".to_owned(),
-            doubling,
-            format!("{{{{ {} }}}}", deep("(", ")", 50_000)),
-            format!("{{{{ {} }}}}", deep("[", "]", 50_000)),
-            format!("{{{{ {}1 }}}}", "-".repeat(100_000)),
-            format!("{{{{ {}1 }}}}", "not ".repeat(50_000)),
-            format!("{{{{ x{} }}}}", ".a".repeat(100_000)),
-            format!("{{{{ x{} }}}}", "|upper".repeat(30_000)),
-            format!("{{{{ 1{} }}}}", "+1".repeat(100_000)),
+            doubled("'aaaaaaaaaaaaaaaa'", "x | length"),
+            doubled("[1]", "x | length"),
             deep("{% if true %}", "{% endif %}", 10_000),
             deep("{% for a in [1] %}", "{% endfor %}", 8_000),
         ];
+        let uses = [
+            "x",
+            "x | string",
+            "x == x",
+            "x in [x]",
+            "x | tojson",
+            "x | pprint",
+            "x | join",
+            "[x].count(x)",
+            "','.join(x)",
+        ];
+        bombs.extend(uses.map(nested));
+        let expressions = [
+            deep("(", ")", 50_000),
+            deep("[", "]", 50_000),
+            format!("{}1", "-".repeat(100_000)),
+            format!("{}1", "not ".repeat(50_000)),
+            format!("x{}", ".a".repeat(100_000)),
+            format!("x{}", "|upper".repeat(30_000)),
+            format!("1{}", "+1".repeat(100_000)),
+            format!("1{}", " if x else 1".repeat(20_000)),
+            format!("x{}", "[0]".repeat(80_000)),
+            format!("x{}", "()".repeat(100_000)),
+            format!("1{}", " is defined".repeat(20_000)),
+            format!("1{}", " ~ 1".repeat(60_000)),
+        ];
+        bombs.extend(expressions.iter().map(|expression| format!("{{{{ {expression} }}}}")));
         for bomb in &bombs {
             let start = Instant::now();
             let result = render(bomb, &[Message::new("user", "Hi")]);
-            let shown: String = bomb.chars().take(60).collect();
+            let shown: String = bomb.chars().take(100).collect();
             if let Ok(output) = &result {
                 // Some are harmless after all: a long chain of operators, say. Then the output must be small.
                 assert!(output.len() < MAX_EXTRA_OUTPUT_BYTES, "{shown}");
             }
             assert!(start.elapsed() < Duration::from_secs(3), "{shown}: {:?}", start.elapsed());
         }
+    }
+
+    #[test]
+    fn limits_have_their_errors() {
         let limits = |source: &str| render(source, &[]).unwrap_err();
-        assert_eq!(limits(&bombs[0]), ChatTemplateError::OutOfFuel);
-        assert!(matches!(limits(&bombs[1]), ChatTemplateError::OutputTooLarge(_)));
+        let endless = "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}";
+        assert_eq!(limits(endless), ChatTemplateError::OutOfFuel);
+        let much = format!("{{% for a in range(100000) %}}{}{{% endfor %}}", "x".repeat(40));
+        assert!(matches!(limits(&much), ChatTemplateError::OutputTooLarge(_)));
         assert!(matches!(limits(&"x".repeat(MAX_TEMPLATE_BYTES + 1)), ChatTemplateError::TooLong(_)));
         // Long conversations are no bombs.
         let long: Vec<Message> =

@@ -7,7 +7,8 @@ use tvmc_ir::lane::{parse, verify};
 /// What a body of declarations and statements prints first.
 fn eval(lanes: u32, setup: &str) -> String {
     let text = format!("kernel @k lanes {lanes} {{ message 0 \"{{}}\" {setup} }}");
-    let kernel = verify(parse(&text).unwrap_or_else(|e| panic!("{e}: {text}"))).unwrap_or_else(|e| panic!("{e:#?}"));
+    let kernel =
+        verify(parse(&text).unwrap_or_else(|e| panic!("{e}: {text}"))).unwrap_or_else(|e| panic!("{e:#?}"));
     run(&kernel, Launch::new([1, 1, 1], vec![], &[])).unwrap().log[0].text.clone()
 }
 
@@ -42,8 +43,14 @@ fn integers_are_total() {
     assert_eq!(op("ilt_u", "i32", &["1", "-1"], "bool"), "true");
     assert_eq!(op("ilt_s", "i32", &["1", "-1"], "bool"), "false");
     assert_eq!(i("dot4.ss", &["0x80ff0102", "0x80ff7f03", "5"]), (128 * 128 + 1 + 127 + 6 + 5).to_string());
-    assert_eq!(i("dot4.us", &["0x80ff0102", "0x80ff7f03", "5"]), (-128 * 128 - 255 + 127 + 6 + 5).to_string());
-    assert_eq!(i("dot4.uu", &["0x80ff0102", "0x80ff7f03", "5"]), (128 * 128 + 255 * 255 + 127 + 6 + 5).to_string());
+    assert_eq!(
+        i("dot4.us", &["0x80ff0102", "0x80ff7f03", "5"]),
+        (-128 * 128 - 255 + 127 + 6 + 5).to_string()
+    );
+    assert_eq!(
+        i("dot4.uu", &["0x80ff0102", "0x80ff7f03", "5"]),
+        (128 * 128 + 255 * 255 + 127 + 6 + 5).to_string()
+    );
     assert_eq!(i("dot4.uu", &["1", "1", "2147483647"]), "-2147483648");
 }
 
@@ -96,13 +103,19 @@ fn floats_follow_their_rules() {
 
 #[test]
 fn cross_lane_operations() {
-    assert_eq!(eval(3, "v0: v.i32 = lane_index v1: u.i32 = const.i32 -1 v2: u.i32 = extract v0, v1 print 0 v2"), "0");
+    assert_eq!(
+        eval(3, "v0: v.i32 = lane_index v1: u.i32 = const.i32 -1 v2: u.i32 = extract v0, v1 print 0 v2"),
+        "0"
+    );
     let shuffle = "v0: v.i32 = lane_index v1: u.i32 = const.i32 2 v2: v.i32 = splat v1 v3: v.i32 = iadd v0, v2 v4: v.i32 = shuffle v0, v3 print 0 v4";
     assert_eq!(eval(3, shuffle), "[2, 0, 1]");
     let table = "table t0 i32 [10, 11, 12] v0: v.i32 = lane_index v1: v.i32 = table t0 v0 print 0 v1";
     assert_eq!(eval(6, table), "[10, 11, 12, 0, 10, 11]");
     let unpack = "v0: u.i32 = const.i32 0x76543210 v1: u.i32 = const.i32 0xfedcba98 ";
-    assert_eq!(eval(1, &format!("{unpack} v2: u.i32 = unpack.u4 v0, v1 at 24 print 0 v2")), 0x0908_0706.to_string());
+    assert_eq!(
+        eval(1, &format!("{unpack} v2: u.i32 = unpack.u4 v0, v1 at 24 print 0 v2")),
+        0x0908_0706.to_string()
+    );
     assert_eq!(
         eval(1, &format!("{unpack} v2: u.i32 = unpack.s4 v0, v1 at 48 print 0 v2")),
         0xfffe_fdfcu32.cast_signed().to_string()
@@ -124,7 +137,9 @@ fn the_tree_of_a_reduction_is_the_documented_one() {
         ("ior", "-2147483645"),
         ("ixor", "-2147483645"),
     ] {
-        let text = format!("table t0 i32 [1, 2, 0x80000000] v0: v.i32 = lane_index v1: v.i32 = table t0 v0 v2: u.i32 = reduce.{name} v1 print 0 v2");
+        let text = format!(
+            "table t0 i32 [1, 2, 0x80000000] v0: v.i32 = lane_index v1: v.i32 = table t0 v0 v2: u.i32 = reduce.{name} v1 print 0 v2"
+        );
         assert_eq!(eval(3, &text), expected, "{name}");
     }
     // One NaN: `a < b ? a : b` takes the second operand, here the identity that pads lane 2 to 3.

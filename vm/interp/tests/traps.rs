@@ -9,7 +9,7 @@ fn kernel(text: &str) -> Verified {
 }
 
 /// Runs a body of 8 lanes over `b0`, 64 writable bytes, with an arena of 64 bytes and index constants v0 = 0 to v3 = 3.
-fn outcome(grid: [u32; 3], body: &str, order: LaneOrder) -> Result<(Outcome, Vec<u8>), Trap> {
+fn outcome(grid: [u32; 3], body: &str, order: LaneOrder) -> Result<(Outcome, Vec<u8>), Box<Trap>> {
     let kernel = kernel(&format!(
         r#"kernel @k lanes 8 {{
           buffer b0 "x" readwrite
@@ -23,6 +23,7 @@ fn outcome(grid: [u32; 3], body: &str, order: LaneOrder) -> Result<(Outcome, Vec
           v4: v.i32 = lane_index
           v5: u.i32 = const.i32 7
           v6: v.i32 = splat v5
+          v7: u.i64 = const.i64 7 v8: u.i64 = const.i64 8 v9: u.i64 = const.i64 9
           {body}
         }}"#
     ));
@@ -34,7 +35,7 @@ fn outcome(grid: [u32; 3], body: &str, order: LaneOrder) -> Result<(Outcome, Vec
 }
 
 fn trap(body: &str) -> Trap {
-    outcome([1, 1, 1], body, LaneOrder::Ascending).expect_err(body)
+    *outcome([1, 1, 1], body, LaneOrder::Ascending).expect_err(body)
 }
 
 fn fine(body: &str) {
@@ -65,7 +66,7 @@ fn a_missing_barrier_between_write_and_read() {
     assert_eq!(descending.lane, Some(7));
     fine(&format!("{FILL} {MIRROR} barrier v11: v.i32 = gather.i32 a0[v0 + v10]"));
     // A lane may read what it wrote itself.
-    fine(&format!("{FILL} v11: v.i32 = load.contig.i32 a0[v0]"));
+    fine(&format!("{FILL} v10: v.i32 = load.contig.i32 a0[v0]"));
 }
 
 #[test]
@@ -122,7 +123,8 @@ fn scratch_is_undefined_at_entry_of_every_block() {
 
 #[test]
 fn buffers_are_never_ordered() {
-    let found = trap(&format!("store.contig.i32 b0[v0], v4 {MIRROR} barrier v11: v.i32 = gather.i32 b0[v0 + v10]"));
+    let found =
+        trap(&format!("store.contig.i32 b0[v0], v4 {MIRROR} barrier v11: v.i32 = gather.i32 b0[v0 + v10]"));
     assert_eq!(found.kind, TrapKind::Race { hazard: Hazard::ReadAfterWrite, other_lane: Some(7) });
     fine("v10: v.i32 = load.contig.i32 b0[v0] v11: v.i32 = iadd v10, v4 store.contig.i32 b0[v0], v11");
     // Two blocks on one element.
@@ -171,7 +173,9 @@ fn accesses_out_of_bounds() {
     fine("v10: u.i64 = const.i64 52 v11: v.i32 = load.unpack.u3 b0[v10]");
     // Masked-off lanes touch nothing.
     fine(&format!("{nine} v11: v.bool = ilt_s v4, v6 v12: v.i32 = load.contig.i32 b0[v10] mask v11"));
-    fine("v10: u.bool = const.bool false v11: u.i64 = const.i64 -1 v12: u.i32 = load.uniform.i32 b0[v11] mask v10 store.uniform.i32 b0[v11], v5 mask v10");
+    fine(
+        "v10: u.bool = const.bool false v11: u.i64 = const.i64 -1 v12: u.i32 = load.uniform.i32 b0[v11] mask v10 store.uniform.i32 b0[v11], v5 mask v10",
+    );
 }
 
 #[test]
@@ -243,7 +247,10 @@ fn launches_are_checked() {
     assert_eq!(message(Launch::new([1; 3], vec![Argument::Write(&mut [])], &[])), "0 scalar arguments for 1");
     let grid = [u32::MAX, 1, 1];
     assert!(message(Launch::new(grid, vec![Argument::Write(&mut [])], &[0])).contains("axis above"));
-    let outside = Launch { blocks: Blocks::One([1, 0, 0]), ..Launch::new([1; 3], vec![Argument::Write(&mut [])], &[0]) };
+    let outside = Launch {
+        blocks: Blocks::One([1, 0, 0]),
+        ..Launch::new([1; 3], vec![Argument::Write(&mut [])], &[0])
+    };
     assert_eq!(message(outside), "block [1, 0, 0] is outside the grid [1, 1, 1]");
 }
 

@@ -120,8 +120,8 @@ pub(super) fn split_at_stride(digits: &[Digit], dim: usize, boundary: u32) -> Re
                 if d == dim && stride < boundary && u64::from(boundary) < u64::from(stride) * u64::from(digit.extent) =>
             {
                 let inner = if boundary.is_multiple_of(stride) { boundary / stride } else { 0 };
-                let (outer, inner) =
-                    digit.cut(inner).ok_or(LayoutError::CannotSplit { extent: digit.extent, at: inner })?;
+                let refusal = LayoutError::CannotSplit { extent: digit.extent, stride, at: boundary };
+                let (outer, inner) = digit.cut(inner).ok_or(refusal)?;
                 result.extend([outer, inner]);
             }
             _ => result.push(digit),
@@ -140,7 +140,8 @@ pub(super) fn split_at_size(digits: &[Digit], size: u32) -> Result<(Vec<Digit>, 
             wanted /= digit.extent;
             inner.push(digit);
         } else {
-            let (high, low) = digit.cut(wanted).ok_or(LayoutError::CannotSplit { extent: digit.extent, at: wanted })?;
+            let refusal = LayoutError::CannotSplit { extent: digit.extent, stride: size / wanted, at: size };
+            let (high, low) = digit.cut(wanted).ok_or(refusal)?;
             wanted = 1;
             outer.push(high);
             inner.push(low);
@@ -221,8 +222,7 @@ impl Layout {
             }
         }
         if slots.iter().any(|digit| digit.place.is_none()) {
-            // A slot that says nothing about its element would make places ambiguous.
-            return Err(LayoutError::NotADecomposition { dim: shape.len() });
+            return Err(LayoutError::CopyInSlots);
         }
         // Distinct digits have distinct strides along a dimension by the chain above, so the search finds exactly its mode.
         let mode_of = |place: Place| {

@@ -50,11 +50,15 @@ pub enum LayoutError {
         /// Elements of the new shape.
         found: u64,
     },
-    /// A digit can be cut at the end of a new dimension only if the sizes divide.
+    /// Every slot of a lane holds another element: copies exist among lanes only.
+    CopyInSlots,
+    /// A digit can be cut at a boundary only if the sizes divide: `stride | at | stride * extent`.
     CannotSplit {
         /// Extent of the digit.
         extent: u32,
-        /// Elements (lanes, slots) below the cut that are not below the digit, or 0 where these are no whole number.
+        /// Elements, lanes or slots that one step of the digit counts.
+        stride: u32,
+        /// The boundary, in the same unit.
         at: u32,
     },
     /// A division needs the number of lanes, slots, and each extent of the divisor to divide that of the dividend.
@@ -87,8 +91,13 @@ pub enum LayoutError {
         /// The operation.
         operation: &'static str,
     },
-    /// A swizzle whose bits overlap or lie outside a 32-bit offset, or a tile that is no multiple of its period.
-    BadSwizzle,
+    /// A swizzle that cannot be applied.
+    BadSwizzle {
+        /// What it would need.
+        needs: &'static str,
+    },
+    /// The operation has no factor of this name.
+    UnknownFactor(String),
     /// The text is no layout expression.
     Syntax {
         /// Byte offset of the offending character.
@@ -119,8 +128,9 @@ impl fmt::Display for LayoutError {
             LayoutError::ElementCount { expected, found } => {
                 write!(f, "the new shape has {found} elements, the layout {expected}")
             }
-            LayoutError::CannotSplit { extent, at } => {
-                write!(f, "a digit of extent {extent} cannot be cut evenly at {at}")
+            LayoutError::CopyInSlots => write!(f, "copies exist among lanes, not among slots"),
+            LayoutError::CannotSplit { extent, stride, at } => {
+                write!(f, "the digit of extent {extent} and stride {stride} cannot be cut evenly at {at}")
             }
             LayoutError::SizesDoNotDivide { what, dividend, divisor } => {
                 write!(f, "the {what} of the divisor, {divisor}, does not divide that of the dividend, {dividend}")
@@ -131,7 +141,10 @@ impl fmt::Display for LayoutError {
                 write!(f, "{elements} elements cannot be spread evenly over {lanes} lanes")
             }
             LayoutError::Swizzled { operation } => write!(f, "{operation} of a swizzled layout is not defined"),
-            LayoutError::BadSwizzle => write!(f, "the swizzle does not fit"),
+            LayoutError::BadSwizzle { needs } => write!(f, "a swizzle needs {needs}"),
+            LayoutError::UnknownFactor(name) => {
+                write!(f, "`{name}` is no layout factor; there are {}", super::text::FACTORS.join(", "))
+            }
             LayoutError::Syntax { at, expected } => write!(f, "expected {expected} at byte {at}"),
         }
     }

@@ -25,8 +25,7 @@ fn carried_values_swap() {
     let results = b.end_for(&[params[1], sum]);
     b.store(MemoryOp::StoreUniform, Mem::I32, out, base, None, results[0], None);
     let bounds = [0u32, 1, 2, 3, 20, -5i32 as u32, 41];
-    let case =
-        Case { grid: [7, 1, 1], buffers: vec![bytes_of(&bounds), vec![0; 28]], scalars: &[] };
+    let case = Case { grid: [7, 1, 1], buffers: vec![bytes_of(&bounds), vec![0; 28]], scalars: &[] };
     same(device, b.finish(), &case);
 }
 
@@ -125,7 +124,10 @@ fn prints() {
     let result = both(device, &function, &Case { grid: [3, 2, 1], buffers: vec![], scalars: &[] });
     assert_eq!(result.gpu_log.len(), 18);
     assert_eq!(result.gpu_log, result.interp_log);
-    assert_eq!(result.gpu_log[17].text, "lanes [0, 1, 2, 3, 4] [false, false, true, true, true] half [0.0, 0.5, 1.0, 1.5, 2.0]");
+    assert_eq!(
+        result.gpu_log[17].text,
+        "lanes [0, 1, 2, 3, 4] [false, false, true, true, true] half [0.0, 0.5, 1.0, 1.5, 2.0]"
+    );
 }
 
 /// A log that is too small drops records and says how many.
@@ -161,8 +163,7 @@ fn asserts() {
     b.inst(Op::Assert(first), &[below]);
     let function = verified(b.finish());
     for (limit, expected) in [(5u64, None), (4, Some(second)), (0, Some(second))] {
-        let result =
-            both(device, &function, &Case { grid: [5, 1, 1], buffers: vec![], scalars: &[limit] });
+        let result = both(device, &function, &Case { grid: [5, 1, 1], buffers: vec![], scalars: &[limit] });
         assert_eq!(result.interp_failure, expected);
         assert_eq!(result.gpu_failure.is_some(), expected.is_some());
         assert!(result.gpu_failure.is_none_or(|m| m == first || m == second));

@@ -3,7 +3,7 @@
 use tvmc_ir::lane::{Access, Builder, Mem, MemoryOp, Op, Place, Pure, Reduce, Scalar};
 
 use crate::gpu;
-use crate::harness::{Case, Numbers, bytes_of, same};
+use crate::harness::{Case, Numbers, both, bytes_of, same};
 
 #[test]
 fn reductions() {
@@ -114,5 +114,17 @@ fn shuffles() {
             scalars: &[],
         };
         same(device, b.finish(), &case);
+    }
+}
+
+/// The sample kernels (matrix products, 3-bit linear layer, softmax, transposition) against their own references.
+#[test]
+fn samples() {
+    let device = gpu!();
+    for sample in tvmc_interp::samples::kernels() {
+        let function = sample.function().unwrap_or_else(|e| panic!("{e}"));
+        let case = Case { grid: sample.grid, buffers: sample.buffers.clone(), scalars: &sample.scalars };
+        let result = both(device, &function, &case);
+        sample.check(&result.gpu).unwrap_or_else(|e| panic!("{e}"));
     }
 }

@@ -139,8 +139,10 @@ fn narrowing() {
     let device = gpu!();
     let mut words: Vec<u32> = Vec::new();
     for exponent in 0..256u32 {
-        for mantissa in [0, 1, 0xfff, 0x1000, 0x1001, 0x1fff, 0x3000, 0x7fff, 0x8000, 0x8001, 0x18000, 0x7f_e000, 0x7f_efff, 0x7f_f000, 0x7f_ffff]
-        {
+        for mantissa in [
+            0, 1, 0xfff, 0x1000, 0x1001, 0x1fff, 0x3000, 0x7fff, 0x8000, 0x8001, 0x18000, 0x7f_e000,
+            0x7f_efff, 0x7f_f000, 0x7f_ffff,
+        ] {
             if exponent < 255 || mantissa == 0 {
                 words.extend([exponent << 23 | mantissa, 1 << 31 | exponent << 23 | mantissa]);
             }
@@ -218,7 +220,9 @@ fn tables() {
     let block = b.block_index(0);
     let lane = b.lane_index();
     let mut slot = 0;
-    for (length, scalar) in [(1, Scalar::I32), (3, Scalar::F32), (16, Scalar::I32), (17, Scalar::F32), (256, Scalar::I32)] {
+    for (length, scalar) in
+        [(1, Scalar::I32), (3, Scalar::F32), (16, Scalar::I32), (17, Scalar::F32), (256, Scalar::I32)]
+    {
         let mut numbers = Numbers(length);
         let entries = (0..length).map(|_| numbers.float().to_bits()).collect();
         let table = b.table(scalar, entries);

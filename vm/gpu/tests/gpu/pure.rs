@@ -266,7 +266,8 @@ fn not_a_number() {
         let base = b.i64(8 * at as i64);
         b.store(MemoryOp::StoreContig, Mem::I32, out, base, None, value, None);
     }
-    let input = [0x7fc0_0000, 0xffc0_0000, 0x7f80_0001, 0xff80_0001, 0x7f80_0000, 0xff80_0000, 0, 0x8000_0000];
+    let input =
+        [0x7fc0_0000, 0xffc0_0000, 0x7f80_0001, 0xff80_0001, 0x7f80_0000, 0xff80_0000, 0, 0x8000_0000];
     let case = Case { grid: [1, 1, 1], buffers: vec![bytes_of(&input), vec![0; 128]], scalars: &[] };
     same(device, b.finish(), &case);
 }
@@ -328,11 +329,13 @@ fn wide_integers() {
     ];
     b.inst(tvmc_ir::lane::Op::Print(message), &args);
     let function = verified(b.finish());
-    let values = [0, 1, -1, i64::MAX, i64::MIN, 0x1_0000_0000, -0x1_0000_0001, 0xffff_ffff, 0x1234_5678_9abc_def0];
+    let values =
+        [0, 1, -1, i64::MAX, i64::MIN, 0x1_0000_0000, -0x1_0000_0001, 0xffff_ffff, 0x1234_5678_9abc_def0];
     for x in values {
         for y in values {
             let scalars = [x as u64, y as u64];
-            let result = both(device, &function, &Case { grid: [1, 1, 1], buffers: vec![], scalars: &scalars });
+            let result =
+                both(device, &function, &Case { grid: [1, 1, 1], buffers: vec![], scalars: &scalars });
             let low = x as i32;
             let expected = format!(
                 "{x} {} {} {} {} {} {low} {} {}",

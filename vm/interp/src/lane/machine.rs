@@ -1,4 +1,4 @@
-//! The machine: registers, control flow, and the operations that are not lane by lane.
+//! The machine: registers, control flow, and the operations that are not lane by lane; `access` adds memory.
 //!
 //! A value's words live in `words[value]`: one word if it is uniform, one per lane if it varies, allocated
 //! when it is first defined. `i64` values live in `wides`. An instruction takes its result's vector out,
@@ -6,43 +6,42 @@
 
 use std::mem;
 
-use tvmc_ir::lane::{
-    Access, Carried, Function, Inst, Mem, MemoryOp, Op, Place, Region, Scalar, Sign, Stmt, Value, Verified,
-};
+use tvmc_ir::lane::{Access, Carried, Function, Inst, Op, Place, Region, Scalar, Stmt, Value, Verified};
 
-use super::memory::{Area, EVERY_LANE, Who, granules, widen};
+use super::memory::{Area, EVERY_LANE, granules};
 use super::pure::{Operands, evaluate, reduce, unpack};
 use super::{
     Argument, Blocks, Failure, LaneOrder, Launch, LogEntry, MAX_REGISTER_BYTES, Outcome, Trap, TrapKind,
 };
 
-struct Machine<'a> {
-    function: &'a Function,
+pub(super) struct Machine<'a> {
+    pub(super) function: &'a Function,
     grid: [u32; 3],
     block: [u32; 3],
-    words: Vec<Vec<u32>>,
-    wides: Vec<i64>,
-    buffers: Vec<Area<'a>>,
-    arenas: Vec<Area<'a>>,
+    pub(super) words: Vec<Vec<u32>>,
+    pub(super) wides: Vec<i64>,
+    pub(super) buffers: Vec<Area<'a>>,
+    pub(super) arenas: Vec<Area<'a>>,
     /// Of arenas: grows at each barrier and block.
-    epoch: u64,
+    pub(super) epoch: u64,
     /// `epoch` when the block started.
-    block_epoch: u64,
+    pub(super) block_epoch: u64,
     /// The block's number plus one.
-    buffer_epoch: u64,
+    pub(super) buffer_epoch: u64,
     /// Lanes in the order in which they touch memory.
-    order: Vec<u32>,
+    pub(super) order: Vec<u32>,
     fuel: u64,
     outcome: Outcome,
     /// For reductions and loop-carried values.
     scratch: Vec<u32>,
     wide_scratch: Vec<i64>,
-    /// For scatter conflicts.
-    targets: Vec<(i128, u32)>,
+    /// The elements and lanes of a store, in the order of lanes and, for scatter conflicts, of elements.
+    pub(super) targets: Vec<(i128, u32)>,
+    pub(super) sorted: Vec<(i128, u32)>,
 }
 
 /// A trap without its place in the code.
-struct Fault {
+pub(super) struct Fault {
     kind: TrapKind,
     lane: Option<u32>,
     place: Option<Place>,
@@ -55,13 +54,13 @@ impl Fault {
     }
 
     /// At an element; `lane` may be [`EVERY_LANE`].
-    fn at(kind: TrapKind, lane: u32, place: Place, index: i128) -> Self {
+    pub(super) fn at(kind: TrapKind, lane: u32, place: Place, index: i128) -> Self {
         Self { kind, lane: (lane < EVERY_LANE).then_some(lane), place: Some(place), index: Some(index) }
     }
 }
 
-fn bad_launch(message: String) -> Trap {
-    Trap {
+fn bad_launch(message: String) -> Box<Trap> {
+    Box::new(Trap {
         kind: TrapKind::BadLaunch(message),
         block: [0; 3],
         instruction: String::new(),
@@ -69,7 +68,7 @@ fn bad_launch(message: String) -> Trap {
         lane: None,
         place: None,
         index: None,
-    }
+    })
 }
 
 /// A permutation of the lanes.
@@ -93,7 +92,7 @@ fn lane_order(order: LaneOrder, lanes: u32) -> Vec<u32> {
     out
 }
 
-pub(super) fn run(function: &Verified, launch: Launch<'_>) -> Result<Outcome, Trap> {
+pub(super) fn run(function: &Verified, launch: Launch<'_>) -> Result<Outcome, Box<Trap>> {
     let varying = function.values.iter().filter(|ty| ty.is_varying()).count() as u64;
     let register_bytes = 4 * varying * u64::from(function.lanes);
     if register_bytes > MAX_REGISTER_BYTES {
@@ -124,6 +123,7 @@ pub(super) fn run(function: &Verified, launch: Launch<'_>) -> Result<Outcome, Tr
         scratch: Vec::new(),
         wide_scratch: Vec::new(),
         targets: Vec::new(),
+        sorted: Vec::new(),
     };
     for (decl, &word) in function.scalars.iter().zip(launch.scalars) {
         let at = decl.value.index();
@@ -161,7 +161,7 @@ pub(super) fn run(function: &Verified, launch: Launch<'_>) -> Result<Outcome, Tr
 fn areas<'a>(
     function: &Function,
     arguments: Vec<Argument<'a>>,
-) -> Result<(Vec<Area<'a>>, Vec<Area<'a>>), Trap> {
+) -> Result<(Vec<Area<'a>>, Vec<Area<'a>>), Box<Trap>> {
     if arguments.len() != function.buffers.len() {
         let (has, takes) = (arguments.len(), function.buffers.len());
         return Err(bad_launch(format!("{has} buffer arguments for {takes}")));
@@ -184,14 +184,9 @@ fn areas<'a>(
     Ok((buffers, arenas))
 }
 
-/// `base + offset` as it is counted: exactly, never wrapping.
-fn element(base: i64, offset: i64) -> i128 {
-    i128::from(base) + i128::from(offset)
-}
-
 impl<'a> Machine<'a> {
-    fn trap(&self, inst: Option<&Inst>, fault: Fault) -> Trap {
-        Trap {
+    fn trap(&self, inst: Option<&Inst>, fault: Fault) -> Box<Trap> {
+        Box::new(Trap {
             kind: fault.kind,
             block: self.block,
             instruction: inst.map_or_else(String::new, Inst::to_string),
@@ -199,7 +194,7 @@ impl<'a> Machine<'a> {
             lane: fault.lane,
             place: fault.place,
             index: fault.index,
-        }
+        })
     }
 
     fn burn(&mut self, units: u64) -> Result<(), Fault> {
@@ -212,7 +207,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn block(&mut self, block: [u32; 3]) -> Result<(), Trap> {
+    fn block(&mut self, block: [u32; 3]) -> Result<(), Box<Trap>> {
         self.block = block;
         self.epoch += 1;
         self.block_epoch = self.epoch;
@@ -222,7 +217,7 @@ impl<'a> Machine<'a> {
         self.region(&function.body)
     }
 
-    fn region(&mut self, region: &Region) -> Result<(), Trap> {
+    fn region(&mut self, region: &Region) -> Result<(), Box<Trap>> {
         for stmt in &region.stmts {
             match stmt {
                 Stmt::Inst(inst) => self.inst(inst).map_err(|fault| self.trap(Some(inst), fault))?,
@@ -325,7 +320,7 @@ impl<'a> Machine<'a> {
         words.push(word);
     }
 
-    fn arg(inst: &Inst, at: usize) -> usize {
+    pub(super) fn arg(inst: &Inst, at: usize) -> usize {
         inst.args.get(at).map_or(0, |value| value.index())
     }
 
@@ -457,172 +452,6 @@ impl<'a> Machine<'a> {
         self.burn(decl.text.len() as u64 + 16 * words.len() as u64)?;
         let text = decl.format(&types, function.lanes, &words);
         self.outcome.log.push(LogEntry { block: self.block, message, text });
-        Ok(())
-    }
-
-    // Memory
-
-    fn area(&mut self, place: Place) -> &mut Area<'a> {
-        match place {
-            Place::Buffer(buffer) => &mut self.buffers[buffer.index()],
-            Place::Arena(arena) => &mut self.arenas[arena.index()],
-        }
-    }
-
-    fn who(&self, place: Place, lane: u32) -> Who {
-        let epoch = match place {
-            Place::Buffer(_) => self.buffer_epoch,
-            Place::Arena(_) => self.epoch,
-        };
-        Who { lane, epoch, block_epoch: self.block_epoch }
-    }
-
-    /// Whether lane `lane` is active; a uniform mask has one word.
-    fn active(&self, mask: Option<usize>, lane: u32) -> bool {
-        mask.is_none_or(|mask| self.words[mask][lane as usize] != 0)
-    }
-
-    fn load(&mut self, inst: &Inst, out: &mut [u32]) -> Result<(), Fault> {
-        let Op::Memory { form, mem, place, masked } = inst.op else { return Ok(()) };
-        let base = self.wides[Self::arg(inst, 0)];
-        let mask = masked.then(|| Self::arg(inst, inst.args.len() - 1));
-        match form {
-            MemoryOp::LoadUniform => {
-                let active = self.active(mask, 0);
-                out[0] = if active {
-                    let lane = if self.function.lanes == 1 { 0 } else { EVERY_LANE };
-                    self.load_element(place, mem, element(base, 0), lane)?
-                } else {
-                    0
-                };
-            }
-            MemoryOp::LoadContig => {
-                if mask.is_none() {
-                    let size = mem.bytes();
-                    let run = self.area(place).quiet_run(base, size, out.len());
-                    if let Some(run) = run {
-                        for (out, bytes) in out.iter_mut().zip(run.chunks_exact(size as usize)) {
-                            *out = widen(bytes, mem);
-                        }
-                        return Ok(());
-                    }
-                }
-                for at in 0..self.order.len() {
-                    let lane = self.order[at];
-                    out[lane as usize] = if self.active(mask, lane) {
-                        self.load_element(place, mem, element(base, i64::from(lane)), lane)?
-                    } else {
-                        0
-                    };
-                }
-            }
-            MemoryOp::Gather => {
-                let offsets = Self::arg(inst, 1);
-                for at in 0..self.order.len() {
-                    let lane = self.order[at];
-                    out[lane as usize] = if self.active(mask, lane) {
-                        let offset = self.words[offsets][lane as usize].cast_signed();
-                        self.load_element(place, mem, element(base, i64::from(offset)), lane)?
-                    } else {
-                        0
-                    };
-                }
-            }
-            MemoryOp::StoreUniform | MemoryOp::StoreContig | MemoryOp::Scatter => {}
-        }
-        Ok(())
-    }
-
-    fn load_element(
-        &mut self,
-        place: Place,
-        mem: Mem,
-        index: i128,
-        lane: u32,
-    ) -> Result<u32, Fault> {
-        let who = self.who(place, lane);
-        let area = self.area(place);
-        let loaded = area.locate(index, mem.bytes()).and_then(|start| area.load(start, mem, who));
-        loaded.map_err(|kind| Fault::at(kind, lane, place, index))
-    }
-
-    fn store(&mut self, inst: &Inst) -> Result<(), Fault> {
-        let Op::Memory { form, mem, place, masked } = inst.op else { return Ok(()) };
-        let base = self.wides[Self::arg(inst, 0)];
-        let mask = masked.then(|| Self::arg(inst, inst.args.len() - 1));
-        let (offsets, values) = match form {
-            MemoryOp::Scatter => (Some(Self::arg(inst, 1)), Self::arg(inst, 2)),
-            MemoryOp::StoreUniform
-            | MemoryOp::StoreContig
-            | MemoryOp::LoadUniform
-            | MemoryOp::LoadContig
-            | MemoryOp::Gather => (None, Self::arg(inst, 1)),
-        };
-        // Lane 0 makes a uniform store.
-        let count = if form == MemoryOp::StoreUniform { 1 } else { self.order.len() };
-        let mut targets = mem::take(&mut self.targets);
-        targets.clear();
-        for at in 0..count {
-            let lane = if count == 1 { 0 } else { self.order[at] };
-            if self.active(mask, lane) {
-                let offset = match offsets {
-                    Some(offsets) => i64::from(self.words[offsets][lane as usize].cast_signed()),
-                    None => i64::from(lane),
-                };
-                targets.push((element(base, offset), lane));
-            }
-        }
-        if form == MemoryOp::Scatter {
-            targets.sort_unstable();
-            if let Some(pair) = targets.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                let kind = TrapKind::ScatterConflict { other_lane: pair[0].1 };
-                return Err(Fault::at(kind, pair[1].1, place, pair[1].0));
-            }
-        }
-        for &(index, lane) in &targets {
-            let who = self.who(place, lane);
-            let word = self.words[values][lane as usize];
-            let area = self.area(place);
-            let stored =
-                area.locate(index, mem.bytes()).and_then(|start| area.store(start, mem, word, who));
-            stored.map_err(|kind| Fault::at(kind, lane, place, index))?;
-        }
-        self.targets = targets;
-        Ok(())
-    }
-
-    fn load_unpack(
-        &mut self,
-        place: Place,
-        bits: u8,
-        sign: Sign,
-        base: i64,
-        out: &mut [u32],
-    ) -> Result<(), Fault> {
-        let lane_bits = 4 * u64::from(bits);
-        // The whole stream is read, so all of it must exist.
-        let length = (out.len() as u64 * lane_bits).div_ceil(8);
-        let last = element(base, length as i64 - 1);
-        for index in [element(base, 0), last] {
-            let located = self.area(place).locate(index, 1);
-            located.map_err(|kind| Fault::at(kind, EVERY_LANE, place, index))?;
-        }
-        for at in 0..self.order.len() {
-            let lane = self.order[at];
-            let first_bit = u64::from(lane) * lane_bits;
-            let (first, end) = (first_bit / 8, (first_bit + lane_bits).div_ceil(8));
-            let who = self.who(place, lane);
-            let index = element(base, first as i64);
-            let area = self.area(place);
-            // In range: it lies within the stream.
-            let start = index as usize;
-            let length = (end - first) as usize;
-            area.note_read(start, length, who).map_err(|kind| Fault::at(kind, lane, place, index))?;
-            let mut string = [0; 8];
-            string[..length].copy_from_slice(&area.bytes()[start..start + length]);
-            let offset = (first_bit % 8) as u32;
-            out[lane as usize] = unpack(u64::from_le_bytes(string), bits, offset, sign);
-        }
         Ok(())
     }
 }

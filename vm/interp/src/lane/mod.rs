@@ -32,6 +32,7 @@
 //!                               element 3 of b0 is outside its 3 elements");
 //! ```
 
+mod access;
 mod machine;
 mod memory;
 mod pure;
@@ -233,6 +234,6 @@ impl std::error::Error for Trap {}
 pub const MAX_REGISTER_BYTES: u64 = 1 << 30;
 
 /// Executes a kernel. Writable buffers hold what was stored, also after a trap.
-pub fn run(function: &Verified, launch: Launch<'_>) -> Result<Outcome, Trap> {
+pub fn run(function: &Verified, launch: Launch<'_>) -> Result<Outcome, Box<Trap>> {
     machine::run(function, launch)
 }

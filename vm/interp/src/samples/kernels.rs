@@ -45,8 +45,8 @@ pub fn gemm(tile: GemmTile, grid_x: u32, grid_y: u32, k: u32, seed: u64) -> Samp
             let (panel, lane) = (col / tile_cols, col % tile_cols);
             let (mut sum, mut size) = (0.0, 0.0);
             for i in 0..depth {
-                let product = f64::from(a[row * depth + i])
-                    * f64::from(b[(panel * depth + i) * tile_cols + lane]);
+                let product =
+                    f64::from(a[row * depth + i]) * f64::from(b[(panel * depth + i) * tile_cols + lane]);
                 sum += product;
                 size += product.abs();
             }
@@ -98,8 +98,8 @@ pub fn linear_u3_q8(n: u32, groups: u32, seed: u64) -> Sample {
             for i in 0..GROUP {
                 // Stream i / 4 of 24 bytes; in it, code 4 * lane + i % 4.
                 let bit = 24 * 8 * (i / 4) + 3 * (4 * (row % 16) + i % 4);
-                let pair = u16::from(codes[bit / 8])
-                    | u16::from(codes.get(bit / 8 + 1).copied().unwrap_or(0)) << 8;
+                let pair =
+                    u16::from(codes[bit / 8]) | u16::from(codes.get(bit / 8 + 1).copied().unwrap_or(0)) << 8;
                 let code = i32::from(pair >> (bit % 8) & 7);
                 dot += (code - 4) * i32::from(x[group * GROUP + i]);
             }

@@ -74,12 +74,13 @@ impl Sample {
     pub fn interpret(&self) -> Result<(Outcome, Vec<Vec<u8>>), String> {
         let function = self.function()?;
         let mut buffers = self.buffers.clone();
-        let outcome = self.launch(&function, &mut buffers).map_err(|trap| format!("{}: {trap}", self.name))?;
+        let outcome =
+            self.launch(&function, &mut buffers).map_err(|trap| format!("{}: {trap}", self.name))?;
         Ok((outcome, buffers))
     }
 
     /// Runs a kernel with this sample's arguments on these buffers.
-    pub fn launch(&self, function: &Verified, buffers: &mut [Vec<u8>]) -> Result<Outcome, Trap> {
+    pub fn launch(&self, function: &Verified, buffers: &mut [Vec<u8>]) -> Result<Outcome, Box<Trap>> {
         let arguments = buffers
             .iter_mut()
             .zip(&function.buffers)
@@ -119,8 +120,7 @@ impl Sample {
                 }
                 Expected::Near { values, bounds } => {
                     let difference = (f64::from(float) - values[at]).abs();
-                    // Written so that a NaN fails.
-                    if !(difference <= bounds[at]) {
+                    if difference.is_nan() || difference > bounds[at] {
                         return Err(format!(
                             "{name}: element {at} is {float:?}, expected {} within {}",
                             values[at], bounds[at]

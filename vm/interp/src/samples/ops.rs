@@ -85,8 +85,26 @@ fn words(op: Pure, at: usize, inputs: Inputs) -> Vec<u32> {
         1.000_976_6,
     ];
     let integers = [
-        0, 1, 2, 3, 7, 31, 32, 33, 127, 128, 255, 0x0102_7f80, 0x7fff_ffff, 0x8000_0000, 0x8080_8080,
-        0xff7f_8001, 0xffff_fff9, 0xffff_ffff, 0x1234_5678, 0x8000_ffff,
+        0,
+        1,
+        2,
+        3,
+        7,
+        31,
+        32,
+        33,
+        127,
+        128,
+        255,
+        0x0102_7f80,
+        0x7fff_ffff,
+        0x8000_0000,
+        0x8080_8080,
+        0xff7f_8001,
+        0xffff_fff9,
+        0xffff_ffff,
+        0x1234_5678,
+        0x8000_ffff,
     ];
     let scalar = match op.info().args[at] {
         Slot::Is(scalar) => scalar,
@@ -121,7 +139,8 @@ fn case(op: Pure, inputs: Inputs, form: Uniformity) -> Result<Sample, String> {
     }
 
     let mut builder = Builder::new(info.name, LANES);
-    let sources: Vec<_> = (0..words.len()).map(|at| builder.buffer(&format!("x{at}"), Access::Read)).collect();
+    let sources: Vec<_> =
+        (0..words.len()).map(|at| builder.buffer(&format!("x{at}"), Access::Read)).collect();
     let target = builder.buffer("y", Access::Write);
     let block = builder.block_index(0);
     let step = builder.i32(step.cast_signed());

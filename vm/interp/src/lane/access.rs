@@ -1,0 +1,178 @@
+//! The machine's memory operations: which lane touches which element, in the launch's order of lanes.
+//!
+//! An index is `base + lane` or `base + offset[lane]`, counted exactly (it never wraps). A masked-off lane
+//! touches nothing and loads zero. `memory` judges each touch.
+
+use std::mem;
+
+use tvmc_ir::lane::{Inst, Mem, MemoryOp, Op, Place, Sign};
+
+use super::TrapKind;
+use super::machine::{Fault, Machine};
+use super::memory::{Area, EVERY_LANE, Who, widen};
+use super::pure::unpack;
+
+/// `base + offset` as it is counted: exactly, never wrapping.
+fn element(base: i64, offset: i64) -> i128 {
+    i128::from(base) + i128::from(offset)
+}
+
+impl<'a> Machine<'a> {
+    fn area(&mut self, place: Place) -> &mut Area<'a> {
+        match place {
+            Place::Buffer(buffer) => &mut self.buffers[buffer.index()],
+            Place::Arena(arena) => &mut self.arenas[arena.index()],
+        }
+    }
+
+    fn who(&self, place: Place, lane: u32) -> Who {
+        let epoch = match place {
+            Place::Buffer(_) => self.buffer_epoch,
+            Place::Arena(_) => self.epoch,
+        };
+        Who { lane, epoch, block_epoch: self.block_epoch }
+    }
+
+    /// Whether lane `lane` is active; a uniform mask has one word.
+    fn active(&self, mask: Option<usize>, lane: u32) -> bool {
+        mask.is_none_or(|mask| self.words[mask][lane as usize] != 0)
+    }
+
+    pub(super) fn load(&mut self, inst: &Inst, out: &mut [u32]) -> Result<(), Fault> {
+        let Op::Memory { form, mem, place, masked } = inst.op else { return Ok(()) };
+        let base = self.wides[Self::arg(inst, 0)];
+        let mask = masked.then(|| Self::arg(inst, inst.args.len() - 1));
+        match form {
+            MemoryOp::LoadUniform => {
+                let active = self.active(mask, 0);
+                out[0] = if active {
+                    let lane = if self.function.lanes == 1 { 0 } else { EVERY_LANE };
+                    self.load_element(place, mem, element(base, 0), lane)?
+                } else {
+                    0
+                };
+            }
+            MemoryOp::LoadContig => {
+                if mask.is_none() {
+                    let size = mem.bytes();
+                    let run = self.area(place).quiet_run(base, size, out.len());
+                    if let Some(run) = run {
+                        for (out, bytes) in out.iter_mut().zip(run.chunks_exact(size as usize)) {
+                            *out = widen(bytes, mem);
+                        }
+                        return Ok(());
+                    }
+                }
+                for at in 0..self.order.len() {
+                    let lane = self.order[at];
+                    out[lane as usize] = if self.active(mask, lane) {
+                        self.load_element(place, mem, element(base, i64::from(lane)), lane)?
+                    } else {
+                        0
+                    };
+                }
+            }
+            MemoryOp::Gather => {
+                let offsets = Self::arg(inst, 1);
+                for at in 0..self.order.len() {
+                    let lane = self.order[at];
+                    out[lane as usize] = if self.active(mask, lane) {
+                        let offset = self.words[offsets][lane as usize].cast_signed();
+                        self.load_element(place, mem, element(base, i64::from(offset)), lane)?
+                    } else {
+                        0
+                    };
+                }
+            }
+            MemoryOp::StoreUniform | MemoryOp::StoreContig | MemoryOp::Scatter => {}
+        }
+        Ok(())
+    }
+
+    fn load_element(&mut self, place: Place, mem: Mem, index: i128, lane: u32) -> Result<u32, Fault> {
+        let who = self.who(place, lane);
+        let area = self.area(place);
+        let loaded = area.locate(index, mem.bytes()).and_then(|start| area.load(start, mem, who));
+        loaded.map_err(|kind| Fault::at(kind, lane, place, index))
+    }
+
+    pub(super) fn store(&mut self, inst: &Inst) -> Result<(), Fault> {
+        let Op::Memory { form, mem, place, masked } = inst.op else { return Ok(()) };
+        let base = self.wides[Self::arg(inst, 0)];
+        let mask = masked.then(|| Self::arg(inst, inst.args.len() - 1));
+        let (offsets, values) = match form {
+            MemoryOp::Scatter => (Some(Self::arg(inst, 1)), Self::arg(inst, 2)),
+            MemoryOp::StoreUniform
+            | MemoryOp::StoreContig
+            | MemoryOp::LoadUniform
+            | MemoryOp::LoadContig
+            | MemoryOp::Gather => (None, Self::arg(inst, 1)),
+        };
+        // Lane 0 makes a uniform store.
+        let count = if form == MemoryOp::StoreUniform { 1 } else { self.order.len() };
+        let mut targets = mem::take(&mut self.targets);
+        targets.clear();
+        for at in 0..count {
+            let lane = if count == 1 { 0 } else { self.order[at] };
+            if self.active(mask, lane) {
+                let offset = match offsets {
+                    Some(offsets) => i64::from(self.words[offsets][lane as usize].cast_signed()),
+                    None => i64::from(lane),
+                };
+                targets.push((element(base, offset), lane));
+            }
+        }
+        if form == MemoryOp::Scatter {
+            self.sorted.clone_from(&targets);
+            self.sorted.sort_unstable();
+            if let Some(pair) = self.sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                let kind = TrapKind::ScatterConflict { other_lane: pair[0].1 };
+                return Err(Fault::at(kind, pair[1].1, place, pair[1].0));
+            }
+        }
+        for &(index, lane) in &targets {
+            let who = self.who(place, lane);
+            let word = self.words[values][lane as usize];
+            let area = self.area(place);
+            let stored = area.locate(index, mem.bytes()).and_then(|start| area.store(start, mem, word, who));
+            stored.map_err(|kind| Fault::at(kind, lane, place, index))?;
+        }
+        self.targets = targets;
+        Ok(())
+    }
+
+    pub(super) fn load_unpack(
+        &mut self,
+        place: Place,
+        bits: u8,
+        sign: Sign,
+        base: i64,
+        out: &mut [u32],
+    ) -> Result<(), Fault> {
+        let lane_bits = 4 * u64::from(bits);
+        // The whole stream is read, so all of it must exist.
+        let length = (out.len() as u64 * lane_bits).div_ceil(8);
+        let last = element(base, length as i64 - 1);
+        for index in [element(base, 0), last] {
+            let located = self.area(place).locate(index, 1);
+            located.map_err(|kind| Fault::at(kind, EVERY_LANE, place, index))?;
+        }
+        for at in 0..self.order.len() {
+            let lane = self.order[at];
+            let first_bit = u64::from(lane) * lane_bits;
+            let (first, end) = (first_bit / 8, (first_bit + lane_bits).div_ceil(8));
+            let who = self.who(place, lane);
+            let index = element(base, first as i64);
+            let area = self.area(place);
+            // In range: it lies within the stream.
+            let start = index as usize;
+            let length = (end - first) as usize;
+            area.note_read(start, length, who).map_err(|kind| Fault::at(kind, lane, place, index))?;
+            let mut string = [0; 8];
+            string[..length].copy_from_slice(&area.bytes()[start..start + length]);
+            let offset = (first_bit % 8) as u32;
+            out[lane as usize] = unpack(u64::from_le_bytes(string), bits, offset, sign);
+        }
+        Ok(())
+    }
+}

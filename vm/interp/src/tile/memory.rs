@@ -1,0 +1,210 @@
+//! Tensors as bytes: exact bounds, decoding of formats element by element, and who wrote what.
+
+use super::element::{decode, encode};
+use super::{Tile, Trap};
+use std::collections::HashMap;
+use tvmc_ir::tile::{Decode, Element, Format, Index, Inst, Op, TileType, Value};
+use tvmc_types::dtype::DType;
+use tvmc_types::packing::{get_bits, set_bits};
+
+/// A tensor argument.
+pub struct Tensor<'a> {
+    /// Its name, for messages.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: &'a mut [u8],
+    /// Its extents.
+    pub shape: Vec<u64>,
+    /// What its elements are.
+    pub element: Element,
+    /// Block that last wrote each element, for tensors the kernel writes.
+    pub writers: HashMap<u64, u64>,
+}
+
+impl Tensor<'_> {
+    /// The flat index of an element, or none outside.
+    fn flat(&self, index: &[i64]) -> Option<u64> {
+        let mut flat = 0u64;
+        for (&i, &extent) in index.iter().zip(&self.shape) {
+            let i = u64::try_from(i).ok().filter(|i| *i < extent)?;
+            flat = flat.checked_mul(extent)?.checked_add(i)?;
+        }
+        Some(flat)
+    }
+
+    /// The value of an element, or none outside the tensor.
+    pub fn load(&self, index: &[i64], formats: &[Format], block: u64) -> Result<Option<u32>, Trap> {
+        let Some(flat) = self.flat(index) else { return Ok(None) };
+        if let Some(writer) = self.writers.get(&flat)
+            && *writer != block
+        {
+            return Err(Trap::Conflict {
+                tensor: self.name.clone(),
+                element: flat,
+                blocks: [*writer, block],
+            });
+        }
+        match self.element {
+            Element::DType(dtype) => {
+                let end = (flat + 1) * u64::from(dtype.bits());
+                if end.div_ceil(8) > self.bytes.len() as u64 {
+                    return Err(Trap::Outside { tensor: self.name.clone(), element: flat });
+                }
+                Ok(Some(decode(dtype, get_bits(self.bytes, flat as usize, dtype.bits()))?))
+            }
+            Element::Format(id) => {
+                let format = &formats[id.index()];
+                let columns = self.shape.last().copied().unwrap_or(1);
+                let (row, column) = (flat / columns, flat % columns);
+                let group = u64::from(format.group);
+                let start = row * columns.div_ceil(group) * u64::from(format.bytes)
+                    + column / group * u64::from(format.bytes);
+                let end = (start + u64::from(format.bytes)) as usize;
+                let Some(bytes) = self.bytes.get(start as usize..end) else {
+                    return Err(Trap::Outside { tensor: self.name.clone(), element: flat });
+                };
+                Ok(Some(decode_element(format, bytes, (column % group) as u32)?))
+            }
+        }
+    }
+
+    /// Stores a value of the element's dtype; outside elements are skipped.
+    pub fn store(&mut self, index: &[i64], value: u32, block: u64) -> Result<(), Trap> {
+        let Some(flat) = self.flat(index) else { return Ok(()) };
+        let Element::DType(dtype) = self.element else {
+            return Err(Trap::Unsupported("storing to a tensor of a format".into()));
+        };
+        if let Some(writer) = self.writers.insert(flat, block)
+            && writer != block
+        {
+            return Err(Trap::Conflict { tensor: self.name.clone(), element: flat, blocks: [writer, block] });
+        }
+        let end = (flat + 1) * u64::from(dtype.bits());
+        if end.div_ceil(8) > self.bytes.len() as u64 {
+            return Err(Trap::Outside { tensor: self.name.clone(), element: flat });
+        }
+        set_bits(self.bytes, flat as usize, dtype.bits(), encode(dtype, value));
+        Ok(())
+    }
+}
+
+/// Element `index` of one group.
+pub fn decode_element(format: &Format, group: &[u8], index: u32) -> Result<u32, Trap> {
+    let body: &Decode = &format.decode;
+    let mut values: Vec<u32> = vec![0; body.values.len()];
+    for Inst { op, args, result, .. } in &body.insts {
+        let Some(result) = result else {
+            return Err(Trap::Unsupported("an effect in a format's value".into()));
+        };
+        let arg = |at: usize| values[args[at].index()];
+        let dtype = |v: &Value| body.values[v.index()].dtype;
+        values[result.index()] = match op {
+            Op::GroupIndex => index,
+            Op::Field(at) => {
+                let field = &format.fields[*at as usize];
+                let entry = arg(0);
+                if entry >= field.count {
+                    return Err(Trap::Field {
+                        format: format.name.clone(),
+                        field: field.name.clone(),
+                        entry,
+                    });
+                }
+                let bits = field.dtype.bits();
+                let first = field.bit_offset + field.slot(entry) * bits;
+                decode(field.dtype, bits_at(group, first, bits))?
+            }
+            Op::Table(at) => {
+                let (_, entries) = &format.tables[*at as usize];
+                // Taken modulo the next power of two; entries past the end are zero.
+                let at = arg(0) as usize % entries.len().next_power_of_two();
+                entries.get(at).copied().unwrap_or(0)
+            }
+            other => {
+                let operands: Vec<(DType, u32)> =
+                    args.iter().map(|a| (dtype(a), values[a.index()])).collect();
+                super::scalar_op(other, dtype(result), &operands)?
+            }
+        };
+    }
+    Ok(values[body.result.index()])
+}
+
+/// `bits` bits from bit `first`, least significant first.
+fn bits_at(bytes: &[u8], first: u32, bits: u32) -> u64 {
+    (0..bits).fold(0, |code, i| {
+        let at = first + i;
+        let bit = bytes[(at / 8) as usize] >> (at % 8) & 1;
+        code | u64::from(bit) << i
+    })
+}
+
+/// Visits every element of an access: its place in the tile and its index in the tensor.
+pub fn for_each_index(
+    ty: &TileType,
+    offsets: &[i32],
+    indices: &[Index],
+    visit: &mut dyn FnMut(usize, &[i64]) -> Result<(), Trap>,
+) -> Result<(), Trap> {
+    let mut index = vec![0i64; indices.len()];
+    for place in 0..ty.elements() as usize {
+        let mut rest = place;
+        let mut coordinates = vec![0usize; ty.shape.len()];
+        for (coordinate, extent) in coordinates.iter_mut().zip(&ty.shape).rev() {
+            *coordinate = rest % *extent as usize;
+            rest /= *extent as usize;
+        }
+        let mut at = coordinates.iter();
+        for ((i, offset), kind) in index.iter_mut().zip(offsets).zip(indices) {
+            let inner = match kind {
+                Index::Point => 0,
+                Index::Slice(_) => at.next().copied().unwrap_or(0) as i64,
+            };
+            *i = i64::from(*offset) + inner;
+        }
+        visit(place, &index)?;
+    }
+    Ok(())
+}
+
+/// A block-shared tensor: every element is undefined until it is written.
+pub struct SharedTensor {
+    /// Its name, for messages.
+    pub name: String,
+    /// Extents.
+    pub shape: Vec<u32>,
+    /// Values.
+    pub values: Vec<Option<u32>>,
+}
+
+impl SharedTensor {
+    fn flat(&self, index: &[i64]) -> Option<usize> {
+        let mut flat = 0usize;
+        for (&i, &extent) in index.iter().zip(&self.shape) {
+            let i = u32::try_from(i).ok().filter(|i| *i < extent)?;
+            flat = flat * extent as usize + i as usize;
+        }
+        Some(flat)
+    }
+
+    /// The value of an element, or none outside.
+    pub fn load(&self, index: &[i64]) -> Result<Option<u32>, Trap> {
+        let Some(flat) = self.flat(index) else { return Ok(None) };
+        match self.values[flat] {
+            Some(value) => Ok(Some(value)),
+            None => Err(Trap::Undefined { tensor: self.name.clone(), element: flat as u64 }),
+        }
+    }
+
+    /// Stores a value; outside elements are skipped.
+    pub fn store(&mut self, index: &[i64], value: u32) {
+        if let Some(flat) = self.flat(index) {
+            self.values[flat] = Some(value);
+        }
+    }
+}
+
+/// A tile of one repeated value.
+pub fn filled(ty: &TileType, value: u32) -> Tile {
+    Tile { bits: vec![value; ty.elements() as usize] }
+}

@@ -1,0 +1,503 @@
+//! The tile interpreter: the meaning of a kernel. It executes tile IR directly, on whole tiles, before any layout exists.
+//!
+//! Every element is computed in the plainest way (`element`), memory is checked exactly (`memory`), sums and products add their terms in
+//! ascending order, `dot` with one rounding a step. What compiled code may do differently is only what the reference states: the order of a sum,
+//! and whether a `dot` step is fused.
+//!
+//! Beyond values it finds what compiled code would hide: an element written by two blocks, or read by one block after another wrote it
+//! ([`Trap::Conflict`]); a read of a block-shared element that nobody wrote ([`Trap::Undefined`]); a program that does not end ([`Trap::Fuel`]).
+//!
+//! ```text
+//! run(kernel, binding, args, fuel)   blocks in order x fastest; each block: statements in order, one value table
+//! ```
+
+mod element;
+mod memory;
+
+pub use memory::{Tensor, decode_element};
+
+use memory::{SharedTensor, filled, for_each_index};
+use std::fmt;
+use tvmc_ir::tile::launch::Binding;
+use tvmc_ir::tile::{Inst, Kernel, Memory, Op, Param, Region, Stmt, TensorDecl, TileType, Value};
+use tvmc_types::dtype::{DType, Kind};
+
+/// A tile: for each element in row-major order its 32-bit form.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tile {
+    /// See the module head of `element`.
+    pub bits: Vec<u32>,
+}
+
+/// An argument.
+pub enum Argument<'a> {
+    /// Memory with its extents.
+    Tensor(&'a mut [u8], Vec<u64>),
+    /// A number: the bits of an f32, i32 or u32, or 0 and 1.
+    Scalar(u32),
+}
+
+/// What a run gives besides memory.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Outcome {
+    /// Printed lines, blocks in order.
+    pub log: Vec<String>,
+    /// Elements computed.
+    pub work: u64,
+}
+
+/// Why a run stopped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Trap {
+    /// An element beyond its argument's bytes: the argument is too short for its shape.
+    Outside {
+        /// The argument.
+        tensor: String,
+        /// Flat index.
+        element: u64,
+    },
+    /// Two blocks touch one element and at least one writes it.
+    Conflict {
+        /// The argument.
+        tensor: String,
+        /// Flat index.
+        element: u64,
+        /// The blocks, in linear order.
+        blocks: [u64; 2],
+    },
+    /// A block-shared element is read before it is written.
+    Undefined {
+        /// The tensor.
+        tensor: String,
+        /// Flat index.
+        element: u64,
+    },
+    /// A format reads past a field.
+    Field {
+        /// The format.
+        format: String,
+        /// The field.
+        field: String,
+        /// The entry.
+        entry: u32,
+    },
+    /// An `assert` failed.
+    Assert {
+        /// Its text.
+        message: String,
+        /// `file:line:column`.
+        location: String,
+    },
+    /// The work limit was reached.
+    Fuel,
+    /// Something without a meaning here.
+    Unsupported(String),
+}
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trap::Outside { tensor, element } => {
+                write!(f, "element {element} of `{tensor}` lies beyond its memory")
+            }
+            Trap::Conflict { tensor, element, blocks: [a, b] } => {
+                write!(f, "blocks {a} and {b} both touch element {element} of `{tensor}`, and one writes it")
+            }
+            Trap::Undefined { tensor, element } => {
+                write!(f, "element {element} of block-shared `{tensor}` is read before it is written")
+            }
+            Trap::Field { format, field, entry } => {
+                write!(f, "format `{format}` reads entry {entry} past the end of field `{field}`")
+            }
+            Trap::Assert { message, location } if location.is_empty() => {
+                write!(f, "assertion failed: {message}")
+            }
+            Trap::Assert { message, location } => write!(f, "{location}: assertion failed: {message}"),
+            Trap::Fuel => write!(f, "the interpreter's work limit was reached"),
+            Trap::Unsupported(what) => write!(f, "the interpreter has no meaning for {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Trap {}
+
+/// Runs every block of a launch, in order. `fuel` bounds the number of computed elements.
+pub fn run(
+    kernel: &Kernel,
+    binding: &Binding,
+    arguments: Vec<Argument<'_>>,
+    fuel: u64,
+) -> Result<Outcome, Trap> {
+    let mut machine = Machine {
+        kernel,
+        binding,
+        tensors: Vec::new(),
+        scalars: Vec::new(),
+        shared: Vec::new(),
+        values: vec![Tile { bits: Vec::new() }; kernel.values.len()],
+        block: [0; 3],
+        linear: 0,
+        fuel,
+        outcome: Outcome::default(),
+    };
+    for (argument, decl) in arguments.into_iter().zip(&kernel.params) {
+        match (argument, decl) {
+            (Argument::Tensor(bytes, shape), TensorDecl::Tensor { name, element, .. }) => {
+                let writers = Default::default();
+                let tensor = Tensor { name: name.clone(), bytes, shape, element: *element, writers };
+                machine.tensors.push(Some(tensor));
+                machine.scalars.push(0);
+            }
+            (Argument::Scalar(bits), _) => {
+                machine.tensors.push(None);
+                machine.scalars.push(bits);
+            }
+            (Argument::Tensor(..), TensorDecl::Scalar { name, .. }) => {
+                return Err(Trap::Unsupported(format!("a tensor for the number `{name}`")));
+            }
+        }
+    }
+    let [x, y, z] = binding.grid;
+    for bz in 0..z {
+        for by in 0..y {
+            for bx in 0..x {
+                machine.block = [bx, by, bz];
+                machine.start_block();
+                machine.region(&kernel.body)?;
+                machine.linear += 1;
+            }
+        }
+    }
+    Ok(machine.outcome)
+}
+
+struct Machine<'k, 'a> {
+    kernel: &'k Kernel,
+    binding: &'k Binding,
+    tensors: Vec<Option<Tensor<'a>>>,
+    scalars: Vec<u32>,
+    shared: Vec<SharedTensor>,
+    values: Vec<Tile>,
+    block: [u32; 3],
+    linear: u64,
+    fuel: u64,
+    outcome: Outcome,
+}
+
+impl<'k> Machine<'k, '_> {
+    fn start_block(&mut self) {
+        self.shared = self
+            .kernel
+            .shared
+            .iter()
+            .map(|s| SharedTensor {
+                name: s.name.clone(),
+                shape: s.ty.shape.clone(),
+                values: vec![None; s.ty.elements() as usize],
+            })
+            .collect();
+    }
+
+    fn spend(&mut self, work: u64) -> Result<(), Trap> {
+        self.outcome.work += work;
+        self.fuel = self.fuel.checked_sub(work).ok_or(Trap::Fuel)?;
+        Ok(())
+    }
+
+    fn scalar(&self, value: Value) -> u32 {
+        self.values[value.index()].bits[0]
+    }
+
+    fn copy(&mut self, to: Value, from: Value) {
+        self.values[to.index()] = self.values[from.index()].clone();
+    }
+
+    /// Several at once: a variable's next value may be another's old one.
+    fn copy_all(&mut self, pairs: Vec<(Value, Value)>) {
+        let tiles: Vec<Tile> = pairs.iter().map(|(_, from)| self.values[from.index()].clone()).collect();
+        for ((to, _), tile) in pairs.into_iter().zip(tiles) {
+            self.values[to.index()] = tile;
+        }
+    }
+
+    fn region(&mut self, region: &'k Region) -> Result<(), Trap> {
+        for stmt in &region.stmts {
+            self.spend(1)?;
+            match stmt {
+                Stmt::Inst(inst) => self.inst(inst)?,
+                Stmt::For { counter, from, to, step, carried, body, yields, results } => {
+                    carried.iter().for_each(|c| self.copy(c.param, c.initial));
+                    let end = i64::from(self.scalar(*to) as i32);
+                    let mut i = i64::from(self.scalar(*from) as i32);
+                    while i < end {
+                        self.values[counter.index()] = Tile { bits: vec![i as i32 as u32] };
+                        self.region(body)?;
+                        self.copy_all(carried.iter().zip(yields).map(|(c, y)| (c.param, *y)).collect());
+                        i += i64::from(*step);
+                    }
+                    self.copy_all(results.iter().zip(carried).map(|(r, c)| (*r, c.param)).collect());
+                }
+                Stmt::Loop { carried, body, again, yields, results } => {
+                    carried.iter().for_each(|c| self.copy(c.param, c.initial));
+                    loop {
+                        self.region(body)?;
+                        let more = self.scalar(*again) != 0;
+                        self.copy_all(carried.iter().zip(yields).map(|(c, y)| (c.param, *y)).collect());
+                        if !more {
+                            break;
+                        }
+                    }
+                    self.copy_all(results.iter().zip(carried).map(|(r, c)| (*r, c.param)).collect());
+                }
+                Stmt::If { condition, then, then_yields, otherwise, otherwise_yields, results } => {
+                    let (body, yields) = if self.scalar(*condition) != 0 {
+                        (then, then_yields)
+                    } else {
+                        (otherwise, otherwise_yields)
+                    };
+                    self.region(body)?;
+                    self.copy_all(results.iter().zip(yields).map(|(r, y)| (*r, *y)).collect());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn inst(&mut self, inst: &'k Inst) -> Result<(), Trap> {
+        match (&inst.op, inst.result) {
+            (Op::Store { memory, indices }, _) => {
+                let Some((value, offsets)) = inst.args.split_last() else {
+                    return Err(Trap::Unsupported("a store without a value".into()));
+                };
+                let ty = self.kernel.ty(*value);
+                self.spend(ty.elements())?;
+                let offsets: Vec<i32> = offsets.iter().map(|o| self.scalar(*o) as i32).collect();
+                let tile = self.values[value.index()].clone();
+                let block = self.linear;
+                match memory {
+                    Memory::Param(param) => {
+                        let tensor = tensor_of(&mut self.tensors, *param)?;
+                        for_each_index(ty, &offsets, indices, &mut |place, index| {
+                            tensor.store(index, tile.bits[place], block)
+                        })
+                    }
+                    Memory::Shared(shared) => {
+                        let tensor = &mut self.shared[shared.index()];
+                        for_each_index(ty, &offsets, indices, &mut |place, index| {
+                            tensor.store(index, tile.bits[place]);
+                            Ok(())
+                        })
+                    }
+                }
+            }
+            (Op::Assert(message), _) => {
+                if self.scalar(inst.args[0]) != 0 {
+                    return Ok(());
+                }
+                let message = &self.kernel.messages[*message as usize];
+                Err(Trap::Assert { message: message.text.clone(), location: message.location.clone() })
+            }
+            (Op::Print(message), _) => {
+                let line = self.format(*message, &inst.args);
+                self.outcome.log.push(line);
+                Ok(())
+            }
+            (_, Some(result)) => {
+                let tile = self.value(inst, result)?;
+                self.values[result.index()] = tile;
+                Ok(())
+            }
+            (_, None) => Err(Trap::Unsupported("an operation without a result".into())),
+        }
+    }
+
+    fn value(&mut self, inst: &'k Inst, result: Value) -> Result<Tile, Trap> {
+        let kernel = self.kernel;
+        let ty = kernel.ty(result);
+        self.spend(ty.elements())?;
+        let arg = |at: usize| inst.args[at];
+        match &inst.op {
+            Op::Const(bits) => Ok(filled(ty, *bits)),
+            Op::Dim(dim) => Ok(filled(ty, self.binding.dims[dim.index()] as u32)),
+            Op::Scalar(param) => Ok(filled(ty, self.scalars[param.index()])),
+            Op::BlockIndex(axis) => Ok(filled(ty, self.block[*axis as usize])),
+            Op::Iota => Ok(Tile { bits: (0..ty.elements() as u32).collect() }),
+            Op::Unary(_) | Op::Binary(_) | Op::Fma | Op::Select | Op::Cast(_) | Op::Bitcast => {
+                let mut bits = Vec::with_capacity(ty.elements() as usize);
+                let mut operands = Vec::with_capacity(3);
+                for place in 0..ty.elements() as usize {
+                    operands.clear();
+                    operands.extend(
+                        inst.args.iter().map(|a| (kernel.ty(*a).dtype, self.values[a.index()].bits[place])),
+                    );
+                    bits.push(scalar_op(&inst.op, ty.dtype, &operands)?);
+                }
+                Ok(Tile { bits })
+            }
+            Op::Broadcast => {
+                let from = &kernel.ty(arg(0)).shape;
+                let skip = ty.shape.len() - from.len();
+                Ok(self.gather(ty, arg(0), |at| {
+                    at[skip..].iter().zip(from).map(|(i, extent)| if *extent == 1 { 0 } else { *i }).collect()
+                }))
+            }
+            Op::Reshape => Ok(self.values[arg(0).index()].clone()),
+            Op::Permute(permutation) => Ok(self.gather(ty, arg(0), |at| {
+                let mut from = vec![0; at.len()];
+                for (axis, i) in at.iter().enumerate() {
+                    from[permutation[axis] as usize] = *i;
+                }
+                from
+            })),
+            Op::Reduce(reduce, axis) => {
+                let from = kernel.ty(arg(0)).clone();
+                let extent = from.shape[*axis as usize] as usize;
+                let inner: usize = from.shape[*axis as usize + 1..].iter().map(|e| *e as usize).product();
+                self.spend(from.elements())?;
+                let source = &self.values[arg(0).index()].bits;
+                let mut bits = Vec::new();
+                for place in 0..ty.elements() as usize {
+                    let start = place / inner * inner * extent + place % inner;
+                    let mut total = element::identity(*reduce, from.dtype);
+                    for step in 0..extent {
+                        total =
+                            element::reduce_step(*reduce, from.dtype, total, source[start + step * inner])?;
+                    }
+                    bits.push(total);
+                }
+                Ok(Tile { bits })
+            }
+            Op::Dot => self.dot(ty, arg(0), arg(1), arg(2)),
+            Op::Load { memory, indices, padded } => {
+                let count = indices.len();
+                let offsets: Vec<i32> = inst.args[..count].iter().map(|o| self.scalar(*o) as i32).collect();
+                let pad = if *padded { self.scalar(inst.args[count]) } else { 0 };
+                let mut tile = filled(ty, pad);
+                let block = self.linear;
+                match memory {
+                    Memory::Param(param) => {
+                        let tensor = tensor_of(&mut self.tensors, *param)?;
+                        for_each_index(ty, &offsets, indices, &mut |place, index| {
+                            if let Some(value) = tensor.load(index, &kernel.formats, block)? {
+                                tile.bits[place] = value;
+                            }
+                            Ok(())
+                        })?;
+                    }
+                    Memory::Shared(shared) => {
+                        let tensor = &self.shared[shared.index()];
+                        for_each_index(ty, &offsets, indices, &mut |place, index| {
+                            if let Some(value) = tensor.load(index)? {
+                                tile.bits[place] = value;
+                            }
+                            Ok(())
+                        })?;
+                    }
+                }
+                Ok(tile)
+            }
+            Op::Field(_) | Op::Table(_) | Op::GroupIndex => {
+                Err(Trap::Unsupported("a format's operation outside a format".into()))
+            }
+            Op::Store { .. } | Op::Assert(_) | Op::Print(_) => {
+                Err(Trap::Unsupported("the value of an effect".into()))
+            }
+        }
+    }
+
+    /// A tile whose element at `at` is the operand's element at `from(at)`.
+    fn gather(&self, ty: &TileType, operand: Value, from: impl Fn(&[usize]) -> Vec<usize>) -> Tile {
+        let shape = &self.kernel.ty(operand).shape;
+        let source = &self.values[operand.index()].bits;
+        let bits = (0..ty.elements() as usize)
+            .map(|place| {
+                let mut rest = place;
+                let mut at = vec![0usize; ty.shape.len()];
+                for (i, extent) in at.iter_mut().zip(&ty.shape).rev() {
+                    *i = rest % *extent as usize;
+                    rest /= *extent as usize;
+                }
+                let flat =
+                    from(&at).iter().zip(shape).fold(0, |flat, (i, extent)| flat * *extent as usize + i);
+                source[flat]
+            })
+            .collect();
+        Tile { bits }
+    }
+
+    fn dot(&mut self, ty: &TileType, a: Value, b: Value, c: Value) -> Result<Tile, Trap> {
+        let (m, n) = (ty.shape[0] as usize, ty.shape[1] as usize);
+        let k = self.kernel.ty(a).shape[1] as usize;
+        self.spend((m * n) as u64 * k as u64)?;
+        let (x, y) = (&self.values[a.index()].bits, &self.values[b.index()].bits);
+        let mut bits = self.values[c.index()].bits.clone();
+        let float = ty.dtype.kind() == Kind::Float;
+        for row in 0..m {
+            for step in 0..k {
+                let left = x[row * k + step];
+                for column in 0..n {
+                    let sum = &mut bits[row * n + column];
+                    let right = y[step * n + column];
+                    *sum = if float {
+                        f32::from_bits(left).mul_add(f32::from_bits(right), f32::from_bits(*sum)).to_bits()
+                    } else {
+                        sum.wrapping_add(left.wrapping_mul(right))
+                    };
+                }
+            }
+        }
+        Ok(Tile { bits })
+    }
+
+    fn format(&self, message: u32, args: &[Value]) -> String {
+        let text = &self.kernel.messages[message as usize].text;
+        let mut parts = text.split("{}");
+        let mut line = parts.next().unwrap_or("").to_owned();
+        let mut args = args.iter();
+        for part in parts {
+            if let Some(arg) = args.next() {
+                let ty = self.kernel.ty(*arg);
+                let values: Vec<String> =
+                    self.values[arg.index()].bits.iter().map(|b| show(ty.dtype, *b)).collect();
+                line += &if ty.is_scalar() { values.concat() } else { format!("[{}]", values.join(", ")) };
+            }
+            line += part;
+        }
+        line
+    }
+}
+
+fn tensor_of<'t, 'a>(
+    tensors: &'t mut [Option<Tensor<'a>>],
+    param: Param,
+) -> Result<&'t mut Tensor<'a>, Trap> {
+    match tensors.get_mut(param.index()) {
+        Some(Some(tensor)) => Ok(tensor),
+        Some(None) | None => Err(Trap::Unsupported(format!("{param} as a tensor"))),
+    }
+}
+
+fn show(dtype: DType, bits: u32) -> String {
+    match dtype.kind() {
+        Kind::Float => f32::from_bits(bits).to_string(),
+        Kind::Signed => (bits as i32).to_string(),
+        Kind::Unsigned => bits.to_string(),
+        Kind::Bool => (bits != 0).to_string(),
+    }
+}
+
+/// An element-wise operation on one element; operands with their dtypes.
+fn scalar_op(op: &Op, to: DType, operands: &[(DType, u32)]) -> Result<u32, Trap> {
+    match (op, operands) {
+        (Op::Const(bits), _) => Ok(*bits),
+        (Op::Unary(op), [(dtype, a)]) => element::unary(*op, *dtype, *a),
+        (Op::Binary(op), [(dtype, a), (_, b)]) => element::binary(*op, *dtype, *a, *b),
+        (Op::Fma, [(_, a), (_, b), (_, c)]) => {
+            Ok(f32::from_bits(*a).mul_add(f32::from_bits(*b), f32::from_bits(*c)).to_bits())
+        }
+        (Op::Select, [(_, condition), (_, a), (_, b)]) => Ok(if *condition != 0 { *a } else { *b }),
+        (Op::Cast(rule), [(from, a)]) => element::cast(*rule, *from, to, *a),
+        (Op::Bitcast, [(_, a)]) => Ok(*a),
+        (op, _) => Err(Trap::Unsupported(format!("{op:?} on one element"))),
+    }
+}
