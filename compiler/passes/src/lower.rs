@@ -79,7 +79,7 @@ impl fmt::Display for LowerError {
 impl std::error::Error for LowerError {}
 
 /// Most bytes of block scratch a kernel may need.
-const MAX_ARENA_BYTES: u64 = 64 << 20;
+const MAX_ARENA_BYTES: u64 = 16 << 20;
 /// Most values a lowered function may have.
 const MAX_VALUES: usize = 400_000;
 

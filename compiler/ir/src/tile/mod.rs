@@ -33,6 +33,7 @@ mod format;
 mod kernel;
 pub mod launch;
 mod op;
+mod print;
 mod types;
 
 pub use builder::Builder;

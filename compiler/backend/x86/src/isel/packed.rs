@@ -293,8 +293,10 @@ impl<'f> Lower<'f> {
             Some(8) => C::EVEX_Vmovq_xmm_rm64,
             Some(16) => C::EVEX_Vmovups_xmm_k1z_xmmm128,
             Some(_) => C::EVEX_Vmovups_ymm_k1z_ymmm256,
+            None if needed.is_multiple_of(4) => C::EVEX_Vmovups_zmm_k1z_zmmm512,
             None => C::EVEX_Vmovdqu8_zmm_k1z_zmmm512,
         };
+        let needed = if needed.is_multiple_of(4) { needed / 4 } else { needed };
         let def = self.vreg(VEC);
         let load = Inst::new(code).def(def).mem(addr);
         let load = match size {
