@@ -135,7 +135,8 @@ impl State<'_> {
         let (tok, diagnostic) = match error {
             NumberError::Malformed(why) => {
                 let tok = if text.contains('.') { Tok::Float } else { Tok::Int };
-                let d = Diagnostic::error(Code::InvalidNumber, format!("`{}` is not a number", shortened(text)));
+                let d =
+                    Diagnostic::error(Code::InvalidNumber, format!("`{}` is not a number", shortened(text)));
                 (tok, d.at(span, why))
             }
             NumberError::TooLarge => {
@@ -177,7 +178,8 @@ impl State<'_> {
         } else {
             format!("`{}`", shortened(text))
         };
-        let mut d = Diagnostic::error(Code::InvalidCharacter, format!("{shown} has no meaning here")).at(span, "");
+        let mut d =
+            Diagnostic::error(Code::InvalidCharacter, format!("{shown} has no meaning here")).at(span, "");
         if let Some(help) = meant(first) {
             d = d.help(help);
         }

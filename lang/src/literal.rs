@@ -31,7 +31,8 @@ pub(crate) fn number_length(text: &str) -> usize {
     let hex = text.starts_with("0x") || text.starts_with("0X");
     let word = |mut at: usize| {
         while at < bytes.len() && (bytes[at].is_ascii_alphanumeric() || bytes[at] == b'_') {
-            let exponent = if hex { matches!(bytes[at], b'p' | b'P') } else { matches!(bytes[at], b'e' | b'E') };
+            let exponent =
+                if hex { matches!(bytes[at], b'p' | b'P') } else { matches!(bytes[at], b'e' | b'E') };
             at += 1;
             let signed = exponent && matches!(bytes.get(at), Some(b'+' | b'-'));
             if signed && bytes.get(at + 1).is_some_and(u8::is_ascii_digit) {
@@ -251,7 +252,9 @@ mod tests {
 
     #[test]
     fn lengths() {
-        for (text, length) in [("0..n", 1), ("1.5e-3+x", 6), ("0x1e-5", 4), ("0x1.8p-3)", 8), ("2.T", 1), ("1e", 2)] {
+        for (text, length) in
+            [("0..n", 1), ("1.5e-3+x", 6), ("0x1e-5", 4), ("0x1.8p-3)", 8), ("2.T", 1), ("1e", 2)]
+        {
             assert_eq!(number_length(text), length, "{text}");
         }
     }
@@ -259,7 +262,9 @@ mod tests {
     #[test]
     fn strings() {
         assert_eq!(unescape(r#"a\n\t\\\"\u{1F600}z"#).0, "a\n\t\\\"\u{1F600}z");
-        for (text, range) in [(r"\q", 0..2), (r"x\u12", 1..3), (r"\u{110000}", 0..10), (r"\é", 0..3), ("a\\", 1..2)] {
+        for (text, range) in
+            [(r"\q", 0..2), (r"x\u12", 1..3), (r"\u{110000}", 0..10), (r"\é", 0..3), ("a\\", 1..2)]
+        {
             assert_eq!(unescape(text).1.first().map(|w| w.0.clone()), Some(range), "{text}");
         }
     }

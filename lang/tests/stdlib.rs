@@ -58,7 +58,8 @@ fn every_file_parses() {
         assert!(!file.docs.is_empty(), "{name} says what it holds");
         for item in &file.items {
             assert!(
-                !item.docs.is_empty() || matches!(item.kind, ItemKind::Use(_) | ItemKind::Const(_) | ItemKind::Program(_)),
+                !item.docs.is_empty()
+                    || matches!(item.kind, ItemKind::Use(_) | ItemKind::Const(_) | ItemKind::Program(_)),
                 "{name}: {:?} has its doc comment",
                 item.kind.name()
             );

@@ -49,6 +49,11 @@ impl Exprs {
         self.nodes[id.index()].parenthesised = true;
     }
 
+    /// Forgets which expressions stood in parentheses: printed afterwards, the tree shows those that precedence needs.
+    pub fn forget_parentheses(&mut self) {
+        self.nodes.iter_mut().for_each(|expr| expr.parenthesised = false);
+    }
+
     /// Forgets all but the first `length`: used when an item is parsed again after a repair.
     pub(crate) fn truncate(&mut self, length: usize) {
         self.nodes.truncate(length);

@@ -11,8 +11,8 @@ use crate::literal::{self, Number};
 use crate::span::{SourceId, Span};
 use crate::token::Tok;
 use lalrpop_util::{ErrorRecovery, ParseError};
-use std::rc::Rc;
 use std::cell::Cell;
+use std::rc::Rc;
 
 /// What the generated parser gives to an action after `!`.
 pub(crate) type Recovery = ErrorRecovery<u32, Tok, TooManyErrors>;
@@ -181,8 +181,11 @@ impl<'s> Builder<'s> {
             "dtype" => GenericKind::Dtype,
             other => {
                 self.diagnostics.push(
-                    Diagnostic::error(Code::UnexpectedToken, format!("`{other}` is no kind of generic parameter"))
-                        .at(name.span, "expected `format`, `float`, `int` or `dtype`"),
+                    Diagnostic::error(
+                        Code::UnexpectedToken,
+                        format!("`{other}` is no kind of generic parameter"),
+                    )
+                    .at(name.span, "expected `format`, `float`, `int` or `dtype`"),
                 );
                 GenericKind::Dtype
             }
@@ -353,9 +356,12 @@ impl<'s> Builder<'s> {
     pub fn if_chain(&mut self, mut arms: Vec<IfArm>, otherwise: Option<Block>) -> StmtKind {
         if let Some(arm) = arms.get(MAX_ARMS) {
             self.diagnostics.push(
-                Diagnostic::error(Code::TooManyArms, format!("this `if` chain has more than {MAX_ARMS} arms"))
-                    .at(self.exprs[arm.condition].span, "one too many")
-                    .help("look the value up in a table"),
+                Diagnostic::error(
+                    Code::TooManyArms,
+                    format!("this `if` chain has more than {MAX_ARMS} arms"),
+                )
+                .at(self.exprs[arm.condition].span, "one too many")
+                .help("look the value up in a table"),
             );
             arms.truncate(MAX_ARMS);
         }
@@ -382,7 +388,8 @@ impl<'s> Builder<'s> {
         for stmt in block.stmts {
             if result.is_some() {
                 self.diagnostics.push(
-                    Diagnostic::error(Code::InvalidBody, "nothing may follow `return`").at(stmt.span, "never reached"),
+                    Diagnostic::error(Code::InvalidBody, "nothing may follow `return`")
+                        .at(stmt.span, "never reached"),
                 );
                 break;
             }
@@ -393,9 +400,12 @@ impl<'s> Builder<'s> {
                 _ => {
                     broken = true;
                     self.diagnostics.push(
-                        Diagnostic::error(Code::StatementNotAllowed, "only `let` and a final `return` may stand here")
-                            .at(stmt.span, "not a `let`")
-                            .help("fns and formats are element-wise: for a choice use `where(condition, a, b)`"),
+                        Diagnostic::error(
+                            Code::StatementNotAllowed,
+                            "only `let` and a final `return` may stand here",
+                        )
+                        .at(stmt.span, "not a `let`")
+                        .help("fns and formats are element-wise: for a choice use `where(condition, a, b)`"),
                     );
                 }
             }

@@ -58,10 +58,18 @@ impl Checker<'_> {
                 }
                 StmtKind::Return(value) => {
                     let value = self.exprs[*value].span;
-                    self.report(stmt.span, "`return` stands only at the end of a fn", "not in a fn", match place {
-                        Place::Kernel => "a kernel gives its results by storing to `out` arguments",
-                        Place::Program | Place::ProgramBlock => "a program gives its results in its `output`s",
-                    }, value);
+                    self.report(
+                        stmt.span,
+                        "`return` stands only at the end of a fn",
+                        "not in a fn",
+                        match place {
+                            Place::Kernel => "a kernel gives its results by storing to `out` arguments",
+                            Place::Program | Place::ProgramBlock => {
+                                "a program gives its results in its `output`s"
+                            }
+                        },
+                        value,
+                    );
                 }
                 StmtKind::Declare(declaration) => self.declaration(declaration, stmt.span, place),
                 StmtKind::Let(_)
@@ -90,7 +98,9 @@ impl Checker<'_> {
         let help = match (place, word) {
             (Place::Program, _) => return,
             (Place::Kernel, "const") => "use `let`, or move it in front of the body of the kernel",
-            (Place::Kernel, _) => "declare it in the program that launches this kernel, and pass it as an argument",
+            (Place::Kernel, _) => {
+                "declare it in the program that launches this kernel, and pass it as an argument"
+            }
             (Place::ProgramBlock, "const") => "use `let`, or move it out of the block",
             (Place::ProgramBlock, _) => "move it out of the block",
         };
@@ -101,7 +111,6 @@ impl Checker<'_> {
     /// The label covers the first line of the statement: from its start to `near`.
     fn report(&mut self, span: Span, message: &str, label: &str, help: &str, near: Span) {
         let at = span.start_point().to(near);
-        self.diagnostics
-            .push(Diagnostic::error(Code::StatementNotAllowed, message).at(at, label).help(help));
+        self.diagnostics.push(Diagnostic::error(Code::StatementNotAllowed, message).at(at, label).help(help));
     }
 }

@@ -14,8 +14,8 @@ use crate::token::{SOFT_KEYWORDS, Tok, Token};
 
 /// Terminals that continue an expression; named only if nothing else fits.
 const OPERATORS: &[&str] = &[
-    "||", "&&", "|", "^", "&", "==", "!=", "<", "<=", ">", ">=", "<<", ">>", "+", "-", "*", "/", "%", "as", "[", "(", ".",
-    "+=", "-=", "*=", "/=", "wrap", "saturate", "@",
+    "||", "&&", "|", "^", "&", "==", "!=", "<", "<=", ">", ">=", "<<", ">>", "+", "-", "*", "/", "%", "as",
+    "[", "(", ".", "+=", "-=", "*=", "/=", "wrap", "saturate", "@",
 ];
 
 /// Terminals that begin an expression.
@@ -24,8 +24,23 @@ const EXPRESSION: &[&str] =
 
 /// Terminals that begin a statement, beside names.
 const STATEMENT: &[&str] = &[
-    "let", "var", "for", "while", "if", "break", "return", "assert", "static_assert", "assume", "print", "const", "hyper",
-    "weight", "state", "input", "output",
+    "let",
+    "var",
+    "for",
+    "while",
+    "if",
+    "break",
+    "return",
+    "assert",
+    "static_assert",
+    "assume",
+    "print",
+    "const",
+    "hyper",
+    "weight",
+    "state",
+    "input",
+    "output",
 ];
 
 /// The message for a missing `;`. `next` is the token after it.
@@ -42,7 +57,9 @@ pub(super) fn missing_semicolon(span: Span, next: Option<&Token>) -> Diagnostic 
 /// The message for any other place where the grammar could not go on.
 pub(super) fn diagnose(error: &SyntaxError, tokens: &[Token], text: &str) -> Diagnostic {
     let index = match error.found {
-        Some(found) => tokens.partition_point(|t| (t.span.start, t.span.end) < (found.span.start, found.span.end)),
+        Some(found) => {
+            tokens.partition_point(|t| (t.span.start, t.span.end) < (found.span.start, found.span.end))
+        }
         None => tokens.len(),
     };
     let before = index.checked_sub(1).map(|i| tokens[i]);
@@ -76,7 +93,9 @@ pub(super) fn diagnose(error: &SyntaxError, tokens: &[Token], text: &str) -> Dia
 
     let mut d = Diagnostic::error(Code::UnexpectedToken, format!("expected {wanted}, found {found}"))
         .at(span, format!("expected {wanted}"));
-    if let Some(open) = enclosing(tokens, index).filter(|_| expected.iter().any(|e| matches!(*e, ")" | "]" | "}"))) {
+    if let Some(open) =
+        enclosing(tokens, index).filter(|_| expected.iter().any(|e| matches!(*e, ")" | "]" | "}")))
+    {
         d = d.also(open.span, format!("inside this `{}`", word(&open)));
     }
     match help(tok, before, &expected, tokens, index, &word) {
@@ -163,7 +182,9 @@ fn describe(expected: &[&str], before: Option<Tok>) -> String {
         words.retain(|w| w != "`@`");
     }
     // What closes is what people look for; it stands last.
-    words.sort_by_key(|w| (w.starts_with('`'), matches!(w.as_str(), "`)`" | "`]`" | "`}`" | "`;`"), w.clone()));
+    words.sort_by_key(|w| {
+        (w.starts_with('`'), matches!(w.as_str(), "`)`" | "`]`" | "`}`" | "`;`"), w.clone())
+    });
     words.dedup();
     match words.as_slice() {
         [] => "something else".to_owned(),
@@ -184,7 +205,9 @@ fn help<'t>(
     let has = |terminal: &str| expected.contains(&terminal);
     let tok = tok?;
     match tok {
-        Tok::DotDot if has("+:") => Some("a slice is written `start +: size`, a whole dimension `..`".to_owned()),
+        Tok::DotDot if has("+:") => {
+            Some("a slice is written `start +: size`, a whole dimension `..`".to_owned())
+        }
         Tok::Colon if has("+:") => Some("a slice is written `start +: size`".to_owned()),
         Tok::Dtype if has("int") && tokens.get(index + 1).is_some_and(|t| t.tok == Tok::ParenOpen) => {
             Some(format!("a conversion is written `x as {}`", word(&tokens[index])))
@@ -229,7 +252,7 @@ fn help<'t>(
 
 /// Whether the token at `index` is the first of its statement.
 fn begins_statement(tokens: &[Token], index: usize) -> bool {
-    index.checked_sub(1).is_some_and(|i| {
-        matches!(tokens[i].tok, Tok::Semicolon | Tok::BraceOpen | Tok::BraceClose)
-    })
+    index
+        .checked_sub(1)
+        .is_some_and(|i| matches!(tokens[i].tok, Tok::Semicolon | Tok::BraceOpen | Tok::BraceClose))
 }

@@ -92,9 +92,12 @@ fn finish(diagnostics: &mut Vec<Diagnostic>) {
         diagnostics.truncate(MAX_DIAGNOSTICS);
         let at = diagnostics[MAX_DIAGNOSTICS - 1].primary_span().unwrap_or_default();
         diagnostics.push(
-            Diagnostic::error(Code::TooManyErrors, format!("more than {MAX_DIAGNOSTICS} problems; the rest is not shown"))
-                .at(at, "the last one shown")
-                .help("mend the first ones and compile again"),
+            Diagnostic::error(
+                Code::TooManyErrors,
+                format!("more than {MAX_DIAGNOSTICS} problems; the rest is not shown"),
+            )
+            .at(at, "the last one shown")
+            .help("mend the first ones and compile again"),
         );
     }
 }
@@ -157,11 +160,15 @@ fn semicolon_before(tokens: &[Token], error: &SyntaxError) -> Option<usize> {
     }
     let index = match error.found {
         None => tokens.len(),
-        Some(found) => tokens.partition_point(|t| (t.span.start, t.span.end) < (found.span.start, found.span.end)),
+        Some(found) => {
+            tokens.partition_point(|t| (t.span.start, t.span.end) < (found.span.start, found.span.end))
+        }
     };
     let ends = match tokens.get(index) {
         None => true,
-        Some(t) => !t.span.is_empty() && (t.first_on_line || t.tok == Tok::BraceClose || t.tok.starts_statement()),
+        Some(t) => {
+            !t.span.is_empty() && (t.first_on_line || t.tok == Tok::BraceClose || t.tok.starts_statement())
+        }
     };
     // `let x;` and the like lack more than a semicolon.
     let complete = index > 0 && !tokens[index - 1].span.is_empty();
@@ -192,7 +199,8 @@ fn file_docs(comments: &[Comment], text: &str, tokens: &[Token]) -> Vec<String> 
     let mut lines = Vec::new();
     let mut end: Option<u32> = None;
     for comment in comments.iter().take_while(|c| c.span.end <= first_token) {
-        let apart = end.is_some_and(|e| text[e as usize..comment.span.start as usize].matches('\n').count() > 1);
+        let apart =
+            end.is_some_and(|e| text[e as usize..comment.span.start as usize].matches('\n').count() > 1);
         if apart && !lines.is_empty() {
             return lines;
         }

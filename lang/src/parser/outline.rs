@@ -128,7 +128,8 @@ impl State<'_> {
 
     /// A token outside all brackets: may begin an item.
     fn top_level(&mut self, token: Token, starts: Start) {
-        let in_kernel_head = self.within == Within::Braced { kernel: true } && matches!(token.tok, Tok::Const | Tok::Table);
+        let in_kernel_head =
+            self.within == Within::Braced { kernel: true } && matches!(token.tok, Tok::Const | Tok::Table);
         // `kernel table(..)`: a soft keyword right after `kernel` is its name.
         let is_name = token.tok == Tok::Table && self.item.len() == 1;
         if starts != Start::No && !in_kernel_head && !is_name {
@@ -261,7 +262,10 @@ impl State<'_> {
         let tok = open.tok.closing().unwrap_or(token.tok);
         self.item.push(Token { tok, ..token });
         if tok == Tok::BraceClose {
-            if token.first_on_line && self.crooked.is_none() && self.indent(open.span) != self.indent(token.span) {
+            if token.first_on_line
+                && self.crooked.is_none()
+                && self.indent(open.span) != self.indent(token.span)
+            {
                 self.crooked = Some((open.span, token.span));
             }
             if self.open.is_empty() && matches!(self.within, Within::Braced { .. } | Within::Junk) {

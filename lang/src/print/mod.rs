@@ -11,11 +11,11 @@
 //! are not wrapped, except parameter lists and tables past [`WIDTH`] columns.
 //!
 //! ```
-//! let text = "fn f( x:f32 )->f32{ return ((x*2.0))+1.0 ; } // twice and one";
+//! let text = "fn f( x:f32 )->f32{ return ((x*2.0)+(1.0)) ; } // twice and one";
 //! let parsed = tvmc_lang::parse(Default::default(), text);
 //! assert_eq!(
 //!     tvmc_lang::print::print(&parsed.file, text),
-//!     "fn f(x: f32) -> f32 {\n  return x * 2.0 + 1.0;\n} // twice and one\n",
+//!     "fn f(x: f32) -> f32 {\n  return (x * 2.0) + 1.0;\n} // twice and one\n",
 //! );
 //! ```
 
@@ -30,7 +30,8 @@ pub const WIDTH: usize = 140;
 
 /// Prints a file. `text` is the source the tree was parsed from.
 pub fn print(file: &File, text: &str) -> String {
-    let mut printer = Printer { file, text, out: String::new(), indent: 0, comment: 0, last_end: 0, fresh: true };
+    let mut printer =
+        Printer { file, text, out: String::new(), indent: 0, comment: 0, last_end: 0, fresh: true };
     let mut previous: Option<&Item> = None;
     for item in &file.items {
         let apart = previous.is_some_and(|p| !same_run(&p.kind, &item.kind));
@@ -47,7 +48,9 @@ pub fn print(file: &File, text: &str) -> String {
 fn same_run(a: &ItemKind, b: &ItemKind) -> bool {
     matches!(
         (a, b),
-        (ItemKind::Use(_), ItemKind::Use(_)) | (ItemKind::Const(_), ItemKind::Const(_)) | (ItemKind::Table(_), ItemKind::Table(_))
+        (ItemKind::Use(_), ItemKind::Use(_))
+            | (ItemKind::Const(_), ItemKind::Const(_))
+            | (ItemKind::Table(_), ItemKind::Table(_))
     )
 }
 
@@ -143,7 +146,11 @@ impl<'a> Printer<'a> {
             return;
         }
         self.push("{");
-        let open = self.text.get(span.range()).and_then(|t| t.find('{')).map_or(span.start, |at| span.start + at as u32);
+        let open = self
+            .text
+            .get(span.range())
+            .and_then(|t| t.find('{'))
+            .map_or(span.start, |at| span.start + at as u32);
         self.end_line(open + 1);
         self.indent += 1;
         self.fresh = true;
