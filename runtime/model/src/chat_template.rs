@@ -9,8 +9,9 @@
 //! ```
 //!
 //! **Invariants.** A template is a stranger's program: it has no loader (nothing can be included or imported), no
-//! clock, no files; each rendering has a budget of [`FUEL`], recursion and output limits. Message text is data: it is
-//! never parsed as a template.
+//! clock, no files; each rendering runs in a thread of its own with a budget of [`FUEL`], and recursion, output and time
+//! limits. A thread that runs out of time cannot be ended, only left alone: its template is not used again. Message
+//! text is data: it is never parsed as a template.
 //!
 //! **Refuses** templates that do not parse, exceed a limit, or raise; the message says which.
 //!
@@ -19,6 +20,11 @@
 //! [`ChatTemplate::messages_spell`] to refuse them.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
@@ -39,6 +45,11 @@ pub const FUEL: u64 = 1_000_000;
 const FUEL_PER_MESSAGE: u64 = 10_000;
 /// What the engine, and we, count as one step when data is processed.
 const BYTES_PER_FUEL: u64 = 64;
+/// How long a rendering may take. The budget above ends every honest template long before; but the engine computes
+/// some lazy values (lists added up, sliced) without looking at the budget.
+const MAX_TIME: Duration = Duration::from_secs(5);
+/// The stack of a rendering: ample for the recursion limits.
+const STACK_BYTES: usize = 16 << 20;
 /// Nesting of loops, conditions, macros.
 const MAX_RECURSION: usize = 100;
 
@@ -76,6 +87,9 @@ pub enum ChatTemplateError {
     /// The template used up its budget.
     #[error("the model's chat template runs too long and was stopped")]
     OutOfFuel,
+    /// The template did not end in time, now or at an earlier rendering.
+    #[error("the model's chat template did not end in time and is not used any more")]
+    OutOfTime,
     /// The template wrote too much.
     #[error("the model's chat template writes more than {0} bytes and was stopped")]
     OutputTooLarge(usize),
@@ -85,11 +99,19 @@ pub enum ChatTemplateError {
 }
 
 /// A chat template that parses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ChatTemplate {
+    program: Arc<Program>,
+}
+
+/// What a rendering needs, shared with the thread that does it.
+#[derive(Debug)]
+struct Program {
     source: String,
     bos: String,
     eos: String,
+    /// Set when a rendering did not end in time: its thread may still run, and no second one is started.
+    stuck: AtomicBool,
 }
 
 impl ChatTemplate {
@@ -111,12 +133,18 @@ impl ChatTemplate {
         if let Err(error) = environment.template_from_str(source) {
             return Err(ChatTemplateError::Malformed(words(&error)));
         }
-        Ok(ChatTemplate { source: source.to_owned(), bos: bos.to_owned(), eos: eos.to_owned() })
+        let program = Program {
+            source: source.to_owned(),
+            bos: bos.to_owned(),
+            eos: eos.to_owned(),
+            stuck: AtomicBool::new(false),
+        };
+        Ok(ChatTemplate { program: Arc::new(program) })
     }
 
     /// The source text.
     pub fn source(&self) -> &str {
-        &self.source
+        &self.program.source
     }
 
     /// Lays out a conversation; with `add_generation_prompt` the text ends where the assistant begins to speak.
@@ -125,6 +153,51 @@ impl ChatTemplate {
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<String, ChatTemplateError> {
+        self.render_within(messages, add_generation_prompt, MAX_TIME)
+    }
+
+    fn render_within(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+        time: Duration,
+    ) -> Result<String, ChatTemplateError> {
+        if self.program.stuck.load(Ordering::Relaxed) {
+            return Err(ChatTemplateError::OutOfTime);
+        }
+        let (program, messages) = (Arc::clone(&self.program), messages.to_vec());
+        let (send, receive) = mpsc::sync_channel(1);
+        let work = move || {
+            // Nobody listens any more if the time is over; then the result is of no use.
+            let _ = send.send(program.render(&messages, add_generation_prompt));
+        };
+        let thread = thread::Builder::new().name("chat template".into()).stack_size(STACK_BYTES);
+        thread.spawn(work).map_err(|error| ChatTemplateError::Failed(error.to_string()))?;
+        match receive.recv_timeout(time) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => {
+                self.program.stuck.store(true, Ordering::Relaxed);
+                Err(ChatTemplateError::OutOfTime)
+            }
+            // The thread ended without a word: the engine panicked.
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(ChatTemplateError::Failed("the template engine failed".to_owned()))
+            }
+        }
+    }
+
+    /// The first control token that a message spells out, if any: such a message could pose as another role.
+    pub fn messages_spell<'t>(messages: &[Message], tokenizer: &'t Tokenizer) -> Option<&'t str> {
+        let control = (0..tokenizer.vocabulary_size() as u32)
+            .filter(|&id| tokenizer.token_kind(id) == Some(TokenKind::Control))
+            .filter_map(|id| tokenizer.token_text(id));
+        let mut control = control.filter(|text| !text.is_empty());
+        control.find(|text| messages.iter().any(|m| m.content.contains(text) || m.role.contains(text)))
+    }
+}
+
+impl Program {
+    fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, ChatTemplateError> {
         let text_bytes: usize = messages.iter().map(|m| m.role.len() + m.content.len()).sum();
         let limit = text_bytes.saturating_mul(OUTPUT_PER_INPUT).saturating_add(MAX_EXTRA_OUTPUT_BYTES);
         let shares = messages.len() as u64 + text_bytes as u64 / 64;
@@ -150,15 +223,6 @@ impl ChatTemplate {
             Err(error) if error.kind() == ErrorKind::OutOfFuel => Err(ChatTemplateError::OutOfFuel),
             Err(error) => Err(ChatTemplateError::Failed(words(&error))),
         }
-    }
-
-    /// The first control token that a message spells out, if any: such a message could pose as another role.
-    pub fn messages_spell<'t>(messages: &[Message], tokenizer: &'t Tokenizer) -> Option<&'t str> {
-        let control = (0..tokenizer.vocabulary_size() as u32)
-            .filter(|&id| tokenizer.token_kind(id) == Some(TokenKind::Control))
-            .filter_map(|id| tokenizer.token_text(id));
-        let mut control = control.filter(|text| !text.is_empty());
-        control.find(|text| messages.iter().any(|m| m.content.contains(text) || m.role.contains(text)))
     }
 }
 
@@ -255,7 +319,7 @@ impl io::Write for &mut Capped {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     const CHAT: &str = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}\
         {{ '<|im_start|>system\nBe helpful<|im_end|>\n' }}{% endif %}\
@@ -388,9 +452,11 @@ mod tests {
         bombs.extend(expressions.iter().map(|expression| format!("{{{{ {expression} }}}}")));
         for bomb in &bombs {
             let start = Instant::now();
-            let result = render(bomb, &[Message::new("user", "Hi")]);
+            let messages = [Message::new("user", "Hi")];
+            let template = ChatTemplate::new(bomb, "", "");
+            let result = template.and_then(|t| t.render_within(&messages, true, Duration::from_secs(1)));
+            eprintln!("{:?} {:.60} {:?}", start.elapsed(), bomb, result.as_ref().map(|x| x.len()));
             let shown: String = bomb.chars().take(100).collect();
-            eprintln!("{shown} {:?}", start.elapsed());
             if let Ok(output) = &result {
                 // Some are harmless after all: a long chain of operators, say. Then the output must be small.
                 assert!(output.len() < MAX_EXTRA_OUTPUT_BYTES, "{shown}");
