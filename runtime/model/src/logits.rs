@@ -101,6 +101,45 @@ pub fn statistics(logits: &[f32], count: usize) -> Result<Statistics, LogitsErro
     Ok(Statistics { top, mean, standard_deviation: variance.sqrt() })
 }
 
+/// Several rows of logits, as a model gives them.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Rows {
+    values: Vec<f32>,
+    width: usize,
+}
+
+impl Rows {
+    /// Rows of `width` little-endian f32 each.
+    pub fn from_bytes(bytes: &[u8], width: usize) -> Self {
+        let values = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        Self { values, width }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.values.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Row `at`, if there is one.
+    pub fn row(&self, at: usize) -> Option<&[f32]> {
+        self.values.get(at.checked_mul(self.width)?..at.checked_add(1)?.checked_mul(self.width)?)
+    }
+}
+
+/// `-ln` of the probability that a row gives to a token, summed in f64.
+pub fn surprise(logits: &[f32], token: u32) -> Result<f64, LogitsError> {
+    check(logits)?;
+    let Some(logit) = logits.get(token as usize) else { return Err(LogitsError::Empty) };
+    let peak = logits.iter().fold(f32::NEG_INFINITY, |peak, logit| peak.max(*logit));
+    let sum: f64 = logits.iter().map(|logit| f64::from(logit - peak).exp()).sum();
+    Ok(sum.ln() + f64::from(peak) - f64::from(*logit))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ use tvmc_backend_wgsl::Limits;
 
 use crate::error::GpuError;
 use crate::kernel::KernelInner;
+use crate::probe;
 
 /// What kind of machine an adapter is, best first.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -134,7 +135,8 @@ impl GpuDevice {
 
     fn open_adapter(adapter: &wgpu::Adapter) -> Result<Self, GpuError> {
         let info = info_of(adapter);
-        let unusable = |reason: String| GpuError::Unusable { name: info.name.clone(), reason };
+        let name = info.name.clone();
+        let unusable = |reason: String| GpuError::Unusable { name: name.clone(), reason };
         let downlevel = adapter.get_downlevel_capabilities().flags;
         if !downlevel.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
             return Err(unusable("it has no compute shaders".to_owned()));
@@ -167,8 +169,9 @@ impl GpuDevice {
             binding_bytes: limits.max_storage_buffer_binding_size,
             uniform_bytes: limits.max_uniform_buffer_binding_size,
             f16_in_f32: downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32),
+            fused_fma: true,
         };
-        Ok(Self(Arc::new(Inner {
+        let mut opened = Self(Arc::new(Inner {
             device,
             queue,
             info,
@@ -177,7 +180,14 @@ impl GpuDevice {
             faults,
             kernels: Mutex::default(),
             params: Mutex::default(),
-        })))
+        }));
+        let fused = probe::fused_fma(&opened)?;
+        match Arc::get_mut(&mut opened.0) {
+            Some(inner) => inner.shader_limits.fused_fma = fused,
+            None => return Err(unusable("a probe still holds it".to_owned())),
+        }
+        opened.trim();
+        Ok(opened)
     }
 
     /// What is known of it.

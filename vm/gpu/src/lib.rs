@@ -30,6 +30,7 @@ mod commands;
 mod device;
 mod error;
 mod kernel;
+mod probe;
 
 pub use buffer::{GpuBuffer, GpuView};
 pub use commands::{Commands, Launch, LogEntry, Submission};

@@ -13,6 +13,8 @@ pub(crate) enum Helper {
     RemS,
     /// Unsigned remainder, the dividend for a zero divisor.
     RemU,
+    /// `a * b + c` rounded once, for devices whose `fma` rounds twice.
+    Fma,
     /// Saturating conversion, 0 for NaN.
     F32ToI32,
     /// Saturating conversion, 0 for NaN.
@@ -71,6 +73,7 @@ fn rem_u(a: u32, b: u32) -> u32 {
 }
 "
             }
+            Helper::Fma => FMA,
             Helper::F32ToI32 => {
                 "\
 fn f32_to_i32(x: f32) -> u32 {
@@ -193,3 +196,98 @@ fn fail(status: u32) {
         }
     }
 }
+
+/// Fused multiply-add in integers: both terms as 64-bit significands at one scale, bits that fall off the end kept
+/// as one sticky bit. Cancellation that could bring that bit up to the rounding position needs close exponents, and
+/// then nothing falls off.
+const FMA: &str = "\
+fn fma_normalise(bits: u32) -> vec2<i32> {
+  // significand with bit 23 set, and exponent e of value = significand * 2^(e - 150)
+  let fraction = bits & 0x7fffffu;
+  let exponent = i32((bits >> 23u) & 0xffu);
+  let shift = countLeadingZeros(fraction) - 8u;
+  let subnormal = vec2<i32>(i32(fraction << (shift & 31u)), 1 - i32(shift));
+  return select(vec2<i32>(i32(fraction | 0x800000u), exponent), subnormal, exponent == 0);
+}
+
+fn fma_shift_right(x: vec2<u32>, count: u32) -> vec2<u32> {
+  // words are (low, high); lost bits are joined into bit 0
+  if (count == 0u) { return x; }
+  if (count >= 64u) { return vec2<u32>(select(0u, 1u, (x.x | x.y) != 0u), 0u); }
+  if (count >= 32u) {
+    let lost = x.x | ((x.y << 1u) << (63u - count));
+    return vec2<u32>((x.y >> (count - 32u)) | select(0u, 1u, lost != 0u), 0u);
+  }
+  let lost = x.x << (32u - count);
+  return vec2<u32>((x.x >> count) | (x.y << (32u - count)) | select(0u, 1u, lost != 0u), x.y >> count);
+}
+
+fn fma_exact(a: f32, b: f32, c: f32) -> f32 {
+  let ab = bitcast<u32>(a);
+  let bb = bitcast<u32>(b);
+  let cb = bitcast<u32>(c);
+  let special = (ab & 0x7f800000u) == 0x7f800000u || (bb & 0x7f800000u) == 0x7f800000u;
+  // nothing is rounded in the product here
+  if (special || (ab << 1u) == 0u || (bb << 1u) == 0u) { return a * b + c; }
+  if ((cb & 0x7f800000u) == 0x7f800000u) { return c; }
+  let na = fma_normalise(ab);
+  let nb = fma_normalise(bb);
+  let nc = fma_normalise(cb);
+  // the product of 48 bits, shifted left by 15: its top bit is 61 or 62
+  let a0 = u32(na.x) & 0xfffu;
+  let a1 = u32(na.x) >> 12u;
+  let low = a0 * u32(nb.x & 0xfff);
+  let cross = a0 * (u32(nb.x) >> 12u) + a1 * u32(nb.x & 0xfff);
+  let high = a1 * (u32(nb.x) >> 12u);
+  let low48 = low + (cross << 12u);
+  let high48 = (cross >> 20u) + (high >> 8u) + select(0u, 1u, low48 < low);
+  let sum48 = low48 + (high << 24u);
+  let top48 = high48 + select(0u, 1u, sum48 < low48);
+  var product = vec2<u32>(sum48 << 15u, (top48 << 15u) | (sum48 >> 17u));
+  var exponent = na.y + nb.y - 315;
+  // the addend, shifted left by 39: its top bit is 62
+  var addend = vec2<u32>(0u, 0u);
+  if ((cb << 1u) != 0u) {
+    addend.y = u32(nc.x) << 7u;
+    let distance = exponent - (nc.y - 189);
+    if (distance >= 0) {
+      addend = fma_shift_right(addend, u32(distance));
+    } else {
+      product = fma_shift_right(product, u32(-distance));
+      exponent = nc.y - 189;
+    }
+  }
+  var sign = (ab ^ bb) & 0x80000000u;
+  var sum = vec2<u32>(0u, 0u);
+  if (sign == (cb & 0x80000000u)) {
+    sum.x = product.x + addend.x;
+    sum.y = product.y + addend.y + select(0u, 1u, sum.x < product.x);
+  } else {
+    if (product.y < addend.y || (product.y == addend.y && product.x < addend.x)) {
+      let larger = addend;
+      addend = product;
+      product = larger;
+      sign = cb & 0x80000000u;
+    }
+    sum.x = product.x - addend.x;
+    sum.y = product.y - addend.y - select(0u, 1u, product.x < addend.x);
+    if ((sum.x | sum.y) == 0u) { return 0.0f; }
+  }
+  // the top bit to bit 63
+  if (sum.y == 0u) {
+    sum = vec2<u32>(0u, sum.x);
+    exponent -= 32;
+  }
+  let zeros = countLeadingZeros(sum.y);
+  sum.y = (sum.y << zeros) | ((sum.x >> 1u) >> (31u - zeros));
+  sum.x = sum.x << zeros;
+  let biased = exponent - i32(zeros) + 190;
+  if (biased >= 255) { return bitcast<f32>(sign | 0x7f800000u); }
+  if (biased <= 0) { sum = fma_shift_right(sum, u32(1 - biased)); }
+  let mantissa = sum.y >> 8u;
+  let rest = (sum.y & 0x7fu) | sum.x;
+  let up = select(0u, 1u, (sum.y & 0x80u) != 0u && (rest != 0u || (mantissa & 1u) != 0u));
+  // the hidden bit adds one to the exponent field of a normal result
+  return bitcast<f32>(sign | ((u32(max(biased - 1, 0)) << 23u) + mantissa + up));
+}
+";

@@ -28,7 +28,7 @@
 //! * A masked-off lane never touches memory, and no invocation writes bits of a word that its lane does not own.
 //! * Barriers stand only in uniform control flow, because lane IR has no other.
 //! * No subgroup size is assumed. No arithmetic is reordered; whether the driver contracts `a * b + c` is its
-//!   choice, except for `fma`, which is always fused.
+//!   choice, except for `fma`, which is always fused: in software where the device's own rounds twice.
 //! * An index into a buffer is used modulo 2^32 bytes. Bindings are smaller than that on every device, so each
 //!   in-range access is exact; an out-of-range one is caught by the robustness checks of the WGSL implementation.
 //!

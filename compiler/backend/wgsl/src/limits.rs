@@ -22,6 +22,8 @@ pub struct Limits {
     pub uniform_bytes: u64,
     /// Whether `unpack2x16float` may be used (some drivers without f16 arithmetic lack it).
     pub f16_in_f32: bool,
+    /// Whether `fma` rounds once. WGSL does not promise it; where it is false, integer code does.
+    pub fused_fma: bool,
 }
 
 impl Default for Limits {
@@ -33,6 +35,7 @@ impl Default for Limits {
             binding_bytes: 128 << 20,
             uniform_bytes: 64 << 10,
             f16_in_f32: true,
+            fused_fma: false,
         }
     }
 }

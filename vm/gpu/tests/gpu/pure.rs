@@ -352,3 +352,66 @@ fn wide_integers() {
         }
     }
 }
+
+/// `fma` rounds once for operands of every magnitude: overflow, cancellation, subnormals, ties.
+#[test]
+fn fused_multiply_add() {
+    let device = gpu!();
+    let mut b = Builder::new("fma", 32);
+    let input = Place::Buffer(b.buffer("in", Access::Read));
+    let out = Place::Buffer(b.buffer("out", Access::Write));
+    let count = 1 << 17;
+    let block = b.block_index(0);
+    let width = b.i32(32);
+    let first = b.pure(Pure::IMul, &[block, width]);
+    let operands: Vec<Value> = (0..3)
+        .map(|at| {
+            let start = b.i32(at * count);
+            let index = b.pure(Pure::IAdd, &[first, start]);
+            let base = b.pure(Pure::I32ToI64, &[index]);
+            b.load(MemoryOp::LoadContig, Mem::F32, input, base, None, None)
+        })
+        .collect();
+    let base = b.pure(Pure::I32ToI64, &[first]);
+    let result = b.pure(Pure::Fma, &operands);
+    b.store(MemoryOp::StoreContig, Mem::F32, out, base, None, result, None);
+    let function = verified(b.finish());
+    let mut numbers = Numbers(21);
+    let mut arrays = [vec![], vec![], vec![]];
+    for at in 0..count {
+        let finite = |numbers: &mut Numbers| {
+            f32::from_bits(numbers.word() % 0xff00_0000 & !0x7f80_0000 | numbers.below(255) << 23)
+        };
+        let (a, b) = (finite(&mut numbers), finite(&mut numbers));
+        let product = f64::from(a) * f64::from(b);
+        let c = match at % 4 {
+            // near the product, so that most cancels
+            0 => f32::from_bits((-(product as f32)).to_bits().wrapping_add(numbers.below(5)).wrapping_sub(2)),
+            // near a rounding boundary of the product's last bits
+            1 => (product * 2f64.powi(24 + numbers.below(4) as i32 - 2)) as f32,
+            2 => (product * 2f64.powi(-24 + numbers.below(4) as i32 - 2)) as f32,
+            _ => finite(&mut numbers),
+        };
+        let c = if c.is_finite() { c } else { 1.0 };
+        arrays[0].push(a.to_bits());
+        arrays[1].push(b.to_bits());
+        arrays[2].push(c.to_bits());
+    }
+    let case = Case {
+        grid: [count as u32 / 32, 1, 1],
+        buffers: vec![bytes_of(&arrays.concat()), vec![0; count as usize * 4]],
+        scalars: &[],
+    };
+    let result = both(device, &function, &case);
+    let (gpu, interp) = (words_of(&result.gpu[1]), words_of(&result.interp[1]));
+    for at in 0..count as usize {
+        let [a, b, c] = [0, 1, 2].map(|i: usize| f32::from_bits(arrays[i][at]));
+        assert_eq!(
+            gpu[at],
+            interp[at],
+            "fma({a:e}, {b:e}, {c:e}): interpreter {:e}",
+            f32::from_bits(interp[at])
+        );
+        assert_eq!(interp[at], a.mul_add(b, c).to_bits());
+    }
+}
