@@ -82,7 +82,9 @@ impl Table {
     }
 
     fn of(layout: &Layout) -> Table {
-        Table::new(layout.shape(), layout.spatial_size(), layout.local_size(), |lane, slot| layout.element(lane, slot))
+        Table::new(layout.shape(), layout.spatial_size(), layout.local_size(), |lane, slot| {
+            layout.element(lane, slot)
+        })
     }
 
     fn element(&self, lane: u32, slot: u32) -> Vec<u32> {
@@ -108,7 +110,8 @@ impl Table {
     fn concat(&self, other: &Table) -> Table {
         let shape = [self.shape.clone(), other.shape.clone()].concat();
         Table::new(&shape, self.lanes * other.lanes, self.slots * other.slots, |t, i| {
-            [self.element(t / other.lanes, i / other.slots), other.element(t % other.lanes, i % other.slots)].concat()
+            [self.element(t / other.lanes, i / other.slots), other.element(t % other.lanes, i % other.slots)]
+                .concat()
         })
     }
 
@@ -177,9 +180,9 @@ fn shapes(rank: usize, elements: std::ops::RangeInclusive<u32>) -> Vec<Vec<u32>>
     shapes
 }
 
-/// Visits every stored form of a shape, canonical or not: factorisations, digit orders, and `copies` digits of copies of
-/// extent 2 in every position.
-fn visit_forms(shape: &[u32], copies: usize, mut visit: impl FnMut(&[Vec<u32>], &[SpatialMode], &[u32])) {
+/// Visits every stored form of a shape, canonical or not: factorisations, digit orders, and each of the given lists of copies
+/// put into the lane number in every way.
+fn visit_forms(shape: &[u32], copies: &[&[u32]], mut visit: impl FnMut(&[Vec<u32>], &[SpatialMode], &[u32])) {
     let mut modes: Vec<Vec<Vec<u32>>> = vec![vec![]];
     for &extent in shape {
         modes = modes
@@ -195,35 +198,34 @@ fn visit_forms(shape: &[u32], copies: usize, mut visit: impl FnMut(&[Vec<u32>], 
             for cut in 0..=order.len() {
                 let (spatial, local) = order.split_at(cut);
                 let spatial: Vec<SpatialMode> = spatial.iter().map(|&mode| SpatialMode::Mode(mode)).collect();
-                visit(&modes, &spatial, local);
-                if copies >= 1 {
-                    for at in 0..=spatial.len() {
-                        let mut once = spatial.clone();
-                        once.insert(at, SpatialMode::Replicate(2));
-                        visit(&modes, &once, local);
-                        if copies >= 2 {
-                            for at in at + 1..=once.len() {
-                                let mut twice = once.clone();
-                                twice.insert(at, SpatialMode::Replicate(2));
-                                visit(&modes, &twice, local);
-                            }
-                        }
+                for &copies in copies {
+                    let mut forms = vec![spatial.clone()];
+                    for &copies in copies {
+                        forms = forms.iter().flat_map(|form| insertions(form, copies)).collect();
                     }
+                    forms.iter().for_each(|form| visit(&modes, form, local));
                 }
             }
         }
     }
 }
 
+/// A digit of copies put into every position.
+fn insertions(form: &[SpatialMode], copies: u32) -> Vec<Vec<SpatialMode>> {
+    let insert = |at: usize| [&form[..at], &[SpatialMode::Replicate(copies)], &form[at..]].concat();
+    (0..=form.len()).map(insert).collect()
+}
+
 /// All layouts up to a number of elements and rank, by table; checks on the way that stored forms mean what they say and that
 /// forms of one function become one layout.
-fn universe(elements: u32, rank: usize, copies: usize) -> HashMap<Table, Layout> {
+fn universe(elements: u32, rank: usize, copies: &[&[u32]]) -> HashMap<Table, Layout> {
     let mut all: HashMap<Table, Layout> = HashMap::new();
     for shape in (0..=rank).flat_map(|rank| shapes(rank, 1..=elements)) {
         visit_forms(&shape, copies, |modes, spatial, local| {
             let table = Table::of_modes(modes, spatial, local);
             let layout = Layout::from_modes(&shape, &modes.concat(), spatial, local).expect("a stored form");
             assert_eq!(Table::of(&layout), table, "{layout}");
+            assert_eq!(layout.linear_elements(), table.elements, "{layout}");
             let first = all.entry(table).or_insert_with(|| layout.clone());
             assert_eq!(*first, layout, "one function, one canonical form");
         });
@@ -231,18 +233,19 @@ fn universe(elements: u32, rank: usize, copies: usize) -> HashMap<Table, Layout>
     all
 }
 
-/// Up to 16 elements and rank 2.
-static UNIVERSE: LazyLock<HashMap<Table, Layout>> = LazyLock::new(|| universe(16, 2, 1));
+/// Up to 16 elements and rank 2, copied once or twice.
+static UNIVERSE: LazyLock<HashMap<Table, Layout>> = LazyLock::new(|| universe(16, 2, &[&[], &[2]]));
+/// Fewer elements with more copies, of which neighbours merge.
+static COPIES: LazyLock<HashMap<Table, Layout>> =
+    LazyLock::new(|| universe(8, 2, &[&[], &[2], &[3], &[4], &[6], &[2, 2], &[2, 3], &[2, 2, 2]]));
 
 #[test]
 fn equality_is_equality_of_functions() {
     // That equal functions are equal layouts was asserted while building; here, that different functions are different.
-    let distinct: std::collections::HashSet<&Layout> = UNIVERSE.values().collect();
-    assert_eq!(distinct.len(), UNIVERSE.len());
-    // Twice as many digits of copies, on fewer elements, to see them merge.
-    let copies = universe(8, 2, 2);
-    let distinct: std::collections::HashSet<&Layout> = copies.values().collect();
-    assert_eq!(distinct.len(), copies.len());
+    for all in [&UNIVERSE, &COPIES] {
+        let distinct: std::collections::HashSet<&Layout> = all.values().collect();
+        assert_eq!(distinct.len(), all.len());
+    }
 }
 
 #[test]
@@ -283,7 +286,11 @@ fn places_invert_the_function() {
                     }
                 }
             }
-            assert_eq!(lanes.iter().map(|&lane| (lane, slot)).collect::<Vec<_>>(), expected, "{layout} {index:?}");
+            assert_eq!(
+                lanes.iter().map(|&lane| (lane, slot)).collect::<Vec<_>>(),
+                expected,
+                "{layout} {index:?}"
+            );
             assert_eq!(lanes.len() as u32, layout.replication());
         }
     }
@@ -291,7 +298,7 @@ fn places_invert_the_function() {
 
 #[test]
 fn text_round_trips() {
-    for layout in UNIVERSE.values() {
+    for layout in UNIVERSE.values().chain(COPIES.values()) {
         let text = layout.to_string();
         assert_eq!(text.parse().as_ref(), Ok(layout), "{text}");
         assert_eq!(text.parse::<Layout>().unwrap().to_string(), text);
@@ -322,54 +329,38 @@ fn composition_and_both_divisions() {
 
 #[test]
 fn divisions_refuse_exactly_where_there_is_no_quotient() {
-    // Any quotient of a layout of these has at most as many elements, so all candidates are in the universe.
-    let mut products: HashMap<(&Layout, &Layout), bool> = HashMap::new();
-    let small: Vec<(&Table, &Layout)> = UNIVERSE
-        .iter()
-        .filter(|(table, layout)| table.elements.len() <= 12 && layout.rank() == 2)
-        .collect();
+    // A quotient has no more places than the dividend, so all that can be one are among these.
+    let small: Vec<(&Table, &Layout)> =
+        UNIVERSE.iter().filter(|(table, layout)| table.elements.len() <= 16 && layout.rank() == 2).collect();
     let by_table: HashMap<&Table, &Layout> = small.iter().copied().collect();
+    let mut right: HashMap<(&Layout, &Layout), &Layout> = HashMap::new();
+    let mut left: HashMap<(&Layout, &Layout), &Layout> = HashMap::new();
     for (outer_table, outer) in &small {
         for (inner_table, inner) in &small {
-            if outer_table.elements.len() * inner_table.elements.len() <= 12 {
-                if let Some(&product) = by_table.get(&outer_table.compose(inner_table)) {
-                    products.insert((product, inner), true);
-                    products.insert((outer, product), false);
-                }
+            if outer_table.elements.len() * inner_table.elements.len() > 16 {
+                continue;
+            }
+            if let Some(whole) = by_table.get(&outer_table.compose(inner_table)) {
+                assert_eq!(right.insert((whole, inner), outer), None, "the quotient is unique");
+                assert_eq!(left.insert((whole, outer), inner), None, "the quotient is unique");
             }
         }
     }
-    let right: std::collections::HashSet<(&Layout, &Layout)> =
-        products.iter().filter(|entry| *entry.1).map(|entry| *entry.0).collect();
-    let mut right_seen = 0;
     for (_, whole) in &small {
         for (_, factor) in &small {
-            let quotient = whole.divide(factor);
-            assert_eq!(quotient.is_ok(), right.contains(&(*whole, *factor)), "{whole} / {factor}: {quotient:?}");
-            right_seen += u32::from(quotient.is_ok());
-            if let Ok(quotient) = quotient {
-                assert_eq!(quotient.compose(factor).as_ref(), Ok(*whole));
-            }
-            // From the left: the quotient, if any, is found among all inner layouts by composing.
-            match whole.left_divide(factor) {
-                Ok(inner) => assert_eq!(factor.compose(&inner).as_ref(), Ok(*whole)),
-                Err(_) => assert!(
-                    !products.contains_key(&(*factor, *whole)) || !left_exists(whole, factor, &small),
-                    "{whole} \\ {factor}"
-                ),
-            }
+            let quotients = (whole.divide(factor), whole.left_divide(factor));
+            assert_eq!(
+                quotients.0.as_ref().ok(),
+                right.get(&(*whole, *factor)).copied(),
+                "{whole} / {factor}"
+            );
+            assert_eq!(
+                quotients.1.as_ref().ok(),
+                left.get(&(*whole, *factor)).copied(),
+                "{whole} \\ {factor}"
+            );
         }
     }
-    assert_eq!(right_seen as usize, right.len());
-}
-
-/// Whether some layout completes `outer` to `whole`.
-fn left_exists(whole: &Layout, outer: &Layout, candidates: &[(&Table, &Layout)]) -> bool {
-    let whole = Table::of(whole);
-    let outer = Table::of(outer);
-    candidates.iter().any(|(inner, _)| {
-        inner.elements.len() * outer.elements.len() == whole.elements.len() && outer.compose(inner) == whole
-    })
 }
 
 #[test]
@@ -418,7 +409,10 @@ fn dimensions_move_appear_and_disappear() {
         }
         for dim in 0..rank {
             let extent = table.shape[dim];
-            assert_eq!(layout.squeeze(dim).err(), (extent != 1).then_some(LayoutError::NotUnit { dim, extent }));
+            assert_eq!(
+                layout.squeeze(dim).err(),
+                (extent != 1).then_some(LayoutError::NotUnit { dim, extent })
+            );
         }
     }
 }
@@ -467,14 +461,18 @@ fn concatenation_is_independent() {
 
 #[test]
 fn covering_is_inclusion_of_lane_sets() {
-    let all: Vec<(&Table, &Layout)> = UNIVERSE.iter().filter(|(table, _)| table.elements.len() <= 16).collect();
-    let mut groups: HashMap<(&[u32], u32), Vec<&(&Table, &Layout)>> = HashMap::new();
-    for entry in &all {
+    type Group<'a> = Vec<(&'a Table, &'a Layout)>;
+    let mut groups: HashMap<(&[u32], u32), Group> = HashMap::new();
+    for entry in UNIVERSE.iter().chain(COPIES.iter()) {
         groups.entry((&entry.0.shape, entry.0.lanes)).or_default().push(entry);
     }
     // As sets of positions, one bit each, lane by lane.
     let sets = |table: &Table| -> Vec<u32> {
-        table.elements.chunks(table.slots as usize).map(|own| own.iter().fold(0, |set, &e| set | 1 << e)).collect()
+        table
+            .elements
+            .chunks(table.slots as usize)
+            .map(|own| own.iter().fold(0, |set, &e| set | 1 << e))
+            .collect()
     };
     let mut covering = 0;
     for group in groups.values() {
@@ -496,7 +494,10 @@ fn covering_is_inclusion_of_lane_sets() {
     assert!(covering > 1000);
     let f = "replicated(4).spatial(2)".parse::<Layout>().unwrap();
     let g = "spatial(4, 1).spatial(1, 2)".parse::<Layout>().unwrap().reduce(&[0]).unwrap();
-    assert!(f.covers(&g) && !"spatial(8)".parse::<Layout>().unwrap().covers(&"replicated(8).local(8)".parse().unwrap()));
+    assert!(
+        f.covers(&g)
+            && !"spatial(8)".parse::<Layout>().unwrap().covers(&"replicated(8).local(8)".parse().unwrap())
+    );
 }
 
 #[test]
@@ -505,7 +506,7 @@ fn spreading_uses_every_lane() {
         let elements: u32 = shape.iter().product();
         for lanes in 1..=48 {
             let layout = Layout::auto_local_spatial(lanes, &shape);
-            if elements % lanes != 0 && lanes % elements != 0 {
+            if !elements.is_multiple_of(lanes) && !lanes.is_multiple_of(elements) {
                 assert_eq!(layout, Err(LayoutError::LanesDoNotDivide { lanes, elements }));
                 continue;
             }
@@ -514,7 +515,10 @@ fn spreading_uses_every_lane() {
             assert_eq!(layout.replication(), if lanes > elements { lanes / elements } else { 1 });
             // Copies are the most significant part.
             if lanes > elements {
-                assert!((elements..lanes).all(|lane| layout.element(lane, 0) == layout.element(lane - elements, 0)));
+                assert!(
+                    (elements..lanes)
+                        .all(|lane| layout.element(lane, 0) == layout.element(lane - elements, 0))
+                );
             }
         }
     }
@@ -530,7 +534,9 @@ fn any_layout() -> impl Strategy<Value = Layout> {
         _ => Layout::replicated(extents.first().copied().unwrap_or(2)),
     });
     prop::collection::vec(factor, 0..4).prop_filter_map("at most 2000 entries", |factors| {
-        let layout = factors.into_iter().try_fold(Layout::local(&[]).ok()?, |whole, factor| whole.compose(&factor.ok()?).ok())?;
+        let layout = factors
+            .into_iter()
+            .try_fold(Layout::local(&[]).ok()?, |whole, factor| whole.compose(&factor.ok()?).ok())?;
         (layout.spatial_size() * layout.local_size() <= 2000).then_some(layout)
     })
 }

@@ -27,8 +27,16 @@ fn stored_forms() {
     let block_a = Layout::spatial_in_order(&[2, 1, 2], &[1, 0, 2]).unwrap().reduce(&[2]).unwrap();
     let block_a = block_a.then_local(&[4, 2]).unwrap().compose(&layout(A)).unwrap();
     let cases: [(Layout, Stored, (u32, u32)); 12] = [
-        (layout("local(3, 4).spatial(2, 3)"), (vec![6, 12], vec![3, 2, 4, 3], vec![1, 3], vec![0, 2]), (6, 12)),
-        (layout("spatial(2, 3).local(3, 4)"), (vec![6, 12], vec![2, 3, 3, 4], vec![0, 2], vec![1, 3]), (6, 12)),
+        (
+            layout("local(3, 4).spatial(2, 3)"),
+            (vec![6, 12], vec![3, 2, 4, 3], vec![1, 3], vec![0, 2]),
+            (6, 12),
+        ),
+        (
+            layout("spatial(2, 3).local(3, 4)"),
+            (vec![6, 12], vec![2, 3, 3, 4], vec![0, 2], vec![1, 3]),
+            (6, 12),
+        ),
         (
             layout("local(2, 4)").divide(&layout("local(1, 2)")).unwrap(),
             (vec![2, 2], vec![2, 2], vec![], vec![0, 1]),
@@ -45,7 +53,7 @@ fn stored_forms() {
             (vec![2, 1], vec![2], vec![], vec![0]),
             (1, 2),
         ),
-        (block_a, (vec![128, 32], vec![2, 4, 2, 8, 2, 2, 4, 2], vec![0, -2, 3, 6], vec![1, 4, 5, 2, 7]), (128, 64)),
+        (block_a, (vec![128, 32], vec![2, 4, 2, 8, 4, 4, 2], vec![0, -2, 3, 5], vec![1, 4, 2, 6]), (128, 64)),
         (
             layout("spatial(2, 4).local(3, 2).spatial(6, 8).reshape(2, 3, 6, 4, 2, 8)"),
             (vec![2, 3, 6, 4, 2, 8], vec![2, 3, 6, 4, 2, 8], vec![0, 3, 2, 5], vec![1, 4]),
@@ -88,6 +96,24 @@ fn worked_table_of_the_module_head() {
         }
     }
     assert_eq!(stored(&layout), (vec![4, 4], vec![2, 2, 2, 2], vec![1, 2], vec![0, 3]));
+    let drawn = "\
+0:0 0:1 1:0 1:1
+2:0 2:1 3:0 3:1
+0:2 0:3 1:2 1:3
+2:2 2:3 3:2 3:3
+";
+    assert_eq!(layout.draw(16, 16), drawn);
+    assert_eq!(layout.draw(2, 3), "0:0 0:1 1:0 ..\n2:0 2:1 3:0 ..\n..\n");
+}
+
+#[test]
+fn drawings_of_other_ranks_and_of_copies() {
+    assert_eq!(layout("replicated(2).spatial(2)").draw(9, 9), "0,2:0 1,3:0\n");
+    assert_eq!(layout("replicated(64)").draw(9, 9), "0,1,2,..:0\n");
+    let cube = layout("spatial(2, 1, 1).spatial(1, 2, 1).spatial(1, 1, 2)");
+    assert_eq!(cube.draw(9, 9), "[0, .., ..]\n0:0 1:0\n2:0 3:0\n[1, .., ..]\n4:0 5:0\n6:0 7:0\n");
+    let aligned = layout("spatial(2, 6)").draw(9, 9);
+    assert_eq!(aligned, " 0:0  1:0  2:0  3:0  4:0  5:0\n 6:0  7:0  8:0  9:0 10:0 11:0\n");
 }
 
 #[test]
@@ -151,6 +177,8 @@ fn refusals_name_the_rule() {
         ("replicated(2, 2)", E::RankMismatch { expected: 1, found: 2 }),
         ("local(65536, 65536)", E::TooLarge { what: "elements" }),
         ("spatial(65536).replicated(65536)", E::TooLarge { what: "lanes" }),
+        ("local(4096, 4097)", E::TooManyPlaces { places: 4096 * 4097 }),
+        ("local(4096).replicated(8192)", E::TooManyPlaces { places: 1 << 25 }),
         ("local(65536).local(65536)", E::TooLarge { what: "elements" }),
         ("local(6).reshape(4)", E::ElementCount { expected: 6, found: 4 }),
         ("local(2, 2).permute(0, 0)", E::BadDimension { dim: 0, rank: 2 }),
@@ -171,7 +199,10 @@ fn refusals_name_the_rule() {
     assert_eq!(modes(&[4], &[2, 2], &[0, 1, 1]), Err(E::NotADecomposition { dim: 0 }));
     assert_eq!(modes(&[4], &[2, 3], &[0, 1]), Err(E::NotADecomposition { dim: 0 }));
     assert_eq!(modes(&[4], &[4], &[1]), Err(E::BadDimension { dim: 1, rank: 1 }));
-    assert_eq!(layout("spatial(4)").first_difference(&layout("column_spatial(2, 2).reshape(4)")), Some((1, 0)));
+    assert_eq!(
+        layout("spatial(4)").first_difference(&layout("column_spatial(2, 2).reshape(4)")),
+        Some((1, 0))
+    );
 }
 
 #[test]
@@ -209,6 +240,7 @@ fn indices(shape: &[u32]) -> Vec<Vec<u32>> {
 #[test]
 fn shared_operations_meet_their_post_conditions() {
     let swizzle = Swizzle { base: 1, bits: 1, shift: 2 };
+    let odd = Swizzle { base: 0, bits: 2, shift: 2 };
     let plain = [
         SharedLayout::row_major(&[4, 6]).unwrap(),
         SharedLayout::column_major(&[4, 6]).unwrap(),
@@ -217,19 +249,22 @@ fn shared_operations_meet_their_post_conditions() {
         SharedLayout::from_modes(&[4, 4], &[vec![(2, 1), (2, 4)], vec![(2, 8), (2, 2)]], None).unwrap(),
         SharedLayout::from_modes(&[4, 4], &[vec![(4, 4)], vec![(4, 1)]], Some(swizzle)).unwrap(),
         SharedLayout::row_major_swizzled(&[8, 64], 8).unwrap(),
+        // Offset 8 moves to 10, beyond the nine elements.
+        SharedLayout::from_modes(&[3, 3], &[vec![(3, 3)], vec![(3, 1)]], Some(odd)).unwrap(),
     ];
     for f in &plain {
         assert!(indices(f.shape()).iter().all(|index| f.offset(index) < f.size()));
         let turned = f.permute(&[1, 0]).unwrap();
         let column = f.keep(&[0]).unwrap();
-        let staged = f.stages(3).unwrap();
+        let staged = f.stages(3);
+        assert_eq!(staged.is_err(), f.swizzle() == Some(odd), "12 offsets are no multiple of the period 16");
         let flat = f.reshape(&[1, f.shape().iter().product(), 1]);
         for (position, index) in indices(f.shape()).iter().enumerate() {
             assert_eq!(turned.offset(&[index[1], index[0]]), f.offset(index));
             if index[1] == 0 {
                 assert_eq!(column.offset(&index[..1]), f.offset(index));
             }
-            for stage in 0..3 {
+            for (stage, staged) in (0..3).zip(staged.iter().cycle()) {
                 let staged_index = [vec![stage], index.clone()].concat();
                 assert_eq!(staged.offset(&staged_index), stage * f.size() + f.offset(index));
             }
@@ -244,7 +279,11 @@ fn shared_operations_meet_their_post_conditions() {
             };
             for index in indices(h.shape()) {
                 let split = |inner: bool| -> Vec<u32> {
-                    index.iter().zip(g.shape()).map(|(i, extent)| if inner { i % extent } else { i / extent }).collect()
+                    index
+                        .iter()
+                        .zip(g.shape())
+                        .map(|(i, extent)| if inner { i % extent } else { i / extent })
+                        .collect()
                 };
                 assert_eq!(h.offset(&index), f.offset(&split(false)) * g.size() + g.offset(&split(true)));
             }
@@ -271,7 +310,10 @@ fn shared_refusals() {
     assert!(matches!(SharedLayout::row_major_swizzled(&[7, 64], 16), Err(E::BadSwizzle { .. })));
     assert!(matches!(SharedLayout::row_major_swizzled(&[8, 64], 6), Err(E::BadSwizzle { .. })));
     let overlapping = Swizzle { base: 0, bits: 3, shift: 2 };
-    assert!(matches!(SharedLayout::from_modes(&[64], &[vec![(64, 1)]], Some(overlapping)), Err(E::BadSwizzle { .. })));
+    assert!(matches!(
+        SharedLayout::from_modes(&[64], &[vec![(64, 1)]], Some(overlapping)),
+        Err(E::BadSwizzle { .. })
+    ));
     let column = SharedLayout::column_major(&[2, 6]).unwrap();
     assert_eq!(column.reshape(&[3, 4]), Err(E::CannotSplit { extent: 6, stride: 2, at: 4 }));
 }

@@ -91,6 +91,14 @@ fn info_of(adapter: &wgpu::Adapter) -> GpuInfo {
     }
 }
 
+/// The size of every subgroup, where it is one number.
+fn subgroup_size(adapter: &wgpu::Adapter) -> Option<u32> {
+    let info = adapter.get_info();
+    let fixed = info.subgroup_min_size == info.subgroup_max_size && info.subgroup_min_size.is_power_of_two();
+    let offered = adapter.features().contains(wgpu::Features::SUBGROUP);
+    (fixed && offered).then_some(info.subgroup_min_size)
+}
+
 /// All adapters, best first.
 fn adapters() -> Vec<wgpu::Adapter> {
     let descriptor = wgpu::InstanceDescriptor {
@@ -144,7 +152,7 @@ impl GpuDevice {
         let limits = adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: None,
-            required_features: wgpu::Features::empty(),
+            required_features: adapter.features() & wgpu::Features::SUBGROUP,
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::Performance,
             ..wgpu::DeviceDescriptor::default()
@@ -169,7 +177,9 @@ impl GpuDevice {
             binding_bytes: limits.max_storage_buffer_binding_size,
             uniform_bytes: limits.max_uniform_buffer_binding_size,
             f16_in_f32: downlevel.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32),
+            // both are asked of the device below
             fused_fma: true,
+            subgroup: subgroup_size(adapter),
         };
         let mut opened = Self(Arc::new(Inner {
             device,
@@ -182,8 +192,12 @@ impl GpuDevice {
             params: Mutex::default(),
         }));
         let fused = probe::fused_fma(&opened)?;
+        let subgroup = probe::subgroup(&opened);
         match Arc::get_mut(&mut opened.0) {
-            Some(inner) => inner.shader_limits.fused_fma = fused,
+            Some(inner) => {
+                inner.shader_limits.fused_fma = fused;
+                inner.shader_limits.subgroup = subgroup;
+            }
             None => return Err(unusable("a probe still holds it".to_owned())),
         }
         opened.trim();

@@ -1,6 +1,7 @@
 //! Operations of all lanes together: reductions, shuffles, barriers, asserts and prints.
 //!
-//! Values cross lanes through the `scratch` array in workgroup memory. Every use of it ends with a barrier after the
+//! Where the subgroup size is known and the block is no larger, values cross lanes by subgroup shuffles. Otherwise
+//! they go through the `scratch` array in workgroup memory. Every use of it ends with a barrier after the
 //! last read, so that the next use may write at once. `workgroupUniformLoad` is a load between two barriers whose
 //! result is uniform by definition, which keeps control flow that depends on it valid for strict front ends.
 
@@ -12,48 +13,69 @@ use crate::shader::PrintSite;
 
 impl Emitter<'_> {
     /// A reduction by the tree of the IR: for `s = p/2, p/4, .. 1`, lane `l < s` becomes `op(l, l + s)`, with the
-    /// identity in place of lanes that do not exist.
+    /// identity in place of lanes that do not exist. Steps of at least a subgroup go through `scratch[s..2s]`, one
+    /// barrier each, since no two steps share a word; smaller ones are subgroup shuffles, where those are known to work.
     pub(crate) fn reduce(&mut self, reduce: Reduce, value: &str) -> String {
-        let scalar = reduce.scalar();
-        let lanes = self.function.lanes;
         let name = format!("reduce_{}", reduce.name());
         let (op, identity) = operation(reduce);
-        // the helper functions that the operation needs are registered here, once per use
+        // the helper functions that the operation needs are registered here
         let step = self.pure(op, &["a", "b"]);
         if !self.functions.contains_key(&name) {
-            let ty = type_name(scalar);
-            let mut text = format!("fn {name}(lane: u32, value: {ty}) -> {ty} {{\n");
-            text += &format!("  scratch[lane] = {};\n  workgroupBarrier();\n", to_bits(scalar, "value"));
-            let mut stride = lanes.next_power_of_two() / 2;
-            while stride > 0 {
-                text += &format!("  if (lane < {stride}u) {{\n");
-                let own = from_bits(scalar, "scratch[lane]");
-                text += &format!("    let a = {own};\n");
-                if stride * 2 > lanes {
-                    text += &format!(
-                        "    var other = {identity:#x}u;\n    if (lane + {stride}u < {lanes}u) {{ other = scratch[lane + {stride}u]; }}\n"
-                    );
-                } else {
-                    text += &format!("    let other = scratch[lane + {stride}u];\n");
-                }
-                text += &format!("    let b = {};\n", from_bits(scalar, "other"));
-                text += &format!("    let r = {step};\n");
-                text += &format!("    scratch[lane] = {};\n  }}\n", to_bits(scalar, "r"));
-                if stride > 1 {
-                    text += "  workgroupBarrier();\n";
-                }
-                stride /= 2;
-            }
-            text += "  let total = workgroupUniformLoad(&scratch[0]);\n";
-            text += &format!("  return {};\n}}\n", from_bits(scalar, "total"));
+            let text = self.reduction(&name, reduce.scalar(), &step, identity);
             self.functions.insert(name.clone(), text);
         }
         format!("{name}(lane, {value})")
     }
 
+    /// The text of a reduction.
+    fn reduction(&self, name: &str, scalar: Scalar, step: &str, identity: u32) -> String {
+        let lanes = self.function.lanes;
+        let subgroup = self.limits.subgroup.unwrap_or(1);
+        let ty = type_name(scalar);
+        let bits = to_bits(scalar, "a");
+        let mut text = format!("fn {name}(lane: u32, value: {ty}) -> {ty} {{\n  var a = value;\n");
+        let mut stride = lanes.next_power_of_two() / 2;
+        while stride > 0 {
+            let in_subgroup = stride < subgroup;
+            let (fetch, condition) = if in_subgroup {
+                text += &format!("  let from{stride} = subgroupShuffleDown({bits}, {stride}u);\n");
+                (format!("from{stride}"), "true".to_owned())
+            } else {
+                let end = stride * 2;
+                text += &format!("  if (lane >= {stride}u && lane < {end}u) {{ scratch[lane] = {bits}; }}\n");
+                text += "  workgroupBarrier();\n";
+                (format!("scratch[lane + {stride}u]"), format!("lane < {stride}u"))
+            };
+            text += &format!("  if ({condition}) {{\n");
+            if stride * 2 > lanes {
+                text += &format!("    var other = {identity:#x}u;\n");
+                text += &format!("    if (lane + {stride}u < {lanes}u) {{ other = {fetch}; }}\n");
+            } else {
+                text += &format!("    let other = {fetch};\n");
+            }
+            text += &format!("    let b = {};\n    a = {step};\n  }}\n", from_bits(scalar, "other"));
+            stride /= 2;
+        }
+        if lanes == 1 {
+            text += "  return a;\n}\n";
+        } else if lanes <= subgroup {
+            text += &format!("  let total = subgroupBroadcast({bits}, 0u);\n");
+            text += &format!("  return {};\n}}\n", from_bits(scalar, "total"));
+        } else {
+            text += &format!("  if (lane == 0u) {{ scratch[0] = {bits}; }}\n");
+            text += "  let total = workgroupUniformLoad(&scratch[0]);\n";
+            text += &format!("  return {};\n}}\n", from_bits(scalar, "total"));
+        }
+        text
+    }
+
     /// The value of one lane, for all.
     pub(crate) fn extract(&mut self, scalar: Scalar, value: &str, lane: &str) -> String {
         let source = self.lane_number(lane);
+        if self.limits.one_subgroup(self.function.lanes) {
+            let bits = self.let_u32(&format!("subgroupShuffle({}, {source})", to_bits(scalar, value)));
+            return from_bits(scalar, &bits);
+        }
         self.line(&format!("if (lane == {source}) {{ scratch[0] = {}; }}", to_bits(scalar, value)));
         let bits = self.let_u32("workgroupUniformLoad(&scratch[0])");
         from_bits(scalar, &bits)
@@ -62,6 +84,10 @@ impl Emitter<'_> {
     /// Each lane reads the value of another.
     pub(crate) fn shuffle(&mut self, scalar: Scalar, value: &str, source: &str) -> String {
         let source = self.lane_number(source);
+        if self.limits.one_subgroup(self.function.lanes) {
+            let bits = self.let_u32(&format!("subgroupShuffle({}, {source})", to_bits(scalar, value)));
+            return from_bits(scalar, &bits);
+        }
         self.line(&format!("scratch[lane] = {};", to_bits(scalar, value)));
         self.line("workgroupBarrier();");
         let bits = self.let_u32(&format!("scratch[{source}]"));

@@ -9,7 +9,7 @@
 //! | arena | `var<workgroup>` array of words |
 //! | constant table | a slice of one read-only storage binding, padded to a power of two |
 //! | scalar arguments, grid, view offsets | one small uniform buffer ([`Params`]) |
-//! | reduce, shuffle, extract | workgroup memory and barriers, in the tree order of the IR |
+//! | reduce, shuffle, extract | subgroup shuffles or workgroup memory, in the tree order of the IR |
 //! | assert, print | one storage binding ([`report`]) |
 //!
 //! # Example
@@ -27,7 +27,7 @@
 //!   number of bindings, nesting) is checked against [`Limits`] here.
 //! * A masked-off lane never touches memory, and no invocation writes bits of a word that its lane does not own.
 //! * Barriers stand only in uniform control flow, because lane IR has no other.
-//! * No subgroup size is assumed. No arithmetic is reordered; whether the driver contracts `a * b + c` is its
+//! * No subgroup size is assumed: [`Limits::subgroup`] says what is known of the device. No arithmetic is reordered; whether the driver contracts `a * b + c` is its
 //!   choice, except for `fma`, which is always fused: in software where the device's own rounds twice.
 //! * An index into a buffer is used modulo 2^32 bytes. Bindings are smaller than that on every device, so each
 //!   in-range access is exact; an out-of-range one is caught by the robustness checks of the WGSL implementation.
@@ -70,7 +70,7 @@ pub fn compile(function: &Verified, limits: &Limits) -> Result<Shader, Error> {
 
 /// As [`compile`], with a choice of how buffers are bound.
 pub fn compile_with(function: &Verified, limits: &Limits, mode: BufferMode) -> Result<Shader, Error> {
-    let usage = usage::Usage::of(function)?;
+    let usage = usage::Usage::of(function, limits)?;
     let shader = emit::emit(function, &usage, mode, limits)?;
     limits.check(&shader)?;
     validate(&shader.source, limits)?;
@@ -83,6 +83,7 @@ fn validate(source: &str, limits: &Limits) -> Result<(), Error> {
         naga::front::wgsl::parse_str(source).map_err(|e| Error::Invalid(e.emit_to_string(source)))?;
     let mut capabilities = naga::valid::Capabilities::empty();
     capabilities.set(naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32, limits.f16_in_f32);
+    capabilities.set(naga::valid::Capabilities::SUBGROUP, limits.subgroup.is_some());
     naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|e| Error::Invalid(e.emit_to_string(source)))?;

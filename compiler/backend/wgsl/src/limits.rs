@@ -24,6 +24,10 @@ pub struct Limits {
     pub f16_in_f32: bool,
     /// Whether `fma` rounds once. WGSL does not promise it; where it is false, integer code does.
     pub fused_fma: bool,
+    /// `Some(n)`, a power of two: subgroup operations may be used, every subgroup has room for exactly `n` invocations,
+    /// and invocation `i` of a workgroup is number `i % n` of subgroup `i / n`. No specification promises the latter;
+    /// `None` is always right, reductions and shuffles then go through workgroup memory.
+    pub subgroup: Option<u32>,
 }
 
 impl Default for Limits {
@@ -36,11 +40,17 @@ impl Default for Limits {
             uniform_bytes: 64 << 10,
             f16_in_f32: true,
             fused_fma: false,
+            subgroup: None,
         }
     }
 }
 
 impl Limits {
+    /// Whether a block of this many lanes is one subgroup, so that values cross lanes without memory.
+    pub(crate) fn one_subgroup(&self, lanes: u32) -> bool {
+        self.subgroup.is_some_and(|size| lanes <= size)
+    }
+
     /// Whether a shader keeps to these limits.
     pub(crate) fn check(&self, shader: &Shader) -> Result<(), Error> {
         let storage = shader.storage_bindings();

@@ -3,7 +3,7 @@
 
 use tvmc_ir::lane::{Function, Inst, Mem, MemoryOp, Op, Place, Region, Stmt};
 
-use crate::limits::{Error, MAX_NESTING};
+use crate::limits::{Error, Limits, MAX_NESTING};
 
 /// How one buffer or arena is used.
 #[derive(Copy, Clone, Default, Debug)]
@@ -56,13 +56,16 @@ pub(crate) struct Usage {
 
 impl Usage {
     /// Walks the function.
-    pub fn of(function: &Function) -> Result<Self, Error> {
+    pub fn of(function: &Function, limits: &Limits) -> Result<Self, Error> {
         let mut usage = Usage {
             buffers: vec![PlaceUsage::default(); function.buffers.len()],
             arenas: vec![PlaceUsage::default(); function.arenas.len()],
             ..Usage::default()
         };
-        usage.region(&function.body, function.lanes, 0)?;
+        // words that a value of every lane, or of one, needs to cross lanes
+        let lanes = function.lanes;
+        let crossing = if limits.one_subgroup(lanes) { [0, 0] } else { [lanes, 1] };
+        usage.region(&function.body, crossing, 0)?;
         Ok(usage)
     }
 
@@ -79,29 +82,29 @@ impl Usage {
         self.buffers.iter().any(|b| b.loaded && b.stored)
     }
 
-    fn region(&mut self, region: &Region, lanes: u32, depth: usize) -> Result<(), Error> {
+    fn region(&mut self, region: &Region, crossing: [u32; 2], depth: usize) -> Result<(), Error> {
         if depth > MAX_NESTING {
             return Err(Error::Nesting);
         }
         for stmt in &region.stmts {
             match stmt {
-                Stmt::Inst(inst) => self.inst(inst, lanes),
-                Stmt::For { body, .. } | Stmt::Loop { body, .. } => self.region(body, lanes, depth + 1)?,
+                Stmt::Inst(inst) => self.inst(inst, crossing),
+                Stmt::For { body, .. } | Stmt::Loop { body, .. } => self.region(body, crossing, depth + 1)?,
                 Stmt::If { then, otherwise, .. } => {
-                    self.region(then, lanes, depth + 1)?;
-                    self.region(otherwise, lanes, depth + 1)?;
+                    self.region(then, crossing, depth + 1)?;
+                    self.region(otherwise, crossing, depth + 1)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn inst(&mut self, inst: &Inst, lanes: u32) {
+    fn inst(&mut self, inst: &Inst, crossing: [u32; 2]) {
         match inst.op {
             Op::Memory { form, mem, place, .. } => self.access(form, mem, place),
             Op::LoadUnpack { place, .. } => self.access(MemoryOp::LoadContig, Mem::U8, place),
-            Op::Reduce(_) | Op::Shuffle => self.scratch = self.scratch.max(lanes),
-            Op::Extract => self.scratch = self.scratch.max(1),
+            Op::Reduce(_) | Op::Shuffle => self.scratch = self.scratch.max(crossing[0]),
+            Op::Extract => self.scratch = self.scratch.max(crossing[1]),
             Op::Assert(_) => self.asserts = true,
             Op::Print(_) => {
                 self.prints = true;

@@ -48,7 +48,7 @@ impl DType {
         }
     }
 
-    /// The code of infinity or NaN with that magnitude, placed in storage.
+    /// A sign and a magnitude (exponent and mantissa) placed in storage.
     fn place(self, negative: bool, magnitude: u64) -> u64 {
         let row = self.row();
         let sign = u64::from(negative && row.signed) << (row.bits - 1);
@@ -201,12 +201,9 @@ impl DType {
     /// The code nearest to `±significand * 2^scale` in a float type.
     fn encode_scaled(self, negative: bool, significand: u64, scale: i32) -> u64 {
         let row = self.row();
-        if row.rule == Rule::Scale || !row.signed {
-            // Where there are no negative numbers, the smallest number is code 0. It is also what lies below 2^-127.
-            let below_range = row.rule == Rule::Scale && significand == 0;
-            if negative || below_range {
-                return 0;
-            }
+        if !row.signed && negative || row.rule == Rule::Scale && significand == 0 {
+            // Below the range of a type without negative numbers, or without zero: its smallest number is code 0.
+            return 0;
         }
         if significand == 0 {
             return self.place(negative, 0);
@@ -241,7 +238,11 @@ impl DType {
             std::cmp::Ordering::Greater => 1,
         };
         let magnitude = floor + up;
-        if magnitude > self.largest_magnitude() { self.overflow(negative) } else { self.place(negative, magnitude) }
+        if magnitude > self.largest_magnitude() {
+            self.overflow(negative)
+        } else {
+            self.place(negative, magnitude)
+        }
     }
 
     /// Where a number beyond the largest goes.
@@ -263,11 +264,15 @@ impl DType {
     /// saturates; with [`Narrowing::Wrap`] and a target narrower than 32 bits it does so to i32, whose low bits are kept.
     pub fn convert(self, code: u64, to: DType, narrowing: Narrowing) -> u64 {
         match (self.kind(), to.kind()) {
-            (Kind::Float, Kind::Unsigned | Kind::Signed) if narrowing == Narrowing::Wrap && to.bits() < 32 => {
+            (Kind::Float, Kind::Unsigned | Kind::Signed)
+                if narrowing == Narrowing::Wrap && to.bits() < 32 =>
+            {
                 to.encode_int(i64::from(self.decode(code) as i32), Narrowing::Wrap)
             }
             (Kind::Float, _) => to.encode_f64(self.decode(code)),
-            (Kind::Bool | Kind::Unsigned | Kind::Signed, _) => to.encode_i128(self.decode_i128(code), narrowing),
+            (Kind::Bool | Kind::Unsigned | Kind::Signed, _) => {
+                to.encode_i128(self.decode_i128(code), narrowing)
+            }
         }
     }
 }

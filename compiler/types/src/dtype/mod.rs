@@ -321,7 +321,10 @@ mod tests {
                 let mantissa = bits - 1 - exponent;
                 let dtype = DType::from_name(&format!("e{exponent}m{mantissa}")).expect("a split");
                 let row = dtype.row();
-                assert_eq!((row.bits, row.exponent, row.mantissa, row.signed), (bits, exponent, mantissa, true));
+                assert_eq!(
+                    (row.bits, row.exponent, row.mantissa, row.signed),
+                    (bits, exponent, mantissa, true)
+                );
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Elements as text: integers in decimal, floats in the fewest digits that name the same code.
 //!
-//! `0.1` in f16 is exactly 0.0999755859375; it prints as `0.1`, since no other f16 is meant by that. Floats always show a point
-//! or an exponent, so that `1.0` is seen to be a float; `inf`, `-inf`, `NaN` and `-0.0` as Rust prints them.
+//! `0.1` in f16 is exactly 0.0999755859375; it prints as `0.1`, since no other f16 is meant by that. But where the exact number
+//! is what people know it by, it is printed exactly: in types of up to 8 bits (the largest e4m3 is `448.0`, although `450.0`
+//! names it too), and whole numbers below 10^16. Floats always show a point or an exponent, so that `1.0` is seen to be a
+//! float; `inf`, `-inf`, `NaN` and `-0.0` are as Rust prints them.
 
 use super::{DType, Kind};
 
@@ -13,7 +15,8 @@ impl DType {
             Kind::Unsigned | Kind::Signed => self.decode_i128(code).to_string(),
             Kind::Float => {
                 let value = self.decode(code);
-                if !value.is_finite() {
+                let known_exactly = self.bits() <= 8 || value.fract() == 0.0 && value.abs() < 1e16;
+                if !value.is_finite() || known_exactly {
                     return format!("{value:?}");
                 }
                 let meant = self.encode_f64(value);

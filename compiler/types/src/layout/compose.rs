@@ -28,8 +28,10 @@ impl Layout {
             }
             digit
         };
-        let lanes: Vec<Digit> = outer.spatial_digits().into_iter().map(scale).chain(inner.spatial_digits()).collect();
-        let slots: Vec<Digit> = outer.local_digits().into_iter().map(scale).chain(inner.local_digits()).collect();
+        let lanes: Vec<Digit> =
+            outer.spatial_digits().into_iter().map(scale).chain(inner.spatial_digits()).collect();
+        let slots: Vec<Digit> =
+            outer.local_digits().into_iter().map(scale).chain(inner.local_digits()).collect();
         Layout::from_digits(&shape, &lanes, &slots)
     }
 
@@ -69,7 +71,8 @@ impl Layout {
         divides("lanes", self.spatial_size(), lanes)?;
         divides("slots", self.local_size(), slots)?;
         let cut = |digits: Vec<Digit>, size| {
-            let digits = (0..self.rank()).try_fold(digits, |digits, dim| split_at_stride(&digits, dim, inner_shape[dim]))?;
+            let digits = (0..self.rank())
+                .try_fold(digits, |digits, dim| split_at_stride(&digits, dim, inner_shape[dim]))?;
             split_at_size(&digits, size)
         };
         let (outer_lanes, inner_lanes) = cut(self.spatial_digits(), lanes)?;
@@ -81,9 +84,12 @@ impl Layout {
         };
         let outer_lanes: Vec<Digit> = outer_lanes.iter().map(shrink).collect::<Result<_, _>>()?;
         let outer_slots: Vec<Digit> = outer_slots.iter().map(shrink).collect::<Result<_, _>>()?;
-        let outer_shape: Vec<u32> = self.shape.iter().zip(inner_shape).map(|(whole, inner)| whole / inner).collect();
-        let outer = Layout::from_digits(&outer_shape, &outer_lanes, &outer_slots).map_err(|_| LayoutError::NotAFactor)?;
-        let inner = Layout::from_digits(inner_shape, &inner_lanes, &inner_slots).map_err(|_| LayoutError::NotAFactor)?;
+        let outer_shape: Vec<u32> =
+            self.shape.iter().zip(inner_shape).map(|(whole, inner)| whole / inner).collect();
+        let outer = Layout::from_digits(&outer_shape, &outer_lanes, &outer_slots)
+            .map_err(|_| LayoutError::NotAFactor)?;
+        let inner = Layout::from_digits(inner_shape, &inner_lanes, &inner_slots)
+            .map_err(|_| LayoutError::NotAFactor)?;
         Ok((outer, inner))
     }
 

@@ -1,6 +1,6 @@
 //! Elementary layouts, and the chains they begin.
 
-use super::digit::{Digit, check_shape, product, row_major_strides};
+use super::digit::{Digit, check_shape};
 use super::{Layout, LayoutError};
 
 /// A digit for each dimension, first dimension first.
@@ -122,15 +122,6 @@ impl Layout {
         if self.spatial_size() != 1 {
             return None;
         }
-        let strides = row_major_strides(self.shape());
-        let digits = self.local_digits();
-        // Digit by digit from the most significant: each known prefix is continued by every value of the next digit.
-        let mut order = vec![0];
-        for digit in digits {
-            let step = digit.place.map_or(0, |place| place.stride * strides[place.dim]);
-            order = order.iter().flat_map(|start| (0..digit.extent).map(move |i| start + i * step)).collect();
-        }
-        debug_assert_eq!(product([order.len() as u32], "slots"), Ok(self.local_size()));
-        Some(order)
+        Some(self.linear_elements())
     }
 }

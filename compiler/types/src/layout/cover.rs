@@ -88,7 +88,8 @@ impl MultiFunction {
                     let other_end = u64::from(other_weight) * u64::from(other.extent);
                     other_place.dim == place.dim
                         && weight.is_multiple_of(other_weight)
-                        && u64::from(weight / other_weight) * u64::from(other_place.stride) == u64::from(place.stride)
+                        && u64::from(weight / other_weight) * u64::from(other_place.stride)
+                            == u64::from(place.stride)
                         && other_end.is_multiple_of(end)
                 })
             })
@@ -104,7 +105,9 @@ impl MultiFunction {
         }
         let mut index = vec![0; self.domain.len()];
         loop {
-            if let Some(lane) = (0..self.lanes()).find(|&lane| needed.holds(lane, &index) && !self.holds(lane, &index)) {
+            if let Some(lane) =
+                (0..self.lanes()).find(|&lane| needed.holds(lane, &index) && !self.holds(lane, &index))
+            {
                 return Some((index, lane));
             }
             // The next index in row-major order.

@@ -5,7 +5,7 @@
 //! which makes copies. An operation maps digits to digits; [`Layout::from_digits`] turns the result into canonical form, or
 //! refuses lists that are no layout.
 
-use super::{Layout, LayoutError, MAX_RANK, SpatialMode};
+use super::{Layout, LayoutError, MAX_PLACES, MAX_RANK, SpatialMode};
 
 /// Where a digit counts: it is the factor of `stride` in the index along `dim`.
 #[derive(Copy, Clone, Eq, PartialEq, Hash, Ord, PartialOrd, Debug)]
@@ -42,7 +42,10 @@ impl Digit {
             return None;
         }
         let outer = self.place.map(|place| Place { dim: place.dim, stride: place.stride * inner });
-        Some((Digit { extent: self.extent / inner, place: outer }, Digit { extent: inner, place: self.place }))
+        Some((
+            Digit { extent: self.extent / inner, place: outer },
+            Digit { extent: inner, place: self.place },
+        ))
     }
 }
 
@@ -70,8 +73,14 @@ pub(super) fn row_major_strides(shape: &[u32]) -> Vec<u32> {
 }
 
 /// A product of extents in 32 bits.
-pub(super) fn product(extents: impl IntoIterator<Item = u32>, what: &'static str) -> Result<u32, LayoutError> {
-    extents.into_iter().try_fold(1u32, |product, extent| product.checked_mul(extent)).ok_or(LayoutError::TooLarge { what })
+pub(super) fn product(
+    extents: impl IntoIterator<Item = u32>,
+    what: &'static str,
+) -> Result<u32, LayoutError> {
+    extents
+        .into_iter()
+        .try_fold(1u32, |product, extent| product.checked_mul(extent))
+        .ok_or(LayoutError::TooLarge { what })
 }
 
 /// Refuses shapes that no layout has; gives the number of elements.
@@ -106,18 +115,26 @@ pub(super) fn merge(digits: impl IntoIterator<Item = Digit>) -> Vec<Digit> {
 fn continues(outer: &Digit, inner: &Digit) -> bool {
     match (outer.place, inner.place) {
         (None, None) => true,
-        (Some(o), Some(i)) => o.dim == i.dim && u64::from(o.stride) == u64::from(i.stride) * u64::from(inner.extent),
+        (Some(o), Some(i)) => {
+            o.dim == i.dim && u64::from(o.stride) == u64::from(i.stride) * u64::from(inner.extent)
+        }
         (None, Some(_)) | (Some(_), None) => false,
     }
 }
 
 /// Cuts the digits that straddle a multiple of `boundary` along `dim`, so that each counts either below it or whole multiples.
-pub(super) fn split_at_stride(digits: &[Digit], dim: usize, boundary: u32) -> Result<Vec<Digit>, LayoutError> {
+pub(super) fn split_at_stride(
+    digits: &[Digit],
+    dim: usize,
+    boundary: u32,
+) -> Result<Vec<Digit>, LayoutError> {
     let mut result = Vec::with_capacity(digits.len() + 1);
     for &digit in digits {
         match digit.place {
             Some(Place { dim: d, stride })
-                if d == dim && stride < boundary && u64::from(boundary) < u64::from(stride) * u64::from(digit.extent) =>
+                if d == dim
+                    && stride < boundary
+                    && u64::from(boundary) < u64::from(stride) * u64::from(digit.extent) =>
             {
                 let inner = if boundary.is_multiple_of(stride) { boundary / stride } else { 0 };
                 let refusal = LayoutError::CannotSplit { extent: digit.extent, stride, at: boundary };
@@ -194,8 +211,12 @@ impl Layout {
             return Err(LayoutError::ZeroExtent);
         }
         // Also keeps the products in `merge` within range.
-        product(lanes.iter().map(|digit| digit.extent), "lanes")?;
-        product(slots.iter().map(|digit| digit.extent), "slots")?;
+        let lane_count = product(lanes.iter().map(|digit| digit.extent), "lanes")?;
+        let slot_count = product(slots.iter().map(|digit| digit.extent), "slots")?;
+        let places = u64::from(lane_count) * u64::from(slot_count);
+        if places > MAX_PLACES {
+            return Err(LayoutError::TooManyPlaces { places });
+        }
         let lanes = merge(lanes.iter().copied());
         let slots = merge(slots.iter().copied());
 
@@ -226,7 +247,8 @@ impl Layout {
         }
         // Distinct digits have distinct strides along a dimension by the chain above, so the search finds exactly its mode.
         let mode_of = |place: Place| {
-            modes.iter().position(|&(dim, stride, _)| (dim, stride) == (place.dim, place.stride)).unwrap_or(0) as u32
+            modes.iter().position(|&(dim, stride, _)| (dim, stride) == (place.dim, place.stride)).unwrap_or(0)
+                as u32
         };
         Ok(Layout {
             shape: shape.to_vec(),
@@ -272,7 +294,10 @@ impl Layout {
             places.push(Digit { extent: mode, place: (mode > 1).then_some(Place { dim, stride }) });
         }
         let digit = |mode: u32| {
-            places.get(mode as usize).copied().ok_or(LayoutError::BadDimension { dim: mode as usize, rank: places.len() })
+            places
+                .get(mode as usize)
+                .copied()
+                .ok_or(LayoutError::BadDimension { dim: mode as usize, rank: places.len() })
         };
         let lanes: Vec<Digit> = spatial_modes
             .iter()

@@ -17,6 +17,11 @@ pub enum LayoutError {
         /// What there are too many of.
         what: &'static str,
     },
+    /// A layout has at most [`MAX_PLACES`](super::MAX_PLACES) lanes times slots.
+    TooManyPlaces {
+        /// The number that was asked for.
+        places: u64,
+    },
     /// The digits along a dimension must multiply up to its extent, each mode being used exactly once.
     NotADecomposition {
         /// The dimension.
@@ -115,10 +120,15 @@ impl fmt::Display for LayoutError {
                 write!(f, "a layout has at most {} dimensions, not {rank}", super::MAX_RANK)
             }
             LayoutError::TooLarge { what } => write!(f, "the number of {what} does not fit 32 bits"),
+            LayoutError::TooManyPlaces { places } => {
+                write!(f, "a layout has at most {} lanes times slots, not {places}", super::MAX_PLACES)
+            }
             LayoutError::NotADecomposition { dim } => {
                 write!(f, "the modes of dimension {dim} do not multiply up to its extent, each used once")
             }
-            LayoutError::RankMismatch { expected, found } => write!(f, "expected rank {expected}, found rank {found}"),
+            LayoutError::RankMismatch { expected, found } => {
+                write!(f, "expected rank {expected}, found rank {found}")
+            }
             LayoutError::BadDimension { dim, rank } => {
                 write!(f, "dimension {dim} does not exist or is named twice; the rank is {rank}")
             }
@@ -133,14 +143,19 @@ impl fmt::Display for LayoutError {
                 write!(f, "the digit of extent {extent} and stride {stride} cannot be cut evenly at {at}")
             }
             LayoutError::SizesDoNotDivide { what, dividend, divisor } => {
-                write!(f, "the {what} of the divisor, {divisor}, does not divide that of the dividend, {dividend}")
+                write!(
+                    f,
+                    "the {what} of the divisor, {divisor}, does not divide that of the dividend, {dividend}"
+                )
             }
             LayoutError::NotAFactor => write!(f, "the divisor is not a factor of the layout"),
             LayoutError::NotAReduction { from, to } => write!(f, "{from:?} cannot be reduced to {to:?}"),
             LayoutError::LanesDoNotDivide { lanes, elements } => {
                 write!(f, "{elements} elements cannot be spread evenly over {lanes} lanes")
             }
-            LayoutError::Swizzled { operation } => write!(f, "{operation} of a swizzled layout is not defined"),
+            LayoutError::Swizzled { operation } => {
+                write!(f, "{operation} of a swizzled layout is not defined")
+            }
             LayoutError::BadSwizzle { needs } => write!(f, "a swizzle needs {needs}"),
             LayoutError::UnknownFactor(name) => {
                 write!(f, "`{name}` is no layout factor; there are {}", super::text::FACTORS.join(", "))

@@ -61,12 +61,13 @@
 //! layout.
 //!
 //! Refused, by a [`LayoutError`] that names the rule: an extent of zero, more than [`MAX_RANK`] dimensions, and more than
-//! `u32::MAX` elements, lanes or slots.
+//! [`MAX_PLACES`] lanes times slots, so that a layout from anywhere can be enumerated.
 
 mod compose;
 mod construct;
 mod cover;
 mod digit;
+mod draw;
 mod error;
 mod shape;
 mod shared;
@@ -77,10 +78,12 @@ pub use digit::{Digit, Place};
 pub use error::LayoutError;
 pub use shared::{SharedLayout, Swizzle};
 
-use digit::{place_values, ravel};
+use digit::{place_values, ravel, row_major_strides};
 
 /// Most dimensions of a layout.
 pub const MAX_RANK: usize = 32;
+/// Most lanes times slots of a layout.
+pub const MAX_PLACES: u64 = 1 << 24;
 
 /// A digit of the lane number, as stored.
 #[derive(Copy, Clone, Eq, PartialEq, Hash, Ord, PartialOrd, Debug)]
@@ -183,6 +186,19 @@ impl Layout {
         ravel(&self.element(lane, slot), &self.shape)
     }
 
+    /// [`Layout::linear_element`] of every lane and slot: entry `lane * local_size() + slot`.
+    pub fn linear_elements(&self) -> Vec<u32> {
+        let strides = row_major_strides(&self.shape);
+        // Digit by digit from the most significant: each known prefix is continued by every value of the next digit.
+        let mut positions = vec![0];
+        for digit in self.spatial_digits().into_iter().chain(self.local_digits()) {
+            let step = digit.place.map_or(0, |place| place.stride * strides[place.dim]);
+            positions =
+                positions.iter().flat_map(|start| (0..digit.extent).map(move |i| start + i * step)).collect();
+        }
+        positions
+    }
+
     /// Where an element is: the lanes that hold it, ascending, and its slot in each of them.
     ///
     /// Post-condition: `element(lane, slot) == index` for exactly these pairs.
@@ -204,7 +220,10 @@ impl Layout {
                 Some(_) => lanes.iter_mut().for_each(|lane| *lane += digit.of(index) * value),
                 // From the most significant digit down, so the order stays ascending.
                 None => {
-                    lanes = lanes.iter().flat_map(|lane| (0..digit.extent).map(move |copy| lane + copy * value)).collect();
+                    lanes = lanes
+                        .iter()
+                        .flat_map(|lane| (0..digit.extent).map(move |copy| lane + copy * value))
+                        .collect();
                 }
             }
         }

@@ -161,7 +161,8 @@ impl Layout {
     pub fn reduce_to(&self, shape: &[u32]) -> Result<Self, LayoutError> {
         let refusal = || LayoutError::NotAReduction { from: self.shape.clone(), to: shape.to_vec() };
         let lead = self.rank().checked_sub(shape.len()).ok_or_else(refusal)?;
-        let collapsed: Vec<usize> = (0..shape.len()).filter(|&dim| shape[dim] != self.shape[lead + dim]).collect();
+        let collapsed: Vec<usize> =
+            (0..shape.len()).filter(|&dim| shape[dim] != self.shape[lead + dim]).collect();
         if collapsed.iter().any(|&dim| shape[dim] != 1) {
             return Err(refusal());
         }

@@ -89,12 +89,17 @@ impl SharedLayout {
     ///
     /// Post-condition: `offset` is the formula of the module head. Refused if modes do not multiply up to the shape, or an offset
     /// exceeds 32 bits.
-    pub fn from_modes(shape: &[u32], modes: &[Vec<(u32, u32)>], swizzle: Option<Swizzle>) -> Result<Self, LayoutError> {
+    pub fn from_modes(
+        shape: &[u32],
+        modes: &[Vec<(u32, u32)>],
+        swizzle: Option<Swizzle>,
+    ) -> Result<Self, LayoutError> {
         check_shape(shape)?;
         if modes.len() != shape.len() {
             return Err(LayoutError::RankMismatch { expected: shape.len(), found: modes.len() });
         }
-        let mut layout = SharedLayout { shape: shape.to_vec(), mode_shape: vec![], mode_strides: vec![], swizzle: None };
+        let mut layout =
+            SharedLayout { shape: shape.to_vec(), mode_shape: vec![], mode_strides: vec![], swizzle: None };
         for (dim, (modes, &extent)) in modes.iter().zip(shape).enumerate() {
             let product = modes.iter().try_fold(1u32, |product, mode| product.checked_mul(mode.0));
             if product != Some(extent) {
@@ -118,7 +123,8 @@ impl SharedLayout {
         if strides.len() != shape.len() {
             return Err(LayoutError::RankMismatch { expected: shape.len(), found: strides.len() });
         }
-        let modes: Vec<Vec<Mode>> = shape.iter().zip(strides).map(|(&extent, &stride)| vec![(extent, stride)]).collect();
+        let modes: Vec<Vec<Mode>> =
+            shape.iter().zip(strides).map(|(&extent, &stride)| vec![(extent, stride)]).collect();
         SharedLayout::from_modes(shape, &modes, None)
     }
 
@@ -224,14 +230,17 @@ impl SharedLayout {
         let last: Option<u64> = spans
             .map(|(&extent, &stride)| u64::from(extent - 1) * u64::from(stride))
             .try_fold(0u64, |sum, span| sum.checked_add(span));
-        last.filter(|&last| last < u64::from(u32::MAX)).map(|last| last + 1).ok_or(LayoutError::TooLarge { what: "offsets" })
+        last.filter(|&last| last < u64::from(u32::MAX))
+            .map(|last| last + 1)
+            .ok_or(LayoutError::TooLarge { what: "offsets" })
     }
 
     fn size64(&self) -> Result<u32, LayoutError> {
         let footprint = self.footprint64()?;
         // A swizzle moves offsets within blocks of 2^(base + bits).
         let block = self.swizzle.map_or(1, |swizzle| 1 << (swizzle.base + swizzle.bits));
-        u32::try_from(footprint.next_multiple_of(block)).map_err(|_| LayoutError::TooLarge { what: "offsets" })
+        u32::try_from(footprint.next_multiple_of(block))
+            .map_err(|_| LayoutError::TooLarge { what: "offsets" })
     }
 
     /// Elements of memory to set aside. Post-condition: every offset is below it.
@@ -253,7 +262,9 @@ impl SharedLayout {
         }
         let size = inner.size();
         if inner.swizzle.is_some_and(|swizzle| !u64::from(size).is_multiple_of(swizzle.period())) {
-            return Err(LayoutError::BadSwizzle { needs: "a tile that is a multiple of its period to be repeated" });
+            return Err(LayoutError::BadSwizzle {
+                needs: "a tile that is a multiple of its period to be repeated",
+            });
         }
         let too_large = |what| LayoutError::TooLarge { what };
         let mut shape = vec![];

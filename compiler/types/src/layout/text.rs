@@ -86,7 +86,8 @@ impl<'a> Reader<'a> {
             self.skip_space();
             let start = self.at;
             let number = self.run(|c| c.is_ascii_digit());
-            let number = number.parse().map_err(|_| LayoutError::Syntax { at: start, expected: "a 32-bit number" })?;
+            let number =
+                number.parse().map_err(|_| LayoutError::Syntax { at: start, expected: "a 32-bit number" })?;
             arguments.push(number);
         }
         Ok(arguments)
@@ -162,7 +163,9 @@ fn chain(layout: &Layout) -> Option<Vec<String>> {
         let candidate = |list: usize| -> Option<Digit> { lists[list].get(next[list]).copied() };
         let ready = |list: usize| {
             candidate(list).filter(|digit| {
-                digit.place.is_none_or(|place| u64::from(place.stride) * u64::from(digit.extent) == left[place.dim].into())
+                digit.place.is_none_or(|place| {
+                    u64::from(place.stride) * u64::from(digit.extent) == left[place.dim].into()
+                })
             })
         };
         let extends = |list: usize| {

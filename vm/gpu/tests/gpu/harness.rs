@@ -13,7 +13,7 @@ pub fn gpu(test: &str) -> Option<&'static GpuDevice> {
         let name = std::env::var("TVMC_GPU").ok();
         match GpuDevice::open(name.as_deref()) {
             Ok(device) => {
-                eprintln!("device: {:?}", device.info());
+                eprintln!("device: {:?} {:?}", device.info(), device.limits());
                 Some(device)
             }
             Err(GpuError::NoAdapter) => {

@@ -131,19 +131,68 @@ impl Prepared {
         Self { pointers: buffers.iter().map(Guarded::pointer).collect(), scalars: scalars.to_vec(), arena, grid }
     }
 
+    fn args(&self, status: &mut u32) -> KernelArgs {
+        KernelArgs {
+            buffers: self.pointers.as_ptr(),
+            scalars: self.scalars.as_ptr(),
+            arena: self.arena.pointer(),
+            status,
+            grid: [self.grid[0] as i32, self.grid[1] as i32, self.grid[2] as i32, 0],
+            print: std::ptr::null(),
+            log: std::ptr::null(),
+        }
+    }
+
+    /// Runs block 0 with known values in the registers that the callee must keep; gives the bits that
+    /// came back changed.
+    #[cfg(target_arch = "x86_64")]
+    pub fn run_watching_saved_registers(&self, entry: Entry) -> u64 {
+        let mut status = 0_u32;
+        let args = self.args(&mut status);
+        let changed: u64;
+        // SAFETY: calls `entry` as `run` does; rbx and rbp are restored here, the rest is declared.
+        unsafe {
+            std::arch::asm!(
+                "push rbx",
+                "push rbp",
+                "mov rbx, 0x11",
+                "mov rbp, 0x22",
+                "mov r12, 0x33",
+                "mov r13, 0x44",
+                "mov r14, 0x55",
+                "mov r15, 0x66",
+                "call rax",
+                "xor rbx, 0x11",
+                "xor rbp, 0x22",
+                "xor r12, 0x33",
+                "xor r13, 0x44",
+                "xor r14, 0x55",
+                "xor r15, 0x66",
+                "or rbx, rbp",
+                "or rbx, r12",
+                "or rbx, r13",
+                "or rbx, r14",
+                "or rbx, r15",
+                "mov rax, rbx",
+                "pop rbp",
+                "pop rbx",
+                inlateout("rax") entry => changed,
+                in("rdi") &args,
+                in("rsi") 0,
+                in("rdx") 0,
+                in("rcx") 0,
+                out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+                clobber_abi("sysv64"),
+            );
+        }
+        changed
+    }
+
     /// Runs all blocks; gives the status word.
     pub fn run(&self, entry: Entry) -> u32 {
         let mut status = 0_u32;
         let grid = self.grid;
-        let args = KernelArgs {
-            buffers: self.pointers.as_ptr(),
-            scalars: self.scalars.as_ptr(),
-            arena: self.arena.pointer(),
-            status: &mut status,
-            grid: [grid[0] as i32, grid[1] as i32, grid[2] as i32, 0],
-            print: std::ptr::null(),
-            log: std::ptr::null(),
-        };
+        let args = self.args(&mut status);
         for z in 0..grid[2] {
             for y in 0..grid[1] {
                 for x in 0..grid[0] {

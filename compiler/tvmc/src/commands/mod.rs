@@ -1,0 +1,69 @@
+//! The commands, one function each. Data goes to stdout, talk to stderr; a [`Failure`] carries the exit code.
+
+pub mod kernels;
+pub mod models;
+pub mod weights;
+
+use std::io::Write;
+
+/// Exit code of a mistake in the user's input.
+pub const USER_ERROR: u8 = 1;
+/// Exit code of wrong usage.
+pub const USAGE: u8 = 2;
+
+/// Why a command ends without success.
+#[derive(Debug)]
+pub struct Failure {
+    /// Exit code.
+    pub code: u8,
+    /// For the user; empty where everything has been said.
+    pub message: String,
+}
+
+impl Failure {
+    /// A mistake in the user's input.
+    pub fn user(message: impl Into<String>) -> Self {
+        Self { code: USER_ERROR, message: message.into() }
+    }
+
+    /// Wrong usage.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { code: USAGE, message: message.into() }
+    }
+
+    /// An error of a library, with what caused it.
+    pub fn from_error(error: impl std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            if !message.contains(&text) {
+                message = format!("{message}: {text}");
+            }
+            source = cause.source();
+        }
+        Self::user(message)
+    }
+
+    /// Nothing more to say: a reader closed the pipe, or the diagnostics are printed.
+    pub fn silent(code: u8) -> Self {
+        Self { code, message: String::new() }
+    }
+}
+
+/// Prints a JSON value on one line.
+pub fn emit_json(value: &serde_json::Value) -> Result<(), Failure> {
+    say(&format!("{value}\n"))
+}
+
+/// Writes to stdout at once. A closed pipe ends the command quietly.
+pub fn say(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            Failure::silent(0)
+        } else {
+            Failure::user(format!("cannot write the output: {error}"))
+        }
+    })
+}

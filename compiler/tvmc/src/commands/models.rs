@@ -1,0 +1,372 @@
+//! `logits`, `generate`, `chat`, `perplexity`, `bench`: running a model.
+
+use super::{Failure, emit_json, say, weights};
+use crate::cli::{Activations, ModelOptions, SamplingOptions};
+use crate::engine::Engine;
+use std::io::{BufRead, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use tvmc_ir::host::Number;
+use tvmc_model::chat_template::{ChatTemplate, Message};
+use tvmc_model::executor::{LoadOptions, Session};
+use tvmc_model::language_model::{Ending, Generated, LanguageModel, Limits, Listen, PREFILL};
+use tvmc_model::logits;
+use tvmc_model::sampler::{Sampler, Settings};
+use tvmc_model::tokenizer::Special;
+use tvmc_weights::Weights;
+
+/// Longest context that is taken without asking.
+const DEFAULT_CONTEXT: i64 = 8192;
+
+/// A model ready to run.
+struct Loaded {
+    model: LanguageModel<Engine>,
+    template: Result<ChatTemplate, String>,
+    /// What is printed beside figures.
+    flags: String,
+}
+
+fn load(options: &ModelOptions, interrupted: &Arc<AtomicBool>) -> Result<Loaded, Failure> {
+    if options.act == Activations::Q8 {
+        return Err(Failure::user("--act q8 is not available yet: activations enter products as f32"));
+    }
+    if options.kv != "f16" {
+        return Err(Failure::user(format!(
+            "--kv {} is not available yet: the shipped programs declare their cache as f16",
+            options.kv
+        )));
+    }
+    let start = Instant::now();
+    let file = weights::open(&options.model, interrupted)?;
+    let tokenizer = weights::tokenizer(&file)?;
+    let template = match file.metadata() {
+        Some(metadata) => ChatTemplate::from_gguf(metadata, &tokenizer).map_err(|e| e.to_string()),
+        None => Err("the file has no metadata".to_owned()),
+    };
+    let session = session(options, &file)?;
+    let (resident, state) = session.resident_bytes();
+    let model = LanguageModel::new(session, tokenizer).map_err(Failure::from_error)?;
+    let flags = format!(
+        "--target {} --threads {} --act f32 --kv {} --ctx {}",
+        model.session().device().target_name(),
+        model.session().device().threads(),
+        options.kv,
+        model.context()
+    );
+    eprintln!(
+        "loaded {} in {:.2} s: {} MB of weights, {} MB of state; {flags}",
+        file.path().display(),
+        start.elapsed().as_secs_f64(),
+        resident / 1_000_000,
+        state / 1_000_000
+    );
+    Ok(Loaded { model, template, flags })
+}
+
+fn session(options: &ModelOptions, file: &Weights) -> Result<Session<Engine>, Failure> {
+    let (engine, program) = match &options.program {
+        Some(path) => Engine::for_program_file(path, &options.machine)?,
+        None => {
+            let architecture = file
+                .metadata()
+                .and_then(|m| m.get("general.architecture"))
+                .and_then(|v| v.as_str())
+                .ok_or_else(|| Failure::user("the file does not name its architecture: give --program FILE"))?;
+            Engine::for_architecture(architecture, &options.machine)?
+        }
+    };
+    let own = program.hypers.iter().find(|h| h.name == "C").and_then(|h| {
+        let value = file.metadata()?.get(&h.key)?.as_u64()?;
+        i64::try_from(value).ok()
+    });
+    let context = match options.ctx {
+        Some(0) => return Err(Failure::usage("--ctx must be at least 1")),
+        Some(context) => Some(i64::from(context)),
+        None => own.map(|own| own.min(DEFAULT_CONTEXT)),
+    };
+    let mut load = LoadOptions::default();
+    if let (Some(context), true) = (context, program.hypers.iter().any(|h| h.name == "C")) {
+        load.set.push(("C".to_owned(), Number::Int(context)));
+    }
+    Session::load(program, file, engine, &load).map_err(Failure::from_error)
+}
+
+fn sampler(options: &SamplingOptions) -> Result<Sampler, Failure> {
+    let settings = Settings {
+        temperature: options.temp,
+        top_k: options.top_k,
+        top_p: options.top_p,
+        min_p: options.min_p,
+        repeat_penalty: options.repeat_penalty,
+        seed: options.seed,
+        ..Settings::default()
+    };
+    Sampler::new(settings).map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// `tvmc logits`.
+pub fn logits(
+    options: &ModelOptions,
+    prompt: &str,
+    top: usize,
+    json: bool,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<(), Failure> {
+    let mut loaded = load(options, interrupted)?;
+    let ids = loaded.model.tokenizer().encode(prompt, Special::Parse).map_err(Failure::from_error)?;
+    let rows = loaded.model.feed(&ids, 1).map_err(Failure::from_error)?;
+    let row = rows.row(0).ok_or_else(|| Failure::user("the program gave no logits"))?;
+    let statistics = logits::statistics(row, top).map_err(Failure::from_error)?;
+    if json {
+        let best: Vec<serde_json::Value> =
+            statistics.top.iter().map(|(id, logit)| serde_json::json!([id, logit])).collect();
+        return emit_json(&serde_json::json!({
+            "ids": ids, "top": best, "mean": statistics.mean, "std": statistics.standard_deviation,
+        }));
+    }
+    let mut text = format!("ids  {ids:?}\n");
+    for (id, logit) in &statistics.top {
+        let piece = String::from_utf8_lossy(loaded.model.tokenizer().token_bytes(*id).unwrap_or_default());
+        text += &format!("{id:>8}  {logit:>9.4}  {piece:?}\n");
+    }
+    text += &format!("mean {:.4}, standard deviation {:.4}\n", statistics.mean, statistics.standard_deviation);
+    say(&text)
+}
+
+/// `tvmc generate`.
+pub fn generate(
+    options: &ModelOptions,
+    prompt: &str,
+    n: usize,
+    sampling: &SamplingOptions,
+    json: bool,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<(), Failure> {
+    let mut sampler = sampler(sampling)?;
+    let mut loaded = load(options, interrupted)?;
+    let ids = loaded.model.tokenizer().encode(prompt, Special::Parse).map_err(Failure::from_error)?;
+    let limits = Limits { tokens: n, stops: sampling.stop.clone() };
+    let start = Instant::now();
+    let mut first = None;
+    let generated = stream(&mut loaded, &ids, &mut sampler, &limits, interrupted, &mut |text| {
+        first.get_or_insert_with(|| start.elapsed());
+        if json { Ok(()) } else { say(text) }
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+    let rate = generated.ids.len() as f64 / seconds.max(1e-9);
+    if json {
+        return emit_json(&serde_json::json!({
+            "ids": generated.ids,
+            "text": generated.text,
+            "prompt_tokens": ids.len(),
+            "tokens_per_second": rate,
+            "flags": loaded.flags,
+        }));
+    }
+    say("\n")?;
+    let first = first.map_or(0.0, |f| f.as_secs_f64());
+    eprintln!("{} tokens after {} of prompt, {rate:.1} tokens/s, first after {first:.2} s", generated.ids.len(), ids.len());
+    Ok(())
+}
+
+/// Generates; text goes to `show` as it comes. An interrupt ends the answer, not the command.
+fn stream(
+    loaded: &mut Loaded,
+    ids: &[u32],
+    sampler: &mut Sampler,
+    limits: &Limits,
+    interrupted: &Arc<AtomicBool>,
+    show: &mut dyn FnMut(&str) -> Result<(), Failure>,
+) -> Result<Generated, Failure> {
+    let mut failure = None;
+    let generated = loaded.model.generate(ids, sampler, limits, &mut |text| {
+        if let Err(error) = show(text) {
+            failure = Some(error);
+            return Listen::Enough;
+        }
+        if interrupted.load(Ordering::Relaxed) { Listen::Enough } else { Listen::More }
+    });
+    match failure {
+        Some(failure) => Err(failure),
+        None => generated.map_err(Failure::from_error),
+    }
+}
+
+/// `tvmc chat`.
+pub fn chat(
+    options: &ModelOptions,
+    prompt: Option<&str>,
+    system: Option<&str>,
+    n: usize,
+    sampling: &SamplingOptions,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<(), Failure> {
+    let mut sampler = sampler(sampling)?;
+    let mut loaded = load(options, interrupted)?;
+    let template = match &loaded.template {
+        Ok(template) => template.clone(),
+        Err(error) => return Err(Failure::user(format!("this model cannot chat: {error}"))),
+    };
+    let mut messages: Vec<Message> = system.map(|s| Message::new("system", s)).into_iter().collect();
+    let limits = Limits { tokens: n, stops: sampling.stop.clone() };
+    if let Some(prompt) = prompt {
+        messages.push(Message::new("user", prompt));
+        turn(&mut loaded, &template, &messages, &mut sampler, &limits, interrupted)?;
+        return Ok(());
+    }
+    if std::io::stdin().is_terminal() {
+        eprintln!("Type a message; an empty line or Ctrl-D ends the conversation, Ctrl-C an answer.");
+    }
+    let mut lines = std::io::stdin().lock().lines();
+    loop {
+        eprint!("> ");
+        let line = match lines.next() {
+            Some(Ok(line)) if !line.trim().is_empty() => line,
+            Some(Ok(_)) | None => return Ok(()),
+            Some(Err(error)) => return Err(Failure::user(format!("cannot read the message: {error}"))),
+        };
+        interrupted.store(false, Ordering::Relaxed);
+        messages.push(Message::new("user", line.as_str()));
+        let answer = turn(&mut loaded, &template, &messages, &mut sampler, &limits, interrupted)?;
+        messages.push(Message::new("assistant", answer.text.as_str()));
+    }
+}
+
+/// One answer to a conversation. The whole conversation is laid out again; what the cache holds already is not fed twice.
+fn turn(
+    loaded: &mut Loaded,
+    template: &ChatTemplate,
+    messages: &[Message],
+    sampler: &mut Sampler,
+    limits: &Limits,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Generated, Failure> {
+    if let Some(token) = ChatTemplate::messages_spell(messages, loaded.model.tokenizer()) {
+        return Err(Failure::user(format!("the message spells the control token {token:?}, which would pose as another role")));
+    }
+    let text = template.render(messages, true).map_err(Failure::from_error)?;
+    let ids = loaded.model.tokenizer().encode(&text, Special::Parse).map_err(Failure::from_error)?;
+    loaded.model.reset();
+    let generated = stream(loaded, &ids, sampler, limits, interrupted, &mut |text| say(text))?;
+    say("\n")?;
+    match generated.ending {
+        Ending::Length => eprintln!("(the answer was cut after {} tokens: -n gives more)", generated.ids.len()),
+        Ending::ContextFull => eprintln!("(the context is full)"),
+        Ending::Interrupted => eprintln!("(interrupted)"),
+        Ending::EndOfText | Ending::Stop => {}
+    }
+    Ok(generated)
+}
+
+/// `tvmc perplexity`: windows without overlap, each after the end-of-text token, the first token of a window not scored.
+pub fn perplexity(
+    options: &ModelOptions,
+    text: &std::path::Path,
+    (window, windows): (usize, usize),
+    json: bool,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<(), Failure> {
+    if window < 2 || windows == 0 {
+        return Err(Failure::usage("--window must be at least 2 and --windows at least 1"));
+    }
+    let bytes = std::fs::read(text).map_err(|e| Failure::user(format!("cannot read {}: {e}", text.display())))?;
+    let text = String::from_utf8(bytes).map_err(|_| Failure::user("the text is not UTF-8"))?;
+    let mut loaded = load(options, interrupted)?;
+    let ids = loaded.model.tokenizer().encode(&text, Special::AsText).map_err(Failure::from_error)?;
+    if ids.len() < window {
+        return Err(Failure::user(format!("the text has {} tokens, a window has {window}", ids.len())));
+    }
+    let separator = loaded.model.tokenizer().token_id("<|endoftext|>").or(loaded.model.tokenizer().bos());
+    let (mut sum, mut count) = (0.0, 0usize);
+    for (at, piece) in ids.chunks_exact(window).take(windows).enumerate() {
+        loaded.model.reset();
+        let tokens: Vec<u32> = separator.into_iter().chain(piece.iter().copied()).collect();
+        let first = usize::from(separator.is_some());
+        // The logits after token i score token i + 1; rows come in groups that one call can give.
+        let mut fed = 0;
+        while fed + 1 < tokens.len() {
+            let end = (fed + PREFILL).min(tokens.len() - 1);
+            let rows = loaded.model.feed(&tokens[fed..end], end - fed).map_err(Failure::from_error)?;
+            for position in fed..end {
+                let Some(row) = rows.row(position - fed) else { continue };
+                // With a separator the first token of the window follows it, and is not scored.
+                if position < first {
+                    continue;
+                }
+                sum += logits::surprise(row, tokens[position + 1]).map_err(Failure::from_error)?;
+                count += 1;
+            }
+            fed = end;
+        }
+        if std::io::stderr().is_terminal() {
+            eprint!("\rwindow {} of {windows}: {:.4} ", at + 1, (sum / count as f64).exp());
+        }
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(Failure::user("interrupted"));
+        }
+    }
+    if std::io::stderr().is_terminal() {
+        eprintln!();
+    }
+    let perplexity = (sum / count as f64).exp();
+    if json {
+        return emit_json(&serde_json::json!({
+            "perplexity": perplexity, "tokens": count, "flags": loaded.flags,
+        }));
+    }
+    say(&format!("perplexity {perplexity:.4} over {count} tokens\n"))
+}
+
+/// `tvmc bench MODEL`: tokens per second of prefill and decode, medians.
+pub fn bench(
+    options: &ModelOptions,
+    (prompt_tokens, n, repeat): (usize, usize, usize),
+    json: bool,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<(), Failure> {
+    if prompt_tokens == 0 || n == 0 || repeat == 0 {
+        return Err(Failure::usage("-p, -n and -r must be at least 1"));
+    }
+    let mut loaded = load(options, interrupted)?;
+    let vocabulary = loaded.model.tokenizer().vocabulary_size() as u32;
+    let tokens: Vec<u32> = (0..prompt_tokens as u32).map(|i| (i * 7919 + 13) % vocabulary).collect();
+    let (mut prefill, mut decode) = (Vec::new(), Vec::new());
+    // One round warms up: kernels are compiled, memory is touched.
+    for round in 0..=repeat {
+        loaded.model.reset();
+        let start = Instant::now();
+        loaded.model.feed(&tokens, 1).map_err(Failure::from_error)?;
+        let prompt = start.elapsed().as_secs_f64();
+        loaded.model.reset();
+        loaded.model.feed(&tokens[..1], 1).map_err(Failure::from_error)?;
+        let start = Instant::now();
+        for i in 0..n {
+            loaded.model.feed(&[tokens[i % tokens.len()]], 1).map_err(Failure::from_error)?;
+        }
+        let each = start.elapsed().as_secs_f64();
+        if round > 0 {
+            prefill.push(prompt_tokens as f64 / prompt);
+            decode.push(n as f64 / each);
+        }
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(Failure::user("interrupted"));
+        }
+    }
+    let (prefill, decode) = (median(prefill), median(decode));
+    if json {
+        return emit_json(&serde_json::json!({
+            "prefill_tokens_per_second": prefill, "decode_tokens_per_second": decode,
+            "prompt_tokens": prompt_tokens, "decoded_tokens": n, "repetitions": repeat, "flags": loaded.flags,
+        }));
+    }
+    say(&format!(
+        "| test | tokens/s |\n|---|---|\n| pp{prompt_tokens} | {prefill:.1} |\n| tg{n} | {decode:.1} |\n\n{}\n",
+        loaded.flags
+    ))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}

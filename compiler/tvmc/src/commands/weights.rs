@@ -1,0 +1,167 @@
+//! `fetch`, `inspect`, `tokenize`: model files without running them.
+
+use super::{Failure, emit_json, say};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use tvmc_model::tokenizer::{Special, Tokenizer};
+use tvmc_weights::fetch::{self, Fetcher, Progress};
+use tvmc_weights::{Access, Weights};
+
+/// The path of a model: a file that exists, else a model that can be fetched.
+pub fn model_path(model: &str, interrupted: &Arc<AtomicBool>) -> Result<PathBuf, Failure> {
+    let path = Path::new(model);
+    if path.exists() {
+        return Ok(path.to_owned());
+    }
+    let looks_like_a_path = model.contains(['/', '\\']) || path.extension().is_some();
+    if looks_like_a_path {
+        return Err(Failure::user(format!("there is no file `{model}`")));
+    }
+    fetch_model(model, interrupted)
+}
+
+/// Fetches a model by name, with progress on a terminal.
+pub fn fetch_model(name: &str, interrupted: &Arc<AtomicBool>) -> Result<PathBuf, Failure> {
+    let model = fetch::find(name).map_err(Failure::from_error)?;
+    let fetcher = Fetcher::from_environment().map_err(Failure::from_error)?;
+    if let Some(path) = fetcher.cached(&model) {
+        return Ok(path);
+    }
+    eprintln!("fetching {}: {} ({})", model.name, model.title, model.license);
+    let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = ProgressBar::new(model.inner_bytes);
+        if let Ok(style) = ProgressStyle::with_template("{msg:12} {bar:40} {bytes}/{total_bytes}") {
+            bar.set_style(style);
+        }
+        bar
+    });
+    let mut report = |progress: Progress| {
+        if let Some(bar) = &bar {
+            let (message, done, total) = match progress {
+                Progress::Waiting => ("waiting", 0, 1),
+                Progress::Downloading { done, total } => ("downloading", done, total),
+                Progress::Unpacking { done, total } => ("unpacking", done, total),
+            };
+            bar.set_message(message);
+            bar.set_length(total);
+            bar.set_position(done);
+        }
+        if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let path = fetcher.fetch(&model, &mut report).map_err(Failure::from_error)?;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    Ok(path)
+}
+
+/// Opens a model's file.
+pub fn open(model: &str, interrupted: &Arc<AtomicBool>) -> Result<Weights, Failure> {
+    let path = model_path(model, interrupted)?;
+    Weights::open(&path, Access::Map).map_err(Failure::from_error)
+}
+
+/// The tokenizer of a model's file.
+pub fn tokenizer(weights: &Weights) -> Result<Tokenizer, Failure> {
+    let Some(metadata) = weights.metadata() else {
+        return Err(Failure::user(format!("{} has no tokenizer: only GGUF files carry one", weights.path().display())));
+    };
+    Tokenizer::from_gguf(metadata).map_err(Failure::from_error)
+}
+
+/// `tvmc fetch`.
+pub fn fetch(name: &str, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> {
+    let path = fetch_model(name, interrupted)?;
+    say(&format!("{}\n", path.display()))
+}
+
+/// `tvmc inspect`.
+pub fn inspect(file: &str, json: bool, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> {
+    let weights = open(file, interrupted)?;
+    let total: u64 = weights.tensors().iter().map(|t| t.bytes).sum();
+    if json {
+        let tensors: Vec<serde_json::Value> = weights
+            .tensors()
+            .iter()
+            .map(|t| {
+                serde_json::json!({
+                    "name": t.name, "shape": t.shape, "format": t.format, "offset": t.offset, "bytes": t.bytes,
+                })
+            })
+            .collect();
+        let metadata: serde_json::Map<String, serde_json::Value> = weights
+            .metadata()
+            .map(|m| m.iter().map(|(k, v)| (k.to_owned(), value_json(v))).collect())
+            .unwrap_or_default();
+        return emit_json(&serde_json::json!({
+            "path": weights.path().display().to_string(),
+            "kind": format!("{:?}", weights.kind()).to_lowercase(),
+            "bytes": total,
+            "metadata": metadata,
+            "tensors": tensors,
+        }));
+    }
+    let (path, kind, count) = (weights.path().display(), weights.kind(), weights.tensors().len());
+    let mut text = format!("{path}: {kind:?}, {count} tensors, {total} bytes of weights\n");
+    if let Some(metadata) = weights.metadata() {
+        for (key, value) in metadata.iter() {
+            text += &format!("  {key} = {}\n", value_text(value));
+        }
+    }
+    for tensor in weights.tensors() {
+        let shape: Vec<String> = tensor.shape.iter().map(u64::to_string).collect();
+        let (name, format, shape) = (&tensor.name, tensor.format, shape.join(", "));
+        text += &format!("  {name:<40} {format:>8} [{shape}] {} bytes\n", tensor.bytes);
+    }
+    say(&text)
+}
+
+fn value_json(value: &tvmc_weights::gguf::Value) -> serde_json::Value {
+    if let Some(array) = value.as_array() {
+        return serde_json::json!({ "array": array.element_type_name(), "length": array.len() });
+    }
+    if let Some(text) = value.as_str() {
+        return text.into();
+    }
+    if let Some(flag) = value.as_bool() {
+        return flag.into();
+    }
+    match (value.as_u64(), value.as_f64()) {
+        (Some(integer), _) => integer.into(),
+        (None, Some(float)) => float.into(),
+        (None, None) => serde_json::Value::Null,
+    }
+}
+
+fn value_text(value: &tvmc_weights::gguf::Value) -> String {
+    if let Some(array) = value.as_array() {
+        return format!("{} x {}", array.len(), array.element_type_name());
+    }
+    if let Some(text) = value.as_str() {
+        // A template can be long and hold control characters.
+        let short: String = text.chars().take(60).collect();
+        let dots = if short.len() < text.len() { ".." } else { "" };
+        return format!("{short:?}{dots}");
+    }
+    value_json(value).to_string()
+}
+
+/// `tvmc tokenize`.
+pub fn tokenize(model: &str, prompt: &str, json: bool, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> {
+    let weights = open(model, interrupted)?;
+    let tokenizer = tokenizer(&weights)?;
+    let ids = tokenizer.encode(prompt, Special::Parse).map_err(Failure::from_error)?;
+    let pieces: Vec<String> = ids
+        .iter()
+        .map(|id| String::from_utf8_lossy(tokenizer.token_bytes(*id).unwrap_or_default()).into_owned())
+        .collect();
+    if json {
+        return emit_json(&serde_json::json!({ "ids": ids, "pieces": pieces }));
+    }
+    let lines: Vec<String> = ids.iter().zip(&pieces).map(|(id, piece)| format!("{id:>8}  {piece:?}\n")).collect();
+    say(&lines.concat())
+}
