@@ -117,6 +117,22 @@ fn drawings_of_other_ranks_and_of_copies() {
 }
 
 #[test]
+fn operands_of_a_product_cover_its_result() {
+    // Over (m, k, n): a is indexed by (m, k), b by (k, n), the result by (m, n).
+    let over = |text: &str, dims: &[usize]| layout(text).holders().pull_back(&[4, 2, 4], dims);
+    let result = over("spatial(2, 2).local(2, 2)", &[0, 2]).unwrap();
+    let a = over("spatial(2, 1).replicated(2).local(2, 2)", &[0, 1]).unwrap();
+    let b = over("replicated(2).spatial(1, 2).local(2, 2)", &[1, 2]).unwrap();
+    assert!(a.covers(&result) && b.covers(&result));
+    let wrong = over("replicated(2).spatial(2, 1).local(2, 2)", &[0, 1]).unwrap();
+    // Lane 1 has rows 0 and 1 of the result, but rows 2 and 3 of this operand.
+    assert_eq!(wrong.first_lacking(&result), Some((vec![0, 0, 2], 1)));
+    assert_eq!(over("local(4, 4)", &[0, 0]), Err(LayoutError::BadDimension { dim: 0, rank: 3 }));
+    assert_eq!(over("local(4, 4)", &[0]), Err(LayoutError::RankMismatch { expected: 2, found: 1 }));
+    assert!(matches!(over("local(4, 4)", &[0, 1]), Err(LayoutError::NotAReduction { .. })));
+}
+
+#[test]
 fn flatten_includes_both_ends() {
     assert_eq!(layout("spatial(2, 3, 4)").flatten(0, 2), Ok(layout("spatial(24)")));
     assert_eq!(layout("spatial(2, 3, 4)").flatten(0, 1), Ok(layout("spatial(6, 4)")));

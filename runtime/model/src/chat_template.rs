@@ -52,8 +52,9 @@ const FUEL_PER_MESSAGE: u64 = 10_000;
 const BYTES_PER_FUEL: u64 = 64;
 /// How long the engine may take. The budget ends honest templates long before; see the note on lists above.
 pub const MAX_TIME: Duration = Duration::from_secs(2);
-/// The engine's stack, of which an honest template touches a few pages: 4 KiB for each byte of the longest template.
-const STACK_BYTES: usize = 1024 * MAX_TEMPLATE_BYTES;
+/// The engine's stack, of which an honest template touches a few pages: 4 KiB for each byte of the longest template,
+/// four times what the worst chains of the tests need.
+const STACK_BYTES: usize = 4096 * MAX_TEMPLATE_BYTES;
 /// Nesting of loops, conditions, macros.
 const MAX_RECURSION: usize = 100;
 

@@ -85,7 +85,6 @@ fn golden_prompts_of_smollm2() {
     let parsed = [1, 4093, 198, 1780, 314, 260, 3575, 282, 4649, 47, 2, 198, 1, 520, 9531, 198];
     assert_eq!(encode(question, Special::Parse), parsed);
     assert_eq!(tokenizer.decode(&parsed).unwrap(), "user\nWhat is the capital of France?\nassistant\n");
-    assert_eq!(encode("ab12 \u{1f600}é", Special::AsText).len(), 7);
     assert_eq!(tokenizer.vocabulary_size(), 49_152);
     assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.prefix()), (Some(1), Some(2), None));
     assert_eq!(tokenizer.token_id("<|im_end|>"), Some(2));
@@ -139,7 +138,7 @@ fn long_texts_take_time_in_proportion() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn decoding_gives_the_text_back(text in "\\PC{0,60}") {

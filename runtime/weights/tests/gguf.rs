@@ -462,7 +462,7 @@ fn words_of_safetensors(result: &Result<Weights, tvmc_weights::WeightsError>) ->
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Flipping bytes of a sound file gives a sound file or a refusal; tensors never leave the file.
     #[test]

@@ -67,7 +67,10 @@ fn main() {
             c.submit().unwrap().wait().unwrap();
             best = best.min(t.elapsed().as_secs_f64() / n as f64);
         }
-        println!("stream lanes {lanes} unroll {unroll}: {:.0} GB/s, compile {compile:?}", bytes as f64 / best / 1e9);
+        println!(
+            "stream lanes {lanes} unroll {unroll}: {:.0} GB/s, compile {compile:?}",
+            bytes as f64 / best / 1e9
+        );
     }
     let k = d.compile(&stream(32, 1)).unwrap();
     for n in [1, 100, 1000] {
@@ -83,7 +86,11 @@ fn main() {
             s.wait().unwrap();
             best = (best.0.min(host), best.1.min(t.elapsed().as_secs_f64()));
         }
-        println!("{n} dependent dispatches: host {:.2} us each, total {:.2} us each", best.0 / n as f64 * 1e6, best.1 / n as f64 * 1e6);
+        println!(
+            "{n} dependent dispatches: host {:.2} us each, total {:.2} us each",
+            best.0 / n as f64 * 1e6,
+            best.1 / n as f64 * 1e6
+        );
     }
     for sample in tvmc_interp::samples::kernels() {
         let t = Instant::now();
@@ -106,7 +113,13 @@ fn main() {
             let t = Instant::now();
             let mut c = d.commands();
             for _ in 0..reps {
-                c.dispatch(&k, [n / (4 * lanes), 1, 1], &[w.all(), v.all(), v1.all(), v2.all(), y.all()], &[groups, u64::from(n)]).unwrap();
+                c.dispatch(
+                    &k,
+                    [n / (4 * lanes), 1, 1],
+                    &[w.all(), v.all(), v1.all(), v2.all(), y.all()],
+                    &[groups, u64::from(n)],
+                )
+                .unwrap();
             }
             c.submit().unwrap().wait().unwrap();
             best = best.min(t.elapsed().as_secs_f64() / f64::from(reps));

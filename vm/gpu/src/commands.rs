@@ -1,5 +1,6 @@
-//! Recording and submitting. A launch is checked when it is recorded; device objects (parameter blocks, reports, bind
-//! groups) are made for the whole submission at once.
+//! Recording and submitting. A launch is checked when it is recorded; device objects (parameter blocks, reports) are
+//! made for the whole submission at once. Making a bind group is most of the host's work for a launch, so groups are
+//! kept by (pipeline, ranges of buffers); parameters come in by a dynamic offset. Launches with reports have their own.
 //!
 //! ```text
 //! dispatch  dispatch  copy  dispatch      recorded
@@ -20,6 +21,12 @@ use crate::kernel::{GpuKernel, Pipeline};
 
 /// Bytes of log that a launch with prints gets, unless [`Commands::log_bytes`] says otherwise.
 const DEFAULT_LOG: u64 = 64 << 10;
+
+/// Bind groups that are kept; with more, all are forgotten.
+const MAX_GROUPS: usize = 1 << 14;
+
+/// A pipeline and what is bound to it: numbers of buffers, first bytes and sizes.
+pub(crate) type GroupKey = (u64, Vec<(u64, u64, u64)>);
 
 /// A list of commands under construction.
 pub struct Commands {
@@ -74,7 +81,7 @@ struct Region {
 struct Placed<'a> {
     pipeline: &'a Pipeline,
     /// First byte of its parameter block.
-    params: u64,
+    params: u32,
     /// First byte of its report.
     report: u64,
 }
@@ -309,7 +316,7 @@ impl Commands {
                     }
                     placed.push(Placed {
                         pipeline: kernel.pipeline(dispatch.mode)?,
-                        params: params.len() as u64,
+                        params: params.len() as u32,
                         report: report_bytes,
                     });
                     params.extend(dispatch.params.iter().flat_map(|w| w.to_le_bytes()));
@@ -330,6 +337,7 @@ impl Commands {
         let block = match shared.take() {
             Some(buffer) if buffer.size() >= params.len() as u64 => buffer,
             _ => {
+                lock(&inner.groups).clear();
                 let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
                 inner.allocate((params.len() as u64).max(4096).next_power_of_two(), usage)?
             }
@@ -358,7 +366,8 @@ impl Commands {
                         });
                         let report = report.as_ref().map(|(buffer, _)| buffer);
                         pass.set_pipeline(&place.pipeline.pipeline);
-                        pass.set_bind_group(0, &bind_group(device, place, dispatch, &block, report), &[]);
+                        let group = self.group(device, place, dispatch, &block, report);
+                        pass.set_bind_group(0, &group, &[place.params]);
                         pass.dispatch_workgroups(dispatch.workgroups[0], dispatch.workgroups[1], 1);
                     }
                 }
@@ -378,6 +387,29 @@ impl Commands {
     }
 }
 
+impl Commands {
+    /// The bind group of a dispatch, kept from an earlier one if its arguments are the same.
+    fn group(
+        &self,
+        device: &wgpu::Device,
+        place: &Placed<'_>,
+        dispatch: &Dispatch,
+        params: &wgpu::Buffer,
+        report: Option<&wgpu::Buffer>,
+    ) -> wgpu::BindGroup {
+        if dispatch.report > 0 {
+            return bind_group(device, place, dispatch, params, report);
+        }
+        let ranges = dispatch.bound.iter().map(|b| (b.buffer.0.id, b.offset, b.size));
+        let key: GroupKey = (place.pipeline.id, ranges.collect());
+        let mut groups = lock(&self.device.0.groups);
+        if groups.len() >= MAX_GROUPS {
+            groups.clear();
+        }
+        groups.entry(key).or_insert_with(|| bind_group(device, place, dispatch, params, None)).clone()
+    }
+}
+
 /// Binds one dispatch's arguments.
 fn bind_group(
     device: &wgpu::Device,
@@ -390,7 +422,7 @@ fn bind_group(
     let mut entries = Vec::with_capacity(pipeline.shader.bindings.len());
     for binding in &pipeline.shader.bindings {
         let found = match binding.kind {
-            BindingKind::Params => Some((params, place.params, pipeline.shader.params.bytes())),
+            BindingKind::Params => Some((params, 0, pipeline.shader.params.bytes())),
             BindingKind::Constants => pipeline.constants.as_ref().map(|b| (b, 0, b.size())),
             BindingKind::Report => report.map(|b| (b, place.report, dispatch.report)),
             BindingKind::Buffer(at) => {
@@ -428,7 +460,7 @@ impl Submission {
             return Ok(Vec::new());
         };
         let mut words: Vec<u32> = Vec::new();
-        inner.read_mapped(&staging, |bytes| {
+        inner.read_back(&staging, self.index, |bytes| {
             words = bytes.chunks_exact(4).map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]])).collect();
         })?;
         let launches = regions.into_iter().map(|region| {

@@ -5,10 +5,13 @@
 //! call that looks.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tvmc_backend_wgsl::Limits;
 
+use crate::buffer::Staging;
+use crate::commands::GroupKey;
 use crate::error::GpuError;
 use crate::kernel::KernelInner;
 use crate::probe;
@@ -39,6 +42,9 @@ pub struct GpuInfo {
     pub driver: String,
     /// Smallest and largest subgroup.
     pub subgroup: (u32, u32),
+    /// Whether f32 arithmetic keeps subnormal numbers. WGSL permits flushing them to zero, and NVIDIA's driver does.
+    /// `None` until the device is open.
+    pub keeps_subnormals: Option<bool>,
 }
 
 /// Errors that came outside of any scope.
@@ -64,6 +70,12 @@ pub(crate) struct Inner {
     /// The parameter blocks of the submission being built; kept for the next one. Holding the lock from writing the
     /// blocks to the submission keeps two threads from mixing theirs.
     pub params: Mutex<Option<wgpu::Buffer>>,
+    /// Bind groups of earlier launches with the same arguments.
+    pub groups: Mutex<HashMap<GroupKey, wgpu::BindGroup>>,
+    /// Staging memory, held while a transfer runs.
+    pub upload: Mutex<Staging>,
+    pub download: Mutex<Staging>,
+    ids: AtomicU64,
 }
 
 /// A lock whose data stay meaningful if a holder panicked.
@@ -87,6 +99,7 @@ fn info_of(adapter: &wgpu::Adapter) -> GpuInfo {
         kind: kind_of(&info),
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
         subgroup: (info.subgroup_min_size, info.subgroup_max_size),
+        keeps_subnormals: None,
         name: info.name,
     }
 }
@@ -190,13 +203,18 @@ impl GpuDevice {
             faults,
             kernels: Mutex::default(),
             params: Mutex::default(),
+            groups: Mutex::default(),
+            upload: Mutex::default(),
+            download: Mutex::default(),
+            ids: AtomicU64::new(0),
         }));
-        let fused = probe::fused_fma(&opened)?;
+        let (fused, subnormals) = probe::arithmetic(&opened)?;
         let subgroup = probe::subgroup(&opened);
         match Arc::get_mut(&mut opened.0) {
             Some(inner) => {
                 inner.shader_limits.fused_fma = fused;
                 inner.shader_limits.subgroup = subgroup;
+                inner.info.keeps_subnormals = Some(subnormals);
             }
             None => return Err(unusable("a probe still holds it".to_owned())),
         }
@@ -232,6 +250,11 @@ impl std::fmt::Debug for GpuDevice {
 }
 
 impl Inner {
+    /// A number that nothing else on this device has.
+    pub fn fresh_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Runs a call inside error scopes; `bytes` is what an out-of-memory error then names.
     pub fn guarded<T>(&self, bytes: u64, call: impl FnOnce(&wgpu::Device) -> T) -> Result<T, GpuError> {
         self.check()?;

@@ -26,6 +26,8 @@ pub(crate) struct KernelInner {
 
 /// A shader and its device objects.
 pub(crate) struct Pipeline {
+    /// Differs from that of every other pipeline and buffer.
+    pub id: u64,
     pub shader: Shader,
     pub layout: wgpu::BindGroupLayout,
     pub pipeline: wgpu::ComputePipeline,
@@ -52,6 +54,7 @@ impl GpuDevice {
     /// Forgets the compiled kernels that nobody holds.
     pub fn trim(&self) {
         lock(&self.0.kernels).retain(|_, kernel| Arc::strong_count(kernel) > 1);
+        lock(&self.0.groups).clear();
     }
 
     fn translate(&self, function: &Verified, mode: BufferMode) -> Result<Shader, GpuError> {
@@ -115,7 +118,7 @@ impl Inner {
                 wgpu::BindGroupLayoutEntry {
                     binding: binding.index,
                     visibility: wgpu::ShaderStages::COMPUTE,
-                    ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+                    ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: params, min_binding_size: None },
                     count: None,
                 }
             })
@@ -157,6 +160,6 @@ impl Inner {
             self.guarded(bytes.len() as u64, |_| self.queue.write_buffer(&buffer, 0, &bytes))?;
             Some(buffer)
         };
-        Ok(Pipeline { shader, layout, pipeline, constants })
+        Ok(Pipeline { id: self.fresh_id(), shader, layout, pipeline, constants })
     }
 }

@@ -1,5 +1,5 @@
-//! Asks an open device what no limit tells: whether its `fma` rounds once, and whether invocations fill subgroups in
-//! order. WGSL promises neither. Each question is a small kernel whose answer is known.
+//! Asks an open device what no limit tells: whether its `fma` rounds once, whether it keeps subnormal numbers, and whether
+//! invocations fill subgroups in order. WGSL promises none of it. Each question is a small kernel whose answer is known.
 
 use tvmc_ir::lane::{Access, Builder, Function, Mem, MemoryOp, Op, Place, Pure, Reduce, verify};
 
@@ -14,22 +14,30 @@ const CASES: [[f32; 3]; 4] = [
     [0.1, 10.0, -1.0],
 ];
 
-/// Whether `fma` rounds once.
-pub(crate) fn fused_fma(device: &GpuDevice) -> Result<bool, GpuError> {
+/// Products whose operands or results are subnormal.
+const SMALL: [[f32; 2]; 4] = [[f32::MIN_POSITIVE, 0.5], [-1e-30, 1e-10], [1e-40, 4.0], [1e-45, -1.0]];
+
+/// Whether `fma` rounds once, and whether subnormals are kept.
+pub(crate) fn arithmetic(device: &GpuDevice) -> Result<(bool, bool), GpuError> {
     let lanes = CASES.len() as u32;
-    let mut b = Builder::new("probe_fma", lanes);
+    let mut b = Builder::new("probe_arithmetic", lanes);
     let input = Place::Buffer(b.buffer("in", Access::Read));
     let out = Place::Buffer(b.buffer("out", Access::Write));
-    let operands = [0, 1, 2].map(|at| {
+    let operands = [0, 1, 2, 3, 4].map(|at| {
         let base = b.i64(at * i64::from(lanes));
         b.load(MemoryOp::LoadContig, Mem::F32, input, base, None, None)
     });
-    let result = b.pure(Pure::Fma, &operands);
-    let base = b.i64(0);
-    b.store(MemoryOp::StoreContig, Mem::F32, out, base, None, result, None);
-    let arrays = [0, 1, 2].map(|at| CASES.map(|case| case[at].to_bits()));
-    let found = ask(device, b.finish(), arrays.as_flattened(), CASES.len())?;
-    Ok(found == CASES.map(|[a, b, c]| a.mul_add(b, c).to_bits()))
+    let results = [b.pure(Pure::Fma, &operands[..3]), b.pure(Pure::FMul, &operands[3..])];
+    for (at, result) in (0i64..).zip(results) {
+        let base = b.i64(at * i64::from(lanes));
+        b.store(MemoryOp::StoreContig, Mem::F32, out, base, None, result, None);
+    }
+    let mut arrays = [0, 1, 2].map(|at| CASES.map(|case| case[at].to_bits())).to_vec();
+    arrays.extend([0, 1].map(|at| SMALL.map(|case| case[at].to_bits())));
+    let found = ask(device, b.finish(), arrays.as_flattened(), CASES.len() + SMALL.len())?;
+    let (fused, small) = found.split_at(CASES.len());
+    let fused = fused == CASES.map(|[a, b, c]| a.mul_add(b, c).to_bits());
+    Ok((fused, small == SMALL.map(|[a, b]| (a * b).to_bits())))
 }
 
 /// The subgroup size that the device's limits name, if reductions and shuffles by it are right: within one

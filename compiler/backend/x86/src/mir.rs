@@ -323,7 +323,6 @@ pub(crate) mod hw {
     pub const RAX: u8 = 0;
     pub const RCX: u8 = 1;
     pub const RDX: u8 = 2;
-    pub const RBX: u8 = 3;
     pub const RSI: u8 = 6;
     pub const RDI: u8 = 7;
 }

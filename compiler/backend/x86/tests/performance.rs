@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use support::{Executable, Guarded, Placement, Prepared, execute, feature_sets};
 use tvmc_backend_x86::{Features, compile, disassemble};
-use tvmc_interp::samples::{GemmTile, Sample, gemm, linear_u3_q8};
+use tvmc_interp::samples::{GemmTile, Sample, gemm, linear_u3_q8, softmax_masked};
 use tvmc_ir::lane::{Access, Builder, Mem, MemoryOp, Place, Pure, Verified, verify};
 
 /// Seconds of the fastest of several runs.
@@ -101,8 +101,10 @@ fn linear_u3_speed() {
 #[test]
 #[ignore = "a listing"]
 fn listings() {
-    let features = Features::detect().unwrap();
-    for sample in [gemm(GemmTile::T14x32, 1, 1, 8, 1), linear_u3_q8(64, 4, 1)] {
-        println!("{}", disassemble(&compile(&sample.function().unwrap(), &features).unwrap()));
+    for features in feature_sets() {
+        for sample in [gemm(GemmTile::T6x16, 1, 1, 8, 1), linear_u3_q8(64, 4, 1), softmax_masked(&[40], 48, 1)] {
+            let code = compile(&sample.function().unwrap(), &features).unwrap();
+            println!("{} on {features}: {:?}\n{}", sample.name, code.stats, disassemble(&code));
+        }
     }
 }

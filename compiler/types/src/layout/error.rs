@@ -101,7 +101,7 @@ pub enum LayoutError {
         /// What it would need.
         needs: &'static str,
     },
-    /// The operation has no factor of this name.
+    /// There is no layout factor of this name.
     UnknownFactor(String),
     /// The text is no layout expression.
     Syntax {

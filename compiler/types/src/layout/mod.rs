@@ -77,6 +77,7 @@ pub use cover::MultiFunction;
 pub use digit::{Digit, Place};
 pub use error::LayoutError;
 pub use shared::{SharedLayout, Swizzle};
+pub use text::FACTORS;
 
 use digit::{place_values, ravel, row_major_strides};
 

@@ -60,7 +60,7 @@ impl Swizzle {
 /// One mode: so many steps of such a stride.
 type Mode = (u32, u32);
 
-/// A map from tile index to offset; see the [module](self).
+/// A map from tile index to offset in elements: the sum over all modes of digit times stride, then swizzled.
 #[derive(Clone, Eq, PartialEq, Hash, Debug)]
 pub struct SharedLayout {
     shape: Vec<u32>,
@@ -87,7 +87,7 @@ fn merge(modes: impl IntoIterator<Item = Mode>) -> Vec<Mode> {
 impl SharedLayout {
     /// The canonical layout in which dimension `d` has the modes `modes[d]`, most significant first, as (extent, stride).
     ///
-    /// Post-condition: `offset` is the formula of the module head. Refused if modes do not multiply up to the shape, or an offset
+    /// Post-condition: `offset` is the sum of the digits of the index times their strides, swizzled. Refused if modes do not multiply up to the shape, or an offset
     /// exceeds 32 bits.
     pub fn from_modes(
         shape: &[u32],

@@ -97,10 +97,11 @@ pub struct Tokenizer {
     merging: BPE,
     normalizer: Option<NormalizerWrapper>,
     splits: Vec<PreTokenizerWrapper>,
-    control_and_user: AddedVocabulary,
-    user: AddedVocabulary,
+    control: AddedVocabulary,
+    user_defined: AddedVocabulary,
     adds_bos: bool,
-    strips_first_space: bool,
+    /// Whether each text is taken to begin with a space.
+    space_before: bool,
     missing_bytes: Vec<u8>,
 }
 
@@ -149,10 +150,10 @@ impl Tokenizer {
             merging,
             normalizer,
             splits: splitting.steps().map_err(library)?,
-            control_and_user: added(&vocabulary, &[TokenKind::Control, TokenKind::UserDefined])?,
-            user: added(&vocabulary, &[TokenKind::UserDefined])?,
+            control: added(&vocabulary, TokenKind::Control)?,
+            user_defined: added(&vocabulary, TokenKind::UserDefined)?,
             adds_bos,
-            strips_first_space: false,
+            space_before: false,
             missing_bytes,
             vocabulary,
         })
@@ -170,15 +171,15 @@ impl Tokenizer {
         if let Some(unknown) = vocabulary.unknown.and_then(|id| vocabulary.text(id)) {
             builder = builder.unk_token(unknown.to_owned());
         }
-        let prefix = vocabulary::truth(metadata, "tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
+        let space_before = vocabulary::truth(metadata, "tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
         Ok(Tokenizer {
             merging: builder.build().map_err(library)?,
-            normalizer: Some(pieces::normalizer(prefix).map_err(library)?),
+            normalizer: Some(pieces::normalizer().map_err(library)?),
             splits: Vec::new(),
-            control_and_user: added(&vocabulary, &[TokenKind::Control, TokenKind::UserDefined])?,
-            user: added(&vocabulary, &[TokenKind::UserDefined])?,
+            control: added(&vocabulary, TokenKind::Control)?,
+            user_defined: added(&vocabulary, TokenKind::UserDefined)?,
             adds_bos: vocabulary::truth(metadata, "tokenizer.ggml.add_bos_token")?.unwrap_or(true),
-            strips_first_space: prefix,
+            space_before,
             // Characters without a piece become the unknown token where there are no byte tokens: seen, not dropped.
             missing_bytes: Vec::new(),
             vocabulary,
@@ -190,17 +191,40 @@ impl Tokenizer {
         if text.len() > MAX_TEXT_BYTES {
             return Err(TokenizerError::TextTooLong(text.len()));
         }
-        let added = match special {
-            Special::Parse => &self.control_and_user,
-            Special::AsText => &self.user,
+        let mut ids = Vec::new();
+        match special {
+            Special::AsText => self.encode_text(text, &mut ids)?,
+            Special::Parse => {
+                let pieces = self.control.extract_and_normalize(None::<&NormalizerWrapper>, text);
+                for (between, _, token) in pieces.get_splits(OffsetReferential::Original, OffsetType::None) {
+                    match token {
+                        Some(tokens) => ids.extend(tokens.iter().map(|token| token.id)),
+                        None => self.encode_text(between, &mut ids)?,
+                    }
+                }
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Encodes a text in which no control tokens are looked for.
+    fn encode_text(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        let spaced;
+        let text = if self.space_before && !text.is_empty() {
+            spaced = format!(" {text}");
+            &spaced
+        } else {
+            text
         };
-        let mut pieces = added.extract_and_normalize(self.normalizer.as_ref(), text);
+        let mut pieces = self.user_defined.extract_and_normalize(self.normalizer.as_ref(), text);
         for split in &self.splits {
             split.pre_tokenize(&mut pieces).map_err(library)?;
         }
         pieces.tokenize(|piece| self.merging.tokenize(piece.get())).map_err(library)?;
         let splits = pieces.get_splits(OffsetReferential::Normalized, OffsetType::None);
-        Ok(splits.iter().flat_map(|(_, _, tokens)| tokens.iter().flatten()).map(|token| token.id).collect())
+        let tokens = splits.iter().flat_map(|(_, _, tokens)| tokens.iter().flatten());
+        ids.extend(tokens.map(|token| token.id));
+        Ok(())
     }
 
     /// The text of token ids; control tokens are left out, bytes that are no UTF-8 become U+FFFD.
@@ -211,7 +235,7 @@ impl Tokenizer {
             text.push_str(&stream.push(id)?);
         }
         text.push_str(&stream.finish());
-        if self.strips_first_space && text.starts_with(' ') {
+        if self.space_before && text.starts_with(' ') {
             text.remove(0);
         }
         Ok(text)
@@ -284,14 +308,14 @@ fn mergeable(vocabulary: &Vocabulary) -> Vocab {
 }
 
 /// The tokens that are found in a text before it is split.
-fn added(vocabulary: &Vocabulary, kinds: &[TokenKind]) -> Result<AddedVocabulary, TokenizerError> {
-    let chosen = || vocabulary.iter().filter(|(_, text, kind)| kinds.contains(kind) && !text.is_empty());
+fn added(vocabulary: &Vocabulary, kind: TokenKind) -> Result<AddedVocabulary, TokenizerError> {
+    let chosen = || vocabulary.iter().filter(|(_, text, other)| *other == kind && !text.is_empty());
     // The library asks a model for the ids of added tokens: this one knows exactly these.
     let known: Vocab = chosen().map(|(id, text, _)| (text.to_owned(), id)).collect();
     let unknown = known.keys().next().cloned().unwrap_or_default();
     let known = WordLevel::builder().vocab(known).unk_token(unknown).build().map_err(library)?;
     let tokens =
-        chosen().map(|(_, text, kind)| AddedToken::from(text, kind == TokenKind::Control).normalized(false));
+        chosen().map(|(_, text, _)| AddedToken::from(text, kind == TokenKind::Control).normalized(false));
     let mut added = AddedVocabulary::new();
     added.add_tokens(tokens.collect::<Vec<_>>(), &known, None::<&NormalizerWrapper>).map_err(library)?;
     Ok(added)

@@ -4,13 +4,15 @@
 //! pieces is a merge, ranked by the score of the whole, ties by the ids of the whole and then of the parts. The space
 //! is the letter U+2581.
 //!
+//! Each text, also between control tokens, is taken to begin with a space unless the file says no.
+//!
 //! **Invariant.** Only normal pieces are cut or result from a merge, so text cannot be merged to a control token.
 //!
 //! **Refuses** vocabularies whose pieces can be cut in more than [`MAX_MERGES`] ways.
 
 use tokenizers::NormalizerWrapper;
 use tokenizers::models::bpe::Merges;
-use tokenizers::normalizers::{Prepend, Replace, Sequence};
+use tokenizers::normalizers::Replace;
 
 use super::vocabulary::{TokenKind, Vocabulary, VocabularyError};
 
@@ -47,13 +49,7 @@ pub(super) fn merges(vocabulary: &Vocabulary, scores: &[f32]) -> Result<Merges, 
     Ok(found.into_iter().map(|(_, left, right)| (text(left), text(right))).collect())
 }
 
-/// Spaces to their letter, with one before the text if the file asks for it.
-pub(super) fn normalizer(prefix: bool) -> tokenizers::Result<NormalizerWrapper> {
-    let replace = NormalizerWrapper::from(Replace::new(" ", SPACE.to_string())?);
-    Ok(if prefix {
-        let prepend = NormalizerWrapper::from(Prepend::new(SPACE.to_string()));
-        Sequence::new(vec![prepend, replace]).into()
-    } else {
-        replace
-    })
+/// Spaces to their letter.
+pub(super) fn normalizer() -> tokenizers::Result<NormalizerWrapper> {
+    Ok(Replace::new(" ", SPACE.to_string())?.into())
 }

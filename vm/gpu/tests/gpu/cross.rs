@@ -37,19 +37,18 @@ fn reductions() {
             b.store(MemoryOp::StoreUniform, mem, out, base, None, value, None);
             at += 1;
         }
-        // a loop of reductions, to see that the scratch may be used again at once
+        // a loop of reductions, to see that the scratch may be used again at once (in integers, since a driver may
+        // reorder a chain of float operations)
         let (from, to) = (b.i32(0), b.i32(5));
-        let start = b.f32(0.0);
-        let (_, params) = b.begin_for(from, to, 1, &[start, f]);
-        let sum = b.reduce(Reduce::FAdd, params[1]);
+        let (_, params) = b.begin_for(from, to, 1, &[from, i]);
+        let sum = b.reduce(Reduce::IAdd, params[1]);
         let next = b.splat(sum);
-        let half = b.f32(0.001);
-        let half = b.splat(half);
-        let damped = b.pure(Pure::FMul, &[next, half]);
-        let shifted = b.pure(Pure::FMul, &[params[1], damped]);
-        let results = b.end_for(&[sum, shifted]);
+        let mixed = b.pure(Pure::IXor, &[params[1], next]);
+        let lane = b.lane_index();
+        let turned = b.pure(Pure::IMul, &[mixed, lane]);
+        let results = b.end_for(&[sum, turned]);
         let base = b.i64(at);
-        b.store(MemoryOp::StoreUniform, Mem::F32, out, base, None, results[0], None);
+        b.store(MemoryOp::StoreUniform, Mem::I32, out, base, None, results[0], None);
         let function = b.finish();
         for seed in 0..3u64 {
             let mut numbers = Numbers(seed);

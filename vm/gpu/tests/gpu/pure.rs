@@ -1,5 +1,6 @@
 //! Every row of the op table, uniform and varying, in one kernel per number of lanes.
 
+use tvmc_gpu::GpuDevice;
 use tvmc_ir::lane::{Access, Builder, Function, Mem, MemoryOp, Place, Pure, Scalar, Slot, Value};
 
 use crate::gpu;
@@ -185,6 +186,16 @@ fn tolerance(op: Pure) -> u32 {
     }
 }
 
+fn keeps_subnormals(device: &GpuDevice) -> bool {
+    device.info().keeps_subnormals == Some(true)
+}
+
+/// Whether a device that flushes subnormals may give another result with this operand or result (the smallest normal
+/// number may be one that was rounded up).
+fn below_normal(x: f32) -> bool {
+    x != 0.0 && x.abs() <= f32::MIN_POSITIVE
+}
+
 fn check(lanes: u32, uniform: bool) {
     let device = gpu!();
     let width = if uniform { 1 } else { lanes as usize };
@@ -212,6 +223,10 @@ fn check(lanes: u32, uniform: bool) {
                 continue;
             }
             let (a, b) = (f32::from_bits(gpu[at]), f32::from_bits(interp[at]));
+            let floats = (3..6).map(|array| f32::from_bits(input[array * padded + element]));
+            if !keeps_subnormals(device) && floats.chain([b]).any(below_normal) {
+                continue;
+            }
             // an infinite or undefined result is as far as WGSL promises anything
             if float && (ulps(a, b) <= tolerance(*op) || b.is_nan()) {
                 row_worst = row_worst.max(if b.is_nan() { 0 } else { ulps(a, b) });
@@ -406,6 +421,9 @@ fn fused_multiply_add() {
     let (gpu, interp) = (words_of(&result.gpu[1]), words_of(&result.interp[1]));
     for at in 0..count as usize {
         let [a, b, c] = [0, 1, 2].map(|i: usize| f32::from_bits(arrays[i][at]));
+        if !keeps_subnormals(device) && [a, b, c, f32::from_bits(interp[at])].into_iter().any(below_normal) {
+            continue;
+        }
         assert_eq!(
             gpu[at],
             interp[at],

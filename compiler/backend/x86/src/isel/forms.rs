@@ -62,8 +62,6 @@ forms! {
     SHR_S_W VEX_Vpsraw_ymm_ymm_imm8 EVEX_Vpsraw_zmm_k1z_zmmm512_imm8;
     SHR_U_W VEX_Vpsrlw_ymm_ymm_imm8 EVEX_Vpsrlw_zmm_k1z_zmmm512_imm8;
     SHL_W VEX_Vpsllw_ymm_ymm_imm8 EVEX_Vpsllw_zmm_k1z_zmmm512_imm8;
-    SHL_Q VEX_Vpsllq_ymm_ymm_imm8 EVEX_Vpsllq_zmm_k1z_zmmm512b64_imm8;
-    SHR_Q_V VEX_Vpsrlvq_ymm_ymm_ymmm256 EVEX_Vpsrlvq_zmm_k1z_zmm_zmmm512b64;
     DOT_US VEX_Vpdpbusd_ymm_ymm_ymmm256 EVEX_Vpdpbusd_zmm_k1z_zmm_zmmm512b32;
     AFFINE VEX_Vgf2p8affineqb_ymm_ymm_ymmm256_imm8 EVEX_Vgf2p8affineqb_zmm_k1z_zmm_zmmm512b64_imm8;
 }

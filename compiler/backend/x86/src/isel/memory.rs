@@ -70,6 +70,9 @@ impl<'f> Lower<'f> {
                     let addr = addr.plus((part * this.width * mem.bytes()) as i32);
                     this.load_part(mem, addr, part, mask)
                 });
+                if mask.is_none() {
+                    self.note_readable(addr, (self.f.lanes * mem.bytes()) as i32);
+                }
             }
             (MemoryOp::Gather, Some(result)) => self.gather(mem, place, base, rest[1], mask, result),
             (MemoryOp::StoreUniform, _) => self.store_uniform(mem, place, base, rest[1], mask),
@@ -85,6 +88,31 @@ impl<'f> Lower<'f> {
             (MemoryOp::LoadUniform | MemoryOp::LoadContig | MemoryOp::Gather, None) => {
                 unreachable!("a load has a result")
             }
+        }
+    }
+
+    /// The bytes around an address, relative to it, that may be read besides its own `bytes`: those next to
+    /// them that code before this has read unconditionally.
+    pub(super) fn readable(&self, addr: Addr, bytes: i32) -> (i32, i32) {
+        let key = Addr { disp: 0, ..addr };
+        let (mut first, mut end) = (addr.disp, addr.disp + bytes);
+        for scope in &self.scopes {
+            if let Some(&(from, to)) = scope.readable.get(&key)
+                && from <= end
+                && first <= to
+            {
+                (first, end) = (first.min(from), end.max(to));
+            }
+        }
+        (first - addr.disp, end - addr.disp)
+    }
+
+    /// Notes that an address' bytes are read here.
+    pub(super) fn note_readable(&mut self, addr: Addr, bytes: i32) {
+        let (first, end) = self.readable(addr, bytes);
+        if let Some(scope) = self.scopes.last_mut() {
+            let key = Addr { disp: 0, ..addr };
+            scope.readable.insert(key, (addr.disp + first, addr.disp + end));
         }
     }
 

@@ -110,6 +110,14 @@ struct Scope {
     keys: Vec<Key>,
     /// How many more vector constants may be kept in registers through this loop.
     budget: i32,
+    /// Bytes that code of this scope has read, by address without displacement.
+    readable: HashMap<Addr, (i32, i32)>,
+}
+
+impl Scope {
+    fn new(enter: Option<BlockId>, budget: i32) -> Self {
+        Self { enter, keys: Vec::new(), budget, readable: HashMap::new() }
+    }
 }
 
 /// How far out of loops a shared computation may go.
@@ -160,7 +168,7 @@ pub(crate) fn lower(f: &Function, features: &Features) -> Result<Mir, Error> {
         block: entry,
         entry,
         rank: 1,
-        scopes: vec![Scope { enter: None, keys: Vec::new(), budget: 0 }],
+        scopes: vec![Scope::new(None, 0)],
         cache: HashMap::new(),
         ranks: Vec::new(),
         values: vec![Val::Undefined; f.values.len()],
@@ -285,7 +293,7 @@ impl<'f> Lower<'f> {
 
     /// Opens a scope; a loop's has an entry block.
     fn open(&mut self, enter: Option<BlockId>, budget: i32) {
-        self.scopes.push(Scope { enter, keys: Vec::new(), budget });
+        self.scopes.push(Scope::new(enter, budget));
         self.rank = 2 * (self.scopes.len() as u32 - 1) + 1;
     }
 

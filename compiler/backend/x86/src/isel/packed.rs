@@ -202,73 +202,76 @@ impl<'f> Lower<'f> {
         def
     }
 
-    /// Codes of all lanes from one stream. Reads exactly its bytes: a part may read on into the next
-    /// part's bytes, never past the last one.
+    /// Codes of all lanes from one stream. No byte is read but the stream's own and those next to it
+    /// that the same straight-line code reads anyway (see `window`).
     pub(super) fn load_unpack(&mut self, place: Place, bits: u8, sign: Sign, base: Value, result: Value) {
         let bits = u32::from(bits);
         let addr = self.address(place, base, 1);
         let total = (self.f.lanes * bits).div_ceil(2);
+        let stream = Stream { addr, readable: self.readable(addr, total as i32) };
         let parts: Vec<VReg> = (0..self.parts)
             .map(|part| {
-                let start = part * self.width * bits / 2;
-                let addr = addr.plus(start as i32);
-                let needed = (self.lanes_of(part) * bits).div_ceil(2);
+                let from = (part * self.width * bits / 2) as i32;
+                let to = from + (self.lanes_of(part) * bits).div_ceil(2) as i32;
                 if self.v4 {
-                    self.unpack_part_v4(addr, needed, total - start, bits, sign)
+                    self.unpack_part_v4(&stream, from, to, bits, sign)
                 } else {
-                    self.unpack_part_v3(addr, total - start, bits, sign)
+                    self.unpack_part_v3(&stream, from, to, bits, sign)
                 }
             })
             .collect();
+        self.note_readable(addr, total as i32);
         self.set(result, Val::Parts(parts.into()));
     }
 
-    fn unpack_part_v4(&mut self, addr: Addr, needed: u32, available: u32, bits: u32, sign: Sign) -> VReg {
+    fn unpack_part_v4(&mut self, stream: &Stream, from: i32, to: i32, bits: u32, sign: Sign) -> VReg {
+        let form = |code| forms::Form { v3: code, v4: code };
         if bits == 8 {
-            let bytes = self.stream_bytes(addr, needed, available);
-            return self.source_of(bytes);
+            let (bytes, _) = self.stream_bytes(stream, from, to, 64);
+            return match bytes {
+                Rm::Reg(reg) => reg,
+                Rm::Mem(_) | Rm::Broadcast(_) => self.v1(forms::LOAD, bytes),
+            };
         }
         if self.features.vbmi {
             // Quadword q holds codes 8 q to 8 q + 7: its bits start at byte q * bits.
-            let places: Vec<u8> = (0..64).map(|byte| ((byte / 8) * bits + byte % 8) as u8).collect();
+            let (bytes, skip) = self.stream_bytes(stream, from, to, 1);
+            let places = (0..64).map(|byte| ((byte / 8) * bits + byte % 8 + skip) as u8 & 63).collect();
             let places = self.vector_constant(places);
-            let bytes = self.stream_bytes(addr, needed, available);
-            let code = C::EVEX_Vpermb_zmm_k1z_zmm_zmmm512;
-            let quads = self.v2(forms::Form { v3: code, v4: code }, places, bytes);
+            let quads = self.v2(form(C::EVEX_Vpermb_zmm_k1z_zmm_zmmm512), places, bytes);
             let codes = self.multishift(quads, |byte| bits * byte);
             return self.extend_codes(codes, bits, sign);
         }
         // 16-byte group g holds lanes 4 g to 4 g + 3: its bits start at byte 2 * g * bits.
-        let words = (0..32_u16).flat_map(|word| ((word / 8) * bits as u16 + word % 8).to_le_bytes());
-        let words = self.vector_constant(words.collect());
-        let bytes = self.stream_bytes(addr, needed, available);
-        let code = C::EVEX_Vpermw_zmm_k1z_zmm_zmmm512;
-        let groups = self.v2(forms::Form { v3: code, v4: code }, words, bytes);
-        self.codes_of_groups(groups, bits, sign)
+        let (bytes, skip) = self.stream_bytes(stream, from, to, 2);
+        let word = |word: u32| ((word / 8) * bits + word % 8 + skip / 2) as u16 & 31;
+        let words = self.vector_constant((0..32).flat_map(|at| word(at).to_le_bytes()).collect());
+        let groups = self.v2(form(C::EVEX_Vpermw_zmm_k1z_zmm_zmmm512), words, bytes);
+        self.codes_of_groups(groups, [0, 0], bits, sign)
     }
 
-    fn unpack_part_v3(&mut self, addr: Addr, available: u32, bits: u32, sign: Sign) -> VReg {
-        let second = 2 * bits;
-        let low = self.load_exact(addr, available.min(16));
-        let groups = if available > second {
-            let high = addr.plus(second as i32);
-            let high = if available - second >= 16 {
-                Rm::Mem(high)
-            } else {
-                Rm::Reg(self.load_exact(high, available - second))
-            };
-            self.v2i(forms::JOIN_HALVES, low, high, 1)
+    fn unpack_part_v3(&mut self, stream: &Stream, from: i32, to: i32, bits: u32, sign: Sign) -> VReg {
+        let middle = from + 2 * bits as i32;
+        let (low, low_skip) = self.group_bytes(stream, from, to.min(middle));
+        let low = self.in_register(low);
+        let (groups, high_skip) = if to > middle {
+            let (high, skip) = self.group_bytes(stream, middle, to);
+            (self.v2i(forms::JOIN_HALVES, low, high, 1), skip)
         } else {
-            low
+            (low, 0)
         };
-        if bits == 8 { groups } else { self.codes_of_groups(groups, bits, sign) }
+        if bits == 8 { groups } else { self.codes_of_groups(groups, [low_skip, high_skip], bits, sign) }
     }
 
-    /// From 16-byte groups, each with the bits of four lanes at its start, to codes.
-    fn codes_of_groups(&mut self, groups: VReg, bits: u32, sign: Sign) -> VReg {
-        let places: Vec<u8> =
-            (0..16).map(|byte| ((byte / 4) * bits / 2 + byte % 4) as u8).collect();
-        let places = self.vector_constant(places.repeat(self.width as usize / 4));
+    /// From 16-byte groups, each with the bits of four lanes some bytes from its start (given for even and
+    /// odd groups), to codes.
+    fn codes_of_groups(&mut self, groups: VReg, skip: [u32; 2], bits: u32, sign: Sign) -> VReg {
+        let place = |byte: u32| {
+            let (group, byte) = (byte / 16, byte % 16);
+            // A window's last bytes may lie past the group; no code is cut from there.
+            (((byte / 4) * bits / 2 + byte % 4 + skip[group as usize % 2]).min(15)) as u8
+        };
+        let places = self.vector_constant((0..4 * self.width).map(place).collect());
         let windows = self.v2(forms::SHUFFLE_B, groups, places);
         // Odd lanes of an odd width start in the middle of a byte.
         let windows = if bits.is_multiple_of(2) {
@@ -281,39 +284,61 @@ impl<'f> Lower<'f> {
         self.spread_codes(windows, bits, sign)
     }
 
-    /// The first `needed` bytes of a stream of `available` bytes, as a 64-byte operand (the rest is
-    /// anything).
-    fn stream_bytes(&mut self, addr: Addr, needed: u32, available: u32) -> Rm {
-        if available >= 64 {
-            return Rm::Mem(addr);
-        }
-        let size = [4, 8, 16, 32].into_iter().find(|&size| size >= needed && size <= available);
-        let code = match size {
-            Some(4) => C::EVEX_Vmovd_xmm_rm32,
-            Some(8) => C::EVEX_Vmovq_xmm_rm64,
-            Some(16) => C::EVEX_Vmovups_xmm_k1z_xmmm128,
-            Some(_) => C::EVEX_Vmovups_ymm_k1z_ymmm256,
-            None if needed.is_multiple_of(4) => C::EVEX_Vmovups_zmm_k1z_zmmm512,
-            None => C::EVEX_Vmovdqu8_zmm_k1z_zmmm512,
+    /// Bytes `from..to` of a stream as a 64-byte operand, and how many bytes in they start: a multiple of
+    /// `unit`. What lies around them is anything.
+    fn stream_bytes(&mut self, stream: &Stream, from: i32, to: i32, unit: i32) -> (Rm, u32) {
+        let found = [4, 8, 16, 32, 64].into_iter().find_map(|size| {
+            stream.window(from, to, size, unit).map(|start| (size, start))
+        });
+        let (code, start) = match found {
+            Some((4, start)) => (C::EVEX_Vmovd_xmm_rm32, start),
+            Some((8, start)) => (C::EVEX_Vmovq_xmm_rm64, start),
+            Some((16, start)) => (C::EVEX_Vmovups_xmm_k1z_xmmm128, start),
+            Some((32, start)) => (C::EVEX_Vmovups_ymm_k1z_ymmm256, start),
+            Some((_, start)) => return (Rm::Mem(stream.addr.plus(start)), (from - start) as u32),
+            None => (C::EVEX_Vmovdqu8_zmm_k1z_zmmm512, from),
         };
-        let needed = if needed.is_multiple_of(4) { needed / 4 } else { needed };
         let def = self.vreg(VEC);
-        let load = Inst::new(code).def(def).mem(addr);
-        let load = match size {
+        let load = Inst::new(code).def(def).mem(stream.addr.plus(start));
+        let load = match found {
             Some(_) => load,
             None => {
-                let mask = self.mask_constant(u64::MAX >> (64 - needed));
+                let mask = self.mask_constant(u64::MAX >> (64 - (to - from)));
                 load.masked(mask, true)
             }
         };
         self.emit(load);
-        Rm::Reg(def)
+        (Rm::Reg(def), (from - start) as u32)
     }
 
-    fn source_of(&mut self, rm: Rm) -> VReg {
-        match rm {
-            Rm::Reg(reg) => reg,
-            Rm::Mem(_) | Rm::Broadcast(_) => self.v1(forms::LOAD, rm),
+    /// Bytes `from..to` of a stream, 16 at most, as a 16-byte operand, and how many bytes in they start.
+    fn group_bytes(&mut self, stream: &Stream, from: i32, to: i32) -> (Rm, u32) {
+        match stream.window(from, to, 16, 1) {
+            Some(start) => (Rm::Mem(stream.addr.plus(start)), (from - start) as u32),
+            None => (Rm::Reg(self.load_exact(stream.addr.plus(from), (to - from) as u32)), 0),
         }
+    }
+
+    fn in_register(&mut self, group: Rm) -> VReg {
+        match group {
+            Rm::Reg(reg) => reg,
+            Rm::Mem(addr) | Rm::Broadcast(addr) => self.load_exact(addr, 16),
+        }
+    }
+}
+
+/// A stream in memory and the bytes around its start that may be read, both ends relative to it.
+struct Stream {
+    addr: Addr,
+    readable: (i32, i32),
+}
+
+impl Stream {
+    /// Where a read of `size` bytes may start so that it covers `from..to`, a multiple of `unit` before it.
+    fn window(&self, from: i32, to: i32, size: i32, unit: i32) -> Option<i32> {
+        let (first, end) = self.readable;
+        let start = from.min(end - size);
+        let start = from - (from - start).next_multiple_of(unit);
+        (to - from <= size && start >= first && start + size >= to).then_some(start)
     }
 }

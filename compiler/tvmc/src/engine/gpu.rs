@@ -1,0 +1,121 @@
+//! A GPU as a machine. Launches are recorded and handed over together, at the next read or after [`BATCH`] of them.
+
+use super::machine::{MachineArgument, Printed, failure, lowered, scalar_values, tensors};
+use tvmc_gpu::{Commands, GpuBuffer, GpuDevice, GpuKernel};
+use tvmc_ir::tile::Kernel;
+use tvmc_ir::tile::launch::Binding;
+use tvmc_model::executor::{DeviceError, MemoryId};
+use tvmc_passes::ScalarBinding;
+use tvmc_passes::packing::Packing;
+
+/// Launches in one submission.
+const BATCH: usize = 256;
+
+/// A compiled kernel.
+pub struct GpuCode {
+    kernel: GpuKernel,
+    scalars: Vec<ScalarBinding>,
+}
+
+/// A device, its memory, and the launches not yet handed over.
+pub struct GpuMachine {
+    device: GpuDevice,
+    memory: Vec<GpuBuffer>,
+    commands: Option<Commands>,
+}
+
+impl GpuMachine {
+    /// Opens a device by (part of) its name, or the best one.
+    pub fn open(name: Option<&str>) -> Result<Self, DeviceError> {
+        let device = GpuDevice::open(name).map_err(failure)?;
+        Ok(Self { device, memory: Vec::new(), commands: None })
+    }
+
+    /// The device's name.
+    pub fn name(&self) -> String {
+        self.device.info().name.clone()
+    }
+
+    pub(super) fn allocate(&mut self, bytes: u64) -> Result<MemoryId, DeviceError> {
+        self.memory.push(self.device.buffer(bytes.max(4)).map_err(failure)?);
+        Ok(MemoryId(self.memory.len() - 1))
+    }
+
+    fn buffer(&self, memory: MemoryId) -> Result<&GpuBuffer, DeviceError> {
+        self.memory.get(memory.0).ok_or_else(|| failure("unknown memory"))
+    }
+
+    pub(super) fn write(&mut self, memory: MemoryId, offset: u64, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.flush()?;
+        self.device.upload(self.buffer(memory)?, offset, bytes).map_err(failure)
+    }
+
+    pub(super) fn read(&mut self, memory: MemoryId, offset: u64, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.flush()?;
+        self.device.download(self.buffer(memory)?, offset, bytes).map_err(failure)
+    }
+
+    pub(super) fn clear(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
+        let view = self.buffer(memory)?.all();
+        let device = &self.device;
+        self.commands.get_or_insert_with(|| device.commands()).zero(&view).map_err(failure)
+    }
+
+    /// Hands recorded launches to the device and waits for them, so that a failed assert is an error here.
+    fn flush(&mut self) -> Result<Printed, DeviceError> {
+        let Some(commands) = self.commands.take() else { return Ok(Vec::new()) };
+        let launches = commands.submit().and_then(|s| s.wait()).map_err(failure)?;
+        let mut printed = Vec::new();
+        for launch in launches {
+            if let Some(message) = launch.failure {
+                let function = launch.kernel.function();
+                let message = function.messages.get(message as usize).cloned().unwrap_or_default();
+                let place = if message.location.is_empty() { String::new() } else { format!("{}: ", message.location) };
+                return Err(DeviceError(format!("{place}assertion failed in `{}`: {}", function.name, message.text)));
+            }
+            printed.extend(launch.log.into_iter().map(|entry| entry.text));
+        }
+        Ok(printed)
+    }
+
+    pub(super) fn compile(&mut self, kernel: &Kernel, packing: Vec<Packing>) -> Result<GpuCode, DeviceError> {
+        let (function, scalars) = lowered(kernel, &tvmc_passes::target::WGSL, packing)?;
+        let kernel = self.device.compile(&function).map_err(failure)?;
+        Ok(GpuCode { kernel, scalars })
+    }
+
+    pub(super) fn launch(
+        &mut self,
+        kernel: &Kernel,
+        code: &mut GpuCode,
+        binding: &Binding,
+        arguments: &[MachineArgument],
+    ) -> Result<Printed, DeviceError> {
+        let mut views = Vec::new();
+        for (slice, _) in tensors(kernel, arguments) {
+            let buffer = self.buffer(slice.memory)?;
+            views.push(buffer.view(slice.offset..slice.offset + slice.bytes).map_err(failure)?);
+        }
+        let scalars = scalar_values(kernel, &code.scalars, binding, arguments);
+        let device = &self.device;
+        let commands = self.commands.get_or_insert_with(|| device.commands());
+        commands.dispatch(&code.kernel, binding.grid, &views, &scalars).map_err(failure)?;
+        let prints = !code.kernel.function().messages.is_empty();
+        if commands.len() >= BATCH || (prints && has_print(kernel)) {
+            return self.flush();
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// Whether a kernel prints: then its lines are fetched at once, so that they come in order.
+fn has_print(kernel: &Kernel) -> bool {
+    fn any(region: &tvmc_ir::tile::Region) -> bool {
+        region.stmts.iter().any(|stmt| match stmt {
+            tvmc_ir::tile::Stmt::Inst(inst) => matches!(inst.op, tvmc_ir::tile::Op::Print(_)),
+            tvmc_ir::tile::Stmt::For { body, .. } | tvmc_ir::tile::Stmt::Loop { body, .. } => any(body),
+            tvmc_ir::tile::Stmt::If { then, otherwise, .. } => any(then) || any(otherwise),
+        })
+    }
+    any(&kernel.body)
+}

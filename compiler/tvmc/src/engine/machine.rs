@@ -1,0 +1,167 @@
+//! Machines: memory, compiled kernels, launches. One implementation each for the CPU, the GPU and the interpreter, behind one enum; nothing
+//! above knows which it is.
+
+use super::cpu::CpuMachine;
+use super::gpu::GpuMachine;
+use super::interp::InterpMachine;
+use tvmc_ir::tile::launch::Binding;
+use tvmc_ir::tile::{Kernel, TensorDecl};
+use tvmc_model::executor::{DeviceError, MemoryId, Slice};
+use tvmc_passes::packing::Packing;
+use tvmc_passes::{Lowered, Options, ScalarBinding, lower};
+use tvmc_ir::lane;
+
+/// An argument, ready for a machine.
+#[derive(Clone, PartialEq, Debug)]
+pub enum MachineArgument {
+    /// Memory with its extents.
+    Tensor(Slice, Vec<u64>),
+    /// The bits of an f32, i32 or u32, or 0 and 1.
+    Scalar(u32),
+}
+
+/// A kernel as a machine runs it.
+pub enum Code {
+    /// Native code.
+    Cpu(super::cpu::CpuCode),
+    /// A pipeline.
+    Gpu(super::gpu::GpuCode),
+    /// Nothing: the interpreter reads the kernel itself.
+    Interp,
+}
+
+/// See the module head.
+pub enum Machine {
+    /// Threads and native code.
+    Cpu(CpuMachine),
+    /// A device through wgpu.
+    Gpu(Box<GpuMachine>),
+    /// The tile interpreter.
+    Interp(InterpMachine),
+}
+
+/// What a launch printed.
+pub type Printed = Vec<String>;
+
+/// A failure in words.
+pub fn failure(error: impl std::fmt::Display) -> DeviceError {
+    DeviceError(error.to_string())
+}
+
+impl Machine {
+    /// New zeroed memory.
+    pub fn allocate(&mut self, bytes: u64) -> Result<MemoryId, DeviceError> {
+        match self {
+            Machine::Cpu(m) => m.allocate(bytes),
+            Machine::Gpu(m) => m.allocate(bytes),
+            Machine::Interp(m) => m.allocate(bytes),
+        }
+    }
+
+    /// Copies bytes in.
+    pub fn write(&mut self, memory: MemoryId, offset: u64, bytes: &[u8]) -> Result<(), DeviceError> {
+        match self {
+            Machine::Cpu(m) => m.write(memory, offset, bytes),
+            Machine::Gpu(m) => m.write(memory, offset, bytes),
+            Machine::Interp(m) => m.write(memory, offset, bytes),
+        }
+    }
+
+    /// Copies bytes out.
+    pub fn read(&mut self, memory: MemoryId, offset: u64, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        match self {
+            Machine::Cpu(m) => m.read(memory, offset, bytes),
+            Machine::Gpu(m) => m.read(memory, offset, bytes),
+            Machine::Interp(m) => m.read(memory, offset, bytes),
+        }
+    }
+
+    /// Sets memory to zero.
+    pub fn clear(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
+        match self {
+            Machine::Cpu(m) => m.clear(memory),
+            Machine::Gpu(m) => m.clear(memory),
+            Machine::Interp(m) => m.clear(memory),
+        }
+    }
+
+    /// Makes a kernel instance runnable.
+    pub fn compile(&mut self, kernel: &Kernel, packing: Vec<Packing>) -> Result<Code, DeviceError> {
+        match self {
+            Machine::Cpu(m) => m.compile(kernel, packing).map(Code::Cpu),
+            Machine::Gpu(m) => m.compile(kernel, packing).map(Code::Gpu),
+            Machine::Interp(_) => Ok(Code::Interp),
+        }
+    }
+
+    /// Runs a kernel over its grid; gives what it printed.
+    pub fn launch(
+        &mut self,
+        kernel: &Kernel,
+        code: &mut Code,
+        binding: &Binding,
+        arguments: &[MachineArgument],
+    ) -> Result<Printed, DeviceError> {
+        match (self, code) {
+            (Machine::Cpu(m), Code::Cpu(code)) => m.launch(kernel, code, binding, arguments),
+            (Machine::Gpu(m), Code::Gpu(code)) => m.launch(kernel, code, binding, arguments),
+            (Machine::Interp(m), Code::Interp) => m.launch(kernel, binding, arguments),
+            (Machine::Cpu(_) | Machine::Gpu(_) | Machine::Interp(_), _) => {
+                Err(failure("a kernel was launched on a machine that it was not compiled for"))
+            }
+        }
+    }
+
+    /// Whether weights are rearranged at load.
+    pub fn packs_weights(&self) -> bool {
+        match self {
+            Machine::Cpu(_) => true,
+            Machine::Gpu(_) | Machine::Interp(_) => false,
+        }
+    }
+}
+
+/// Lowers and verifies for a target row.
+pub fn lowered(
+    kernel: &Kernel,
+    target: &tvmc_passes::target::Target,
+    packing: Vec<Packing>,
+) -> Result<(lane::Verified, Vec<ScalarBinding>), DeviceError> {
+    let Lowered { function, scalars, .. } = lower(kernel, target, &Options { packing }).map_err(failure)?;
+    let verified = lane::verify(function).map_err(|errors| {
+        let first = errors.first().map(ToString::to_string).unwrap_or_default();
+        DeviceError(format!("internal error: the lowering of `{}` is not well-formed: {first}", kernel.name))
+    })?;
+    Ok((verified, scalars))
+}
+
+/// Scalar arguments of the lane function, in its order.
+pub fn scalar_values(
+    kernel: &Kernel,
+    scalars: &[ScalarBinding],
+    binding: &Binding,
+    arguments: &[MachineArgument],
+) -> Vec<u64> {
+    debug_assert_eq!(kernel.params.len(), arguments.len());
+    scalars
+        .iter()
+        .map(|s| match s {
+            ScalarBinding::Dim(dim) => binding.dims[dim.index()],
+            ScalarBinding::Param(param) => match &arguments[param.index()] {
+                MachineArgument::Scalar(bits) => u64::from(*bits),
+                MachineArgument::Tensor(..) => 0,
+            },
+        })
+        .collect()
+}
+
+/// The tensor arguments with whether the kernel may write them.
+pub fn tensors<'a>(
+    kernel: &'a Kernel,
+    arguments: &'a [MachineArgument],
+) -> impl Iterator<Item = (Slice, lane::Access)> + 'a {
+    kernel.params.iter().zip(arguments).filter_map(|(param, argument)| match (param, argument) {
+        (TensorDecl::Tensor { access, .. }, MachineArgument::Tensor(slice, _)) => Some((*slice, *access)),
+        (TensorDecl::Tensor { .. } | TensorDecl::Scalar { .. }, _) => None,
+    })
+}
