@@ -16,6 +16,7 @@
 use crate::eval::{Coord, Position};
 use crate::lower::{LowerError, Lowering, Repr};
 use crate::packing::Packing;
+use crate::target::DotStep;
 use tvmc_ir::lane::{self, Access, Pure, Reduce, Scalar};
 use tvmc_ir::tile::{Element, Inst, Memory, Op, TensorDecl, Value};
 
@@ -43,7 +44,13 @@ impl<'k> Lowering<'k> {
     /// One step: r + a b.
     fn step(&mut self, scalar: Scalar, a: lane::Value, b: lane::Value, r: lane::Value) -> lane::Value {
         if scalar == Scalar::F32 {
-            return self.emit.pure(Pure::Fma, &[a, b, r]);
+            return match self.target.dot_step {
+                DotStep::Fused => self.emit.pure(Pure::Fma, &[a, b, r]),
+                DotStep::Separate => {
+                    let product = self.emit.pure(Pure::FMul, &[a, b]);
+                    self.emit.pure(Pure::FAdd, &[product, r])
+                }
+            };
         }
         let product = self.emit.pure(Pure::IMul, &[a, b]);
         self.emit.pure(Pure::IAdd, &[r, product])
@@ -322,7 +329,7 @@ impl<'k> Lowering<'k> {
         let corner: Vec<Coord> = shape
             .iter()
             .map(|extent| {
-                let facts = crate::facts::Facts::range(0, i64::from(*extent) - 1, 1);
+                let facts = tvmc_ir::tile::facts::Facts::range(0, i64::from(*extent) - 1, 1);
                 Coord::At(Position { value: None, offset: 0, facts })
             })
             .collect();

@@ -8,9 +8,9 @@
 //! x.T               eval(x.T, [Lanes 16, At 2]) -> the same
 //! ```
 
-use crate::facts::Facts;
 use crate::lower::{ArenaTile, LowerError, Lowering, Repr};
 use tvmc_ir::lane::{self, Mem, MemoryOp, Place, Pure, Scalar};
+use tvmc_ir::tile::facts::Facts;
 use tvmc_ir::tile::{Inst, Op, Value};
 
 /// A uniform index: a lane value plus a constant.

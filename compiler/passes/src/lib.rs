@@ -12,7 +12,6 @@
 //! | file | what it does |
 //! |---|---|
 //! | `target` | the numbers in which targets differ |
-//! | `facts` | intervals and divisors of integer scalars: which masks are needed |
 //! | `plan` | which values are kept |
 //! | `emitter` | value numbering, hoisting, folding |
 //! | `lower` | statements and control flow |
@@ -33,7 +32,6 @@ mod dot;
 mod elementwise;
 mod emitter;
 mod eval;
-pub mod facts;
 mod lower;
 mod materialise;
 mod memory;

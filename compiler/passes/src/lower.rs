@@ -11,7 +11,6 @@
 use crate::cleanup::cleanup;
 use crate::emitter::Emitter;
 use crate::eval::{Coord, Position};
-use crate::facts::Facts;
 use crate::packing::Packing;
 use crate::plan::{Plan, plan};
 use crate::target::Target;
@@ -19,6 +18,7 @@ use std::collections::HashMap;
 use std::fmt;
 use tvmc_ir::host;
 use tvmc_ir::lane::{self, Arena, Buffer, Pure, Scalar};
+use tvmc_ir::tile::facts::Facts;
 use tvmc_ir::tile::{Carried, Dim, Inst, Kernel, Memory, Op, Param, Region, Stmt, TensorDecl, Value};
 use tvmc_types::dtype::{DType, Kind};
 

@@ -4,6 +4,15 @@
 //! Register budgets count *lane registers* (one value for all lanes). On a CPU a lane register is `lanes / P` vector
 //! registers of `P` elements, so the budget is what the machine has, less a few for operands, divided by that.
 
+/// How a step of a `dot` is computed. The reference allows either; the bound is the same.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum DotStep {
+    /// One rounding. Where the machine has it.
+    Fused,
+    /// A product, then a sum: where a fused operation would have to be imitated.
+    Separate,
+}
+
 /// A machine as the lowering sees it.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Target {
@@ -19,23 +28,53 @@ pub struct Target {
     pub unroll: u32,
     /// Independent accumulator chains wanted along N, to hide the latency of `fma`.
     pub chains: u32,
+    /// How a step of a `dot` is computed.
+    pub dot_step: DotStep,
 }
 
 /// AVX-512: 32 registers of 16 elements.
-pub const X86_V4: Target =
-    Target { name: "x86-64-v4", lanes: 16, accumulators: 24, tile_registers: 8, unroll: 64, chains: 4 };
+pub const X86_V4: Target = Target {
+    name: "x86-64-v4",
+    lanes: 16,
+    accumulators: 24,
+    tile_registers: 8,
+    unroll: 64,
+    chains: 4,
+    dot_step: DotStep::Fused,
+};
 
 /// AVX2: 16 registers of 8 elements, two to a lane register.
-pub const X86_V3: Target =
-    Target { name: "x86-64-v3", lanes: 16, accumulators: 6, tile_registers: 4, unroll: 64, chains: 4 };
+pub const X86_V3: Target = Target {
+    name: "x86-64-v3",
+    lanes: 16,
+    accumulators: 6,
+    tile_registers: 4,
+    unroll: 64,
+    chains: 4,
+    dot_step: DotStep::Fused,
+};
 
 /// Cranelift: 128-bit vectors, four to a lane register; more than 8 or 9 live accumulators spill on x86.
-pub const CRANELIFT: Target =
-    Target { name: "cranelift", lanes: 16, accumulators: 2, tile_registers: 4, unroll: 32, chains: 2 };
+pub const CRANELIFT: Target = Target {
+    name: "cranelift",
+    lanes: 16,
+    accumulators: 2,
+    tile_registers: 4,
+    unroll: 32,
+    chains: 2,
+    dot_step: DotStep::Fused,
+};
 
 /// WGSL: a lane is an invocation with its own registers.
-pub const WGSL: Target =
-    Target { name: "wgsl", lanes: 64, accumulators: 32, tile_registers: 32, unroll: 32, chains: 4 };
+pub const WGSL: Target = Target {
+    name: "wgsl",
+    lanes: 64,
+    accumulators: 32,
+    tile_registers: 32,
+    unroll: 32,
+    chains: 4,
+    dot_step: DotStep::Separate,
+};
 
 /// Every row.
 pub const TARGETS: [Target; 4] = [X86_V4, X86_V3, CRANELIFT, WGSL];

@@ -137,10 +137,15 @@ impl Emitter<'_> {
     /// Appends a record to the log, if it fits. Lane 0 claims the space and writes the head.
     pub(crate) fn print(&mut self, message: u32, operands: &[Value]) {
         let lanes = self.function.lanes;
-        let words = |scalar: Scalar, varying: bool| match (scalar, varying) {
-            (Scalar::I64, _) => 2,
-            (_, true) => lanes,
-            (_, false) => 1,
+        let words = |scalar: Scalar, varying: bool| match scalar {
+            Scalar::I64 => 2,
+            Scalar::F32 | Scalar::I32 | Scalar::Bool => {
+                if varying {
+                    lanes
+                } else {
+                    1
+                }
+            }
         };
         let types: Vec<_> = operands.iter().map(|o| self.ty(*o)).collect();
         let site = self.prints.len();

@@ -13,6 +13,8 @@ pub(crate) enum Helper {
     RemS,
     /// Unsigned remainder, the dividend for a zero divisor.
     RemU,
+    /// Quotient for divisors of any magnitude.
+    Div,
     /// `a * b + c` rounded once, for devices whose `fma` rounds twice.
     Fma,
     /// Saturating conversion, 0 for NaN.
@@ -70,6 +72,15 @@ fn rem_s(a: u32, b: u32) -> u32 {
                 "\
 fn rem_u(a: u32, b: u32) -> u32 {
   return select(a % select(b, 1u, b == 0u), a, b == 0u);
+}
+"
+            }
+            Helper::Div => {
+                "\
+fn f_div(a: f32, b: f32) -> f32 {
+  // WGSL promises 2.5 ulp for divisors up to 2^126 only; beyond, some devices flush the reciprocal to zero
+  let scale = select(1.0f, 0.25f, abs(b) > 8.5070592e37f);
+  return (a * scale) / (b * scale);
 }
 "
             }

@@ -32,6 +32,18 @@
 //! * An index into a buffer is used modulo 2^32 bytes. Bindings are smaller than that on every device, so each
 //!   in-range access is exact; an out-of-range one is caught by the robustness checks of the WGSL implementation.
 //!
+//! # Floats: what a device may do
+//!
+//! Integers, comparisons, conversions and memory are exact. For f32, where WGSL is looser than lane IR:
+//!
+//! | | lane IR | here |
+//! |---|---|---|
+//! | `+ - *`, `fma`, rounding to integers | correctly rounded | correctly rounded, one operation at a time |
+//! | `/`, `sqrt` | correctly rounded | WGSL's 2.5 ulp (measured: exact on Mesa's software device, 2 and 1 ulp on an H100) |
+//! | chains of `+ - *` | in the order written | a driver may contract or reassociate them |
+//! | subnormals | kept | a device may flush operands and results to zero (NVIDIA's driver does) |
+//! | NaN | comparisons false, `fne` true | a driver may assume that none occurs; conversions and `fne` test bits or are safe |
+//!
 //! Refused: more lanes than the device runs in one workgroup, more workgroup memory or bindings than it has,
 //! control flow nested deeper than [`MAX_NESTING`].
 #![forbid(unsafe_code)]

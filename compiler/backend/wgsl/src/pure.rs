@@ -18,7 +18,7 @@ impl Emitter<'_> {
             Pure::FAdd | Pure::IAdd => infix("+"),
             Pure::FSub | Pure::ISub => infix("-"),
             Pure::FMul | Pure::IMul => infix("*"),
-            Pure::FDiv => infix("/"),
+            Pure::FDiv => self.call(Helper::Div, "f_div", args),
             Pure::Fma if self.limits.fused_fma => call("fma"),
             Pure::Fma => self.call(Helper::Fma, "fma_exact", args),
             Pure::FNeg => format!("-{a}"),

@@ -9,13 +9,15 @@
 //! start on 32-byte boundaries. The frame, where one is needed: rbp is the old stack pointer, saved
 //! registers lie under it, rsp is 64-byte aligned, `[rsp]` is the scratch area, spill slots follow.
 
-use iced_x86::{Code as Opcode, ConditionCode, Encoder, Instruction, OpCodeOperandKind as Kind, OpKind, Register};
+use iced_x86::{
+    Code as Opcode, ConditionCode, Encoder, Instruction, OpCodeOperandKind as Kind, OpKind, Register,
+};
 use regalloc2::{Allocation, Edit, InstOrEdit, Output, PReg, RegClass};
 
-use crate::{Error, Stats};
 use crate::features::Level;
 use crate::mir::{Arg, Base, Inst, Mir};
 use crate::regalloc::{CALLEE_SAVED, Flat, Program};
+use crate::{Error, Stats};
 
 /// Where a 4-byte relative distance must be filled in.
 struct Fixup {
@@ -52,7 +54,12 @@ const PAGE: u32 = 4096;
 const LOOP_ALIGNMENT: usize = 32;
 
 /// Encodes the program; gives the bytes and what was counted on the way.
-pub(crate) fn emit(program: &Program<'_>, mir: &Mir, output: &Output, level: Level) -> Result<(Vec<u8>, Stats), Error> {
+pub(crate) fn emit(
+    program: &Program<'_>,
+    mir: &Mir,
+    output: &Output,
+    level: Level,
+) -> Result<(Vec<u8>, Stats), Error> {
     let scratch = mir.scratch.next_multiple_of(64);
     let spilled = output.num_spillslots as u32;
     let frame = spilled.saturating_mul(8).saturating_add(scratch).next_multiple_of(64);
@@ -61,7 +68,8 @@ pub(crate) fn emit(program: &Program<'_>, mir: &Mir, output: &Output, level: Lev
     }
     let mut emitter = Emitter {
         level,
-        encoder: Encoder::try_with_capacity(64, program.insts.len() * 8).map_err(|e| Error::Internal(e.to_string()))?,
+        encoder: Encoder::try_with_capacity(64, program.insts.len() * 8)
+            .map_err(|e| Error::Internal(e.to_string()))?,
         len: 0,
         fixups: Vec::new(),
         starts: vec![None; program.ranges.len()],
@@ -120,7 +128,8 @@ fn register64(number: u8) -> Register {
 
 impl Emitter<'_> {
     fn encode(&mut self, instruction: &Instruction) -> Result<usize, String> {
-        let len = self.encoder.encode(instruction, self.len as u64).map_err(|e| format!("{instruction:?}: {e}"))?;
+        let len =
+            self.encoder.encode(instruction, self.len as u64).map_err(|e| format!("{instruction:?}: {e}"))?;
         self.len += len;
         self.stats.instructions += 1;
         Ok(len)
@@ -444,7 +453,12 @@ fn set_register(instruction: &mut Instruction, operand: u32, kind: Kind, reg: PR
         }
         Kind::zmm_reg | Kind::zmm_rm | Kind::zmm_vvvv | Kind::zmm_or_mem => Register::ZMM0 + number,
         Kind::k_reg | Kind::k_rm | Kind::k_vvvv | Kind::k_or_mem => Register::K0 + number,
-        other => return Err(format!("no register fits operand {operand} ({other:?}) of {:?}", instruction.code())),
+        other => {
+            return Err(format!(
+                "no register fits operand {operand} ({other:?}) of {:?}",
+                instruction.code()
+            ));
+        }
     };
     instruction.set_op_kind(operand, OpKind::Register);
     instruction.set_op_register(operand, register);

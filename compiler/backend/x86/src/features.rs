@@ -39,15 +39,7 @@ pub struct Features {
 impl Features {
     /// The least that a level promises.
     pub const fn baseline(level: Level) -> Self {
-        Self {
-            level,
-            vnni: false,
-            vbmi: false,
-            vbmi2: false,
-            popcnt_vector: false,
-            gfni: false,
-            bf16: false,
-        }
+        Self { level, vnni: false, vbmi: false, vbmi2: false, popcnt_vector: false, gfni: false, bf16: false }
     }
 
     /// The host's features, or `None` where this backend has nothing to offer.
@@ -64,11 +56,8 @@ impl Features {
         if !v3 {
             return None;
         }
-        let v4 = has!("avx512f")
-            && has!("avx512bw")
-            && has!("avx512dq")
-            && has!("avx512vl")
-            && has!("avx512cd");
+        let v4 =
+            has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") && has!("avx512cd");
         if !v4 {
             let baseline = Self::baseline(Level::V3);
             return Some(Self { vnni: has!("avxvnni"), gfni: has!("gfni"), ..baseline });

@@ -6,8 +6,8 @@
 
 use iced_x86::ConditionCode;
 use regalloc2::{
-    Algorithm, Block, Function, Inst as Index, InstRange, MachineEnv, Operand, OperandConstraint, OperandKind,
-    OperandPos, Output, PReg, PRegSet, RegClass, RegallocOptions, VReg,
+    Algorithm, Block, Function, Inst as Index, InstRange, MachineEnv, Operand, OperandConstraint,
+    OperandKind, OperandPos, Output, PReg, PRegSet, RegClass, RegallocOptions, VReg,
 };
 
 use crate::features::Level;

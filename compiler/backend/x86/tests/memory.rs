@@ -37,8 +37,11 @@ fn elements(mem: Mem, count: usize, random: &mut Random) -> Vec<u8> {
     };
     (0..count)
         .flat_map(|_| {
-            let bits =
-                if random.below(2) == 0 { edges[random.below(edges.len() as u64) as usize] } else { random.next() as u32 };
+            let bits = if random.below(2) == 0 {
+                edges[random.below(edges.len() as u64) as usize]
+            } else {
+                random.next() as u32
+            };
             bits.to_le_bytes()[..mem.bytes() as usize].to_vec()
         })
         .collect()
@@ -80,8 +83,11 @@ impl Kernel {
 
     fn output(&mut self, value: Value) {
         let ty = self.b.ty(value);
-        let (form, count) =
-            if ty.is_varying() { (MemoryOp::StoreContig, self.b.lanes()) } else { (MemoryOp::StoreUniform, 1) };
+        let (form, count) = if ty.is_varying() {
+            (MemoryOp::StoreContig, self.b.lanes())
+        } else {
+            (MemoryOp::StoreUniform, 1)
+        };
         let place = self.buffer(Access::Write, vec![0x11; 4 * count as usize], ty.scalar == Scalar::F32);
         let base = self.b.i64(0);
         self.b.store(form, word(ty.scalar), place, base, None, value, None);
@@ -267,10 +273,10 @@ fn arenas_lie_one_after_the_other() {
         kernel.b.barrier();
         let index = kernel.b.lane_index();
         for &arena in &arenas {
-            let back =
-                kernel.b.load(MemoryOp::Gather, Mem::F32, Place::Arena(arena), one, Some(index), None);
+            let back = kernel.b.load(MemoryOp::Gather, Mem::F32, Place::Arena(arena), one, Some(index), None);
             kernel.output(back);
-            let uniform = kernel.b.load(MemoryOp::LoadUniform, Mem::F32, Place::Arena(arena), one, None, None);
+            let uniform =
+                kernel.b.load(MemoryOp::LoadUniform, Mem::F32, Place::Arena(arena), one, None, None);
             kernel.output(uniform);
         }
         kernel.check();

@@ -16,7 +16,9 @@ fn words(scalar: Scalar, count: usize, random: &mut Random) -> Vec<u8> {
             let edges: &[u32] = if scalar == Scalar::F32 { &FLOATS } else { &INTEGERS };
             match scalar {
                 Scalar::Bool => random.next() as u32 & 1,
-                _ if at < edges.len() || random.below(2) == 0 => edges[(at + random.below(3) as usize) % edges.len()],
+                _ if at < edges.len() || random.below(2) == 0 => {
+                    edges[(at + random.below(3) as usize) % edges.len()]
+                }
                 _ => (random.next() as u32) >> random.below(25),
             }
         })
@@ -326,6 +328,41 @@ fn load_unpack_reads_exactly_its_bytes() {
                 kernel.output(codes);
                 kernel.check();
             }
+        }
+    }
+}
+
+/// Streams next to each other let one read over the other; one in a branch that is not taken must not.
+#[test]
+fn streams_side_by_side_stay_in_the_buffer() {
+    for lanes in LANES {
+        for bits in 1..=8_u8 {
+            let mut kernel = Kernel::new("streams", lanes, 1);
+            let stream = kernel.b.buffer("stream", Access::Read);
+            let length = i64::from((lanes * u32::from(bits)).div_ceil(2));
+            let count = 3;
+            let bytes = kernel.random.bytes((count * length) as usize);
+            kernel.case.buffers.push(bytes);
+            kernel.case.scalars = vec![0];
+            let taken = kernel.b.scalar("taken", Scalar::Bool);
+            let op = Op::LoadUnpack { place: Place::Buffer(stream), bits, sign: Sign::Signed };
+            // Past the end, and before the start.
+            let zero = kernel.b.i32(0);
+            let zero = kernel.b.splat(zero);
+            for outside in [count, -1] {
+                kernel.b.begin_if(taken);
+                let base = kernel.b.i64(outside * length);
+                let codes = kernel.b.inst(op, &[base]).unwrap();
+                kernel.b.begin_else(&[codes]);
+                let codes = kernel.b.end_if(&[zero]);
+                kernel.output(codes[0]);
+            }
+            for at in [1, 2, 0, 1] {
+                let base = kernel.b.i64(at * length);
+                let codes = kernel.b.inst(op, &[base]).unwrap();
+                kernel.output(codes);
+            }
+            kernel.check();
         }
     }
 }

@@ -102,7 +102,9 @@ fn linear_u3_speed() {
 #[ignore = "a listing"]
 fn listings() {
     for features in feature_sets() {
-        for sample in [gemm(GemmTile::T6x16, 1, 1, 8, 1), linear_u3_q8(64, 4, 1), softmax_masked(&[40], 48, 1)] {
+        for sample in
+            [gemm(GemmTile::T6x16, 1, 1, 8, 1), linear_u3_q8(64, 4, 1), softmax_masked(&[40], 48, 1)]
+        {
             let code = compile(&sample.function().unwrap(), &features).unwrap();
             println!("{} on {features}: {:?}\n{}", sample.name, code.stats, disassemble(&code));
         }

@@ -7,7 +7,8 @@ use support::{
     Case, Executable, FLOATS, Guarded, INTEGERS, Placement, Prepared, Random, check, compiled, feature_sets,
 };
 use tvmc_ir::lane::{
-    Access, Builder, Mem, MemoryOp, Message, Op, Place, Pure, Reduce, Scalar, Sign, Slot, Table, Type, Value, verify,
+    Access, Builder, Mem, MemoryOp, Message, Op, Place, Pure, Reduce, Scalar, Sign, Slot, Table, Type, Value,
+    verify,
 };
 
 /// Makes a random program that keeps to the rules: reads from one buffer, in bounds; stores each result once.
@@ -55,12 +56,17 @@ impl Generator {
     }
 
     fn scalar(&mut self) -> Scalar {
-        [Scalar::F32, Scalar::F32, Scalar::I32, Scalar::I32, Scalar::Bool, Scalar::I64][self.random.below(6) as usize]
+        [Scalar::F32, Scalar::F32, Scalar::I32, Scalar::I32, Scalar::Bool, Scalar::I64]
+            [self.random.below(6) as usize]
     }
 
     fn any_type(&mut self) -> Type {
         let scalar = self.scalar();
-        if scalar == Scalar::I64 || self.random.below(3) == 0 { Type::uniform(scalar) } else { Type::varying(scalar) }
+        if scalar == Scalar::I64 || self.random.below(3) == 0 {
+            Type::uniform(scalar)
+        } else {
+            Type::varying(scalar)
+        }
     }
 
     fn pure(&mut self) -> Value {
@@ -109,7 +115,8 @@ impl Generator {
     fn load(&mut self) -> Value {
         let index = self.index();
         let mem = Mem::ALL[self.random.below(8) as usize];
-        let form = [MemoryOp::LoadUniform, MemoryOp::LoadContig, MemoryOp::Gather][self.random.below(3) as usize];
+        let form =
+            [MemoryOp::LoadUniform, MemoryOp::LoadContig, MemoryOp::Gather][self.random.below(3) as usize];
         let mask = (self.random.below(3) == 0).then(|| {
             self.pick(if form == MemoryOp::LoadUniform {
                 Type::uniform(Scalar::Bool)
@@ -208,7 +215,11 @@ impl Generator {
             17 => {
                 let runtime = self.pick(Type::uniform(Scalar::I32));
                 let (three, start) = (self.b.i32(3), self.b.i32(-1));
-                let to = if self.random.below(2) == 0 { three } else { self.b.pure(Pure::IAnd, &[runtime, three]) };
+                let to = if self.random.below(2) == 0 {
+                    three
+                } else {
+                    self.b.pure(Pure::IAnd, &[runtime, three])
+                };
                 let step = 1 + self.random.below(2) as u32;
                 let (counter, params) = self.b.begin_for(start, to, step, &initials);
                 let scope = self.scope.len();
@@ -254,20 +265,17 @@ fn random_program(seed: u64, lanes: u32, size: u32) {
     let mut b = Builder::new(&format!("random{seed}"), lanes);
     let input = b.buffer("input", Access::Read);
     let mut bytes: Vec<u8> = (0..INPUT)
-        .flat_map(|at| if at % 3 == 0 { FLOATS[at as usize % 24] } else { random.next() as u32 >> (at % 32) }.to_le_bytes())
+        .flat_map(|at| {
+            if at % 3 == 0 { FLOATS[at as usize % 24] } else { random.next() as u32 >> (at % 32) }
+                .to_le_bytes()
+        })
         .collect();
     // Room for the widest access at the largest index.
     bytes.resize(4 * (INPUT + lanes) as usize, 0x3f);
     let table = b.table(Scalar::I32, (0..23).map(|at| at * at).collect());
     let scalars = [Scalar::F32, Scalar::I32, Scalar::I64, Scalar::Bool].map(|s| b.scalar(s.name(), s));
-    let mut generator = Generator {
-        b,
-        random,
-        scope: scalars.to_vec(),
-        input: Place::Buffer(input),
-        table,
-        budget: size,
-    };
+    let mut generator =
+        Generator { b, random, scope: scalars.to_vec(), input: Place::Buffer(input), table, budget: size };
     for axis in 0..3 {
         let index = generator.b.block_index(axis);
         let count = generator.b.inst(Op::BlockCount(axis), &[]).unwrap();
@@ -277,7 +285,8 @@ fn random_program(seed: u64, lanes: u32, size: u32) {
 
     // Every value still in scope is stored, so many live long.
     let Generator { mut b, scope, .. } = generator;
-    let mut case = Case { grid: [1, 1, 1], buffers: vec![bytes], scalars: vec![0x4049_0fdb, 0xffff_ff85, 1 << 35, 1] };
+    let mut case =
+        Case { grid: [1, 1, 1], buffers: vec![bytes], scalars: vec![0x4049_0fdb, 0xffff_ff85, 1 << 35, 1] };
     let mut floats = Vec::new();
     let base = b.i64(0);
     for value in scope {
@@ -361,8 +370,9 @@ fn a_hundred_live_vectors_spill_and_come_back() {
         let on: Vec<Value> = (0..20).map(|at| b.pure(Pure::FLt, &[values[at], values[at + 1]])).collect();
         let zero = b.i32(0);
         let (_, carried) = b.begin_for(zero, n, 1, &values);
-        let mut next: Vec<Value> =
-            (0..100).map(|at| b.pure(Pure::Fma, &[carried[at], values[(at + 7) % 100], carried[(at + 1) % 100]])).collect();
+        let mut next: Vec<Value> = (0..100)
+            .map(|at| b.pure(Pure::Fma, &[carried[at], values[(at + 7) % 100], carried[(at + 1) % 100]]))
+            .collect();
         next.rotate_left(3);
         let results = b.end_for(&next);
         for (at, &value) in results.iter().enumerate() {
@@ -412,7 +422,11 @@ fn callee_saved_registers_are_kept() {
         let prepared = Prepared::new(&function, [1, 1, 1], &buffers, &[9]);
         assert_eq!(prepared.run_watching_saved_registers(executable.entry()), 0, "{features}");
     }
-    check(function.into_inner(), &Case { grid: [1, 1, 1], buffers: vec![vec![0; 120]], scalars: vec![9] }, &[]);
+    check(
+        function.into_inner(),
+        &Case { grid: [1, 1, 1], buffers: vec![vec![0; 120]], scalars: vec![9] },
+        &[],
+    );
 }
 
 #[test]

@@ -29,6 +29,7 @@
 //! ```
 
 mod builder;
+pub mod facts;
 mod format;
 mod kernel;
 pub mod launch;

@@ -180,10 +180,7 @@ fn kernel(lanes: u32, uniform: bool, padded: usize, rows: &[(Pure, Scalar)]) -> 
 
 /// Distance that Vulkan permits: division 2.5 ulp, square root through its inverse 2 ulp and more. All else is exact.
 fn tolerance(op: Pure) -> u32 {
-    match op {
-        Pure::FDiv | Pure::FSqrt => 3,
-        _ => 0,
-    }
+    if matches!(op, Pure::FDiv | Pure::FSqrt) { 3 } else { 0 }
 }
 
 fn keeps_subnormals(device: &GpuDevice) -> bool {
@@ -395,7 +392,7 @@ fn fused_multiply_add() {
     let mut arrays = [vec![], vec![], vec![]];
     for at in 0..count {
         let finite = |numbers: &mut Numbers| {
-            f32::from_bits(numbers.word() % 0xff00_0000 & !0x7f80_0000 | numbers.below(255) << 23)
+            f32::from_bits((numbers.word() & 0x807f_ffff) | (numbers.below(255) << 23))
         };
         let (a, b) = (finite(&mut numbers), finite(&mut numbers));
         let product = f64::from(a) * f64::from(b);

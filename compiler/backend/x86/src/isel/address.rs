@@ -14,7 +14,7 @@
 
 use iced_x86::Code as C;
 use regalloc2::VReg;
-use tvmc_ir::lane::{Inst as LaneInst, Place, Pure, Value, abi};
+use tvmc_ir::lane::{Place, Value, abi};
 
 use super::{Hoist, Key, Lower, Val};
 use crate::mir::{Addr, Base, GPR, Inst, Rm};
@@ -61,10 +61,7 @@ impl Linear {
 
     fn times(&self, factor: i64) -> Self {
         let terms = self.terms.iter().map(|&(reg, c)| (reg, c.wrapping_mul(factor)));
-        Self {
-            constant: self.constant.wrapping_mul(factor),
-            terms: terms.filter(|t| t.1 != 0).collect(),
-        }
+        Self { constant: self.constant.wrapping_mul(factor), terms: terms.filter(|t| t.1 != 0).collect() }
     }
 }
 
@@ -84,55 +81,52 @@ impl<'f> Lower<'f> {
     }
 
     fn set_linear(&mut self, value: Value, linear: Linear) {
-        let linear = if linear.terms.len() > MAX_TERMS {
-            Linear::register(self.linear_reg(&linear))
-        } else {
-            linear
-        };
+        let linear =
+            if linear.terms.len() > MAX_TERMS { Linear::register(self.linear_reg(&linear)) } else { linear };
         self.set(value, Val::Linear(linear.into()));
     }
 
-    /// The `i64` rows of the op table that are sums; `false` if the row is none.
-    pub(super) fn linear_op(&mut self, pure: Pure, inst: &'f LaneInst, result: Value) -> bool {
-        let args = &inst.args;
-        let linear = match pure {
-            Pure::LAdd => self.linear(args[0]).plus(&self.linear(args[1])),
-            Pure::LSub => self.linear(args[0]).plus(&self.linear(args[1]).times(-1)),
-            Pure::LMul => {
-                let (a, b) = (self.linear(args[0]), self.linear(args[1]));
-                match (a.as_constant(), b.as_constant()) {
-                    (_, Some(factor)) => a.times(factor),
-                    (Some(factor), _) => b.times(factor),
-                    (None, None) => {
-                        let (a, b) = (self.linear_reg(&a), self.linear_reg(&b));
-                        Linear::register(self.tied_rm(C::Imul_r64_rm64, a, Rm::Reg(b)))
-                    }
-                }
-            }
-            Pure::I32ToI64 => match self.constant(args[0]) {
-                Some(imm) => Linear::constant(i64::from(imm as i32)),
-                None => {
-                    let reg = self.uniform(args[0]);
-                    Linear::register(self.sign_extended(reg))
-                }
-            },
-            Pure::U32ToI64 => match self.constant(args[0]) {
-                Some(imm) => Linear::constant(i64::from(imm as u32)),
-                None => {
-                    let reg = self.uniform(args[0]);
-                    let rank = self.rank_of(reg);
-                    Linear::register(self.cached(Key::ZeroExtended(reg), rank, Hoist::Far, |this| {
-                        this.gpr_from(C::Mov_r32_rm32, Rm::Reg(reg))
-                    }))
-                }
-            },
-            _ => return false,
-        };
-        self.set_linear(result, linear);
-        true
+    /// `a + factor * b`.
+    pub(super) fn linear_sum(&mut self, args: &[Value], factor: i64, result: Value) {
+        let sum = self.linear(args[0]).plus(&self.linear(args[1]).times(factor));
+        self.set_linear(result, sum);
     }
 
-    pub(super) fn sign_extended(&mut self, reg: VReg) -> VReg {
+    /// `a * b`: a sum still if either is constant.
+    pub(super) fn linear_product(&mut self, args: &[Value], result: Value) {
+        let (a, b) = (self.linear(args[0]), self.linear(args[1]));
+        let product = match (a.as_constant(), b.as_constant()) {
+            (_, Some(factor)) => a.times(factor),
+            (Some(factor), _) => b.times(factor),
+            (None, None) => {
+                let (a, b) = (self.linear_reg(&a), self.linear_reg(&b));
+                Linear::register(self.tied_rm(C::Imul_r64_rm64, a, Rm::Reg(b)))
+            }
+        };
+        self.set_linear(result, product);
+    }
+
+    /// An `i32` extended to `i64`.
+    pub(super) fn linear_extended(&mut self, arg: Value, signed: bool, result: Value) {
+        let extended = match self.constant(arg) {
+            Some(imm) if signed => Linear::constant(i64::from(imm as i32)),
+            Some(imm) => Linear::constant(i64::from(imm as u32)),
+            None => {
+                let reg = self.uniform(arg);
+                Linear::register(if signed { self.sign_extended(reg) } else { self.zero_extended(reg) })
+            }
+        };
+        self.set_linear(result, extended);
+    }
+
+    fn zero_extended(&mut self, reg: VReg) -> VReg {
+        let rank = self.rank_of(reg);
+        self.cached(Key::ZeroExtended(reg), rank, Hoist::Far, |this| {
+            this.gpr_from(C::Mov_r32_rm32, Rm::Reg(reg))
+        })
+    }
+
+    fn sign_extended(&mut self, reg: VReg) -> VReg {
         let rank = self.rank_of(reg);
         self.cached(Key::SignExtended(reg), rank, Hoist::Far, |this| {
             this.gpr_from(C::Movsxd_r64_rm32, Rm::Reg(reg))
@@ -240,9 +234,11 @@ impl<'f> Lower<'f> {
         let linear = self.linear(base).times(i64::from(size));
         let constant = linear.constant.wrapping_add(offset);
         // The term of the innermost loop stays an index.
-        let index = linear.terms.iter().copied().max_by_key(|&(reg, factor)| {
-            (self.rank_of(reg), matches!(factor, 1 | 2 | 4 | 8))
-        });
+        let index = linear
+            .terms
+            .iter()
+            .copied()
+            .max_by_key(|&(reg, factor)| (self.rank_of(reg), matches!(factor, 1 | 2 | 4 | 8)));
         let rest: Vec<(VReg, i64)> = linear.terms.iter().copied().filter(|t| Some(*t) != index).collect();
         let base = match self.add_terms(Some(pointer), &rest) {
             Some(base) => base,

@@ -3,7 +3,6 @@
 
 use iced_x86::Code as C;
 use regalloc2::VReg;
-use tvmc_ir::lane::Pure;
 
 use super::uses::User;
 use super::{Lower, Src, forms};
@@ -124,17 +123,18 @@ impl<'f> Lower<'f> {
         def
     }
 
-    pub(super) fn compare_i(&mut self, pure: Pure, args: &[Src]) -> VReg {
-        let (signed, unsigned) =
-            (C::EVEX_Vpcmpd_kr_k1_zmm_zmmm512b32_imm8, C::EVEX_Vpcmpud_kr_k1_zmm_zmmm512b32_imm8);
+    pub(super) fn compare_i(&mut self, compare: IntCompare, args: &[Src]) -> VReg {
+        use IntCompare::{AtMostS, AtMostU, Equal, LessS, LessU, NotEqual};
         if self.v4 {
-            let (code, predicate) = match pure {
-                Pure::INe => (signed, 4),
-                Pure::ILtS => (signed, 1),
-                Pure::ILeS => (signed, 2),
-                Pure::ILtU => (unsigned, 1),
-                Pure::ILeU => (unsigned, 2),
-                _ => (signed, 0),
+            let (signed, unsigned) =
+                (C::EVEX_Vpcmpd_kr_k1_zmm_zmmm512b32_imm8, C::EVEX_Vpcmpud_kr_k1_zmm_zmmm512b32_imm8);
+            let (code, predicate) = match compare {
+                Equal => (signed, 0),
+                NotEqual => (signed, 4),
+                LessS => (signed, 1),
+                AtMostS => (signed, 2),
+                LessU => (unsigned, 1),
+                AtMostU => (unsigned, 2),
             };
             let a = self.source(args[0]);
             let b = self.source_rm(args[1]);
@@ -146,24 +146,39 @@ impl<'f> Lower<'f> {
         let form = |v3| forms::Form { v3, v4: v3 };
         let equal = form(C::VEX_Vpcmpeqd_ymm_ymm_ymmm256);
         let greater = form(C::VEX_Vpcmpgtd_ymm_ymm_ymmm256);
-        match pure {
-            Pure::INe => {
+        match compare {
+            Equal => self.binary(equal, args, true),
+            NotEqual => {
                 let equal = self.binary(equal, args, true);
                 self.mask_not(equal)
             }
-            Pure::ILtS => self.binary(greater, &[args[1], args[0]], false),
-            Pure::ILeS => {
+            LessS => self.binary(greater, &[args[1], args[0]], false),
+            AtMostS => {
                 let greater = self.binary(greater, args, false);
                 self.mask_not(greater)
             }
-            Pure::ILtU | Pure::ILeU => {
-                let (low, high) = if pure == Pure::ILeU { (args[0], args[1]) } else { (args[1], args[0]) };
-                let (low, high) = (self.source(low), self.source(high));
-                let least = self.v2(forms::MIN_U, low, high);
-                let at_most = self.v2(equal, least, low);
-                if pure == Pure::ILeU { at_most } else { self.mask_not(at_most) }
+            AtMostU => self.at_most_unsigned(equal, args[0], args[1]),
+            LessU => {
+                let at_least = self.at_most_unsigned(equal, args[1], args[0]);
+                self.mask_not(at_least)
             }
-            _ => self.binary(equal, args, true),
         }
     }
+
+    fn at_most_unsigned(&mut self, equal: forms::Form, low: Src, high: Src) -> VReg {
+        let (low, high) = (self.source(low), self.source(high));
+        let least = self.v2(forms::MIN_U, low, high);
+        self.v2(equal, least, low)
+    }
+}
+
+/// A comparison of 32-bit integers.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub(super) enum IntCompare {
+    Equal,
+    NotEqual,
+    LessS,
+    AtMostS,
+    LessU,
+    AtMostU,
 }

@@ -14,7 +14,7 @@
 
 use iced_x86::{Code as C, ConditionCode};
 use regalloc2::VReg;
-use tvmc_ir::lane::{Carried, Inst as LaneInst, Op, Pure, Region, Stmt, Value, abi};
+use tvmc_ir::lane::{Carried, Inst as LaneInst, Op, Pure, Region, Scalar, Stmt, Value, abi};
 
 use super::{Key, Lower, Val};
 use crate::Error;
@@ -122,7 +122,8 @@ impl<'f> Lower<'f> {
         let [enter, header, back, out, exit] = std::array::from_fn(|_| self.mir.block());
         let skip = if known.is_none() {
             let skip = self.mir.block();
-            let (compare, condition) = self.compare_ints(C::Cmp_r32_rm32, C::Cmp_rm32_imm32, head.from, head.to, LESS);
+            let (compare, condition) =
+                self.compare_ints(C::Cmp_r32_rm32, C::Cmp_rm32_imm32, head.from, head.to, LESS);
             self.finish(Term::Branch { compare: Box::new(compare), condition, then: enter, otherwise: skip });
             Some(skip)
         } else {
@@ -263,7 +264,13 @@ impl<'f> Lower<'f> {
     }
 
     /// Branches on a machine comparison.
-    pub(super) fn branch_on(&mut self, compare: Inst, condition: ConditionCode, then: BlockId, otherwise: BlockId) {
+    pub(super) fn branch_on(
+        &mut self,
+        compare: Inst,
+        condition: ConditionCode,
+        then: BlockId,
+        otherwise: BlockId,
+    ) {
         self.finish(Term::Branch { compare: Box::new(compare), condition, then, otherwise });
     }
 
@@ -271,25 +278,17 @@ impl<'f> Lower<'f> {
     pub(super) fn fused_compare(&mut self, inst: &'f LaneInst) -> Option<(Inst, ConditionCode)> {
         let Op::Pure(pure) = inst.op else { return None };
         let (a, b) = (inst.args[0], inst.args[1]);
-        let conditions = match pure {
-            Pure::IEq | Pure::LEq => EQUAL,
-            Pure::INe => NOT_EQUAL,
-            Pure::ILtS | Pure::LLtS => LESS,
-            Pure::ILeS => LESS_EQUAL,
-            Pure::ILtU => BELOW,
-            Pure::ILeU => BELOW_EQUAL,
-            Pure::FLt | Pure::FLe => {
-                // `b > a` is "above", which is false for NaN; `a < b` would need the parity flag.
+        let row = FlagCompare::of(pure)?;
+        Some(match row.kind {
+            // `b > a` is "above", which is false for NaN; `a < b` would need the parity flag.
+            Scalar::F32 => {
                 let (a, b) = (self.uniform(a), self.uniform(b));
-                let code = self.code(super::forms::UCOMI);
-                let condition = if pure == Pure::FLt { ConditionCode::a } else { ConditionCode::ae };
-                return Some((Inst::new(code).reg(b).reg(a), condition));
+                (Inst::new(self.code(super::forms::UCOMI)).reg(b).reg(a), row.conditions.0)
             }
-            _ => return None,
-        };
-        Some(match pure {
-            Pure::LEq | Pure::LLtS => self.compare_ints(C::Cmp_r64_rm64, C::Cmp_rm64_imm32, a, b, conditions),
-            _ => self.compare_ints(C::Cmp_r32_rm32, C::Cmp_rm32_imm32, a, b, conditions),
+            Scalar::I64 => self.compare_ints(C::Cmp_r64_rm64, C::Cmp_rm64_imm32, a, b, row.conditions),
+            Scalar::I32 | Scalar::Bool => {
+                self.compare_ints(C::Cmp_r32_rm32, C::Cmp_rm32_imm32, a, b, row.conditions)
+            }
         })
     }
 
@@ -369,9 +368,38 @@ struct ForHead {
 
 /// A condition, and the same with the operands exchanged.
 type Conditions = (ConditionCode, ConditionCode);
-const EQUAL: Conditions = (ConditionCode::e, ConditionCode::e);
-const NOT_EQUAL: Conditions = (ConditionCode::ne, ConditionCode::ne);
 const LESS: Conditions = (ConditionCode::l, ConditionCode::g);
-const LESS_EQUAL: Conditions = (ConditionCode::le, ConditionCode::ge);
-const BELOW: Conditions = (ConditionCode::b, ConditionCode::a);
-const BELOW_EQUAL: Conditions = (ConditionCode::be, ConditionCode::ae);
+
+/// A comparison whose result one condition of the flags says.
+pub(super) struct FlagCompare {
+    pure: Pure,
+    kind: Scalar,
+    conditions: Conditions,
+}
+
+impl FlagCompare {
+    const ALL: [FlagCompare; 10] = {
+        use ConditionCode::{a, ae, b, be, e, g, ge, le, ne};
+        const fn row(pure: Pure, kind: Scalar, conditions: Conditions) -> FlagCompare {
+            FlagCompare { pure, kind, conditions }
+        }
+        [
+            row(Pure::IEq, Scalar::I32, (e, e)),
+            row(Pure::INe, Scalar::I32, (ne, ne)),
+            row(Pure::ILtS, Scalar::I32, (ConditionCode::l, g)),
+            row(Pure::ILeS, Scalar::I32, (le, ge)),
+            row(Pure::ILtU, Scalar::I32, (b, a)),
+            row(Pure::ILeU, Scalar::I32, (be, ae)),
+            row(Pure::LEq, Scalar::I64, (e, e)),
+            row(Pure::LLtS, Scalar::I64, (ConditionCode::l, g)),
+            // Compared with exchanged operands.
+            row(Pure::FLt, Scalar::F32, (a, b)),
+            row(Pure::FLe, Scalar::F32, (ae, be)),
+        ]
+    };
+
+    /// The row of an operation.
+    pub fn of(pure: Pure) -> Option<&'static FlagCompare> {
+        Self::ALL.iter().find(|row| row.pure == pure)
+    }
+}

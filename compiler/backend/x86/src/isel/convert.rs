@@ -66,13 +66,13 @@ impl<'f> Lower<'f> {
     }
 
     /// To f16, nearest even; the result fills half a register.
-    pub(super) fn to_half(&mut self, a: VReg) -> VReg {
+    pub(super) fn half_of(&mut self, a: VReg) -> VReg {
         self.v1i(forms::F_TO_HALF, a, 0)
     }
 
     /// To bf16 in the low half of each element. In integers, because the hardware's conversion flushes
     /// subnormals. A NaN keeps its upper bits and becomes quiet.
-    pub(super) fn to_bf16(&mut self, a: VReg) -> VReg {
+    pub(super) fn bf16_of(&mut self, a: VReg) -> VReg {
         let high = self.v1i(forms::SHR_U_C, a, 16);
         let odd = self.binary(forms::AND, &[Src::Reg(high), Src::Const(1)], false);
         let bias = self.binary(forms::ADD_I, &[Src::Reg(odd), Src::Const(0x7fff)], false);

@@ -7,6 +7,7 @@ use iced_x86::{Code as C, ConditionCode};
 use regalloc2::VReg;
 use tvmc_ir::lane::{Reduce, Scalar, Table, Value};
 
+use super::divide::Division;
 use super::{Lower, Src, forms};
 use crate::mir::{Addr, GPR, Inst, Rm};
 
@@ -57,7 +58,7 @@ impl<'f> Lower<'f> {
             reg = self.v2(form, reg, high);
             step /= 2;
         }
-        let reg = if self.scalar(result) == Scalar::F32 { reg } else { self.to_gpr(reg) };
+        let reg = if self.scalar(result) == Scalar::F32 { reg } else { self.first_element(reg) };
         self.set_reg(result, reg);
     }
 
@@ -147,9 +148,9 @@ impl<'f> Lower<'f> {
         };
         let reg = match scalar {
             Scalar::F32 => element,
-            Scalar::I32 | Scalar::I64 => self.to_gpr(element),
+            Scalar::I32 | Scalar::I64 => self.first_element(element),
             Scalar::Bool => {
-                let ones = self.to_gpr(element);
+                let ones = self.first_element(element);
                 self.tied_imm(C::And_rm32_imm8, ones, 1)
             }
         };
@@ -176,7 +177,7 @@ impl<'f> Lower<'f> {
         self.scratch(bytes * self.parts);
         for part in 0..self.parts {
             let reg = self.elements(value, part);
-            self.to_scratch(reg, (part * bytes) as i32);
+            self.store_scratch(reg, (part * bytes) as i32);
         }
     }
 
@@ -194,7 +195,7 @@ impl<'f> Lower<'f> {
             let index = match (wraps, lanes.is_power_of_two()) {
                 (true, true) => this.source(index),
                 (_, true) => this.binary(forms::AND, &[index, Src::Const(lanes - 1)], false),
-                (_, false) => this.divide(tvmc_ir::lane::Pure::IRemU, &[index, Src::Const(lanes)]),
+                (_, false) => this.divide(Division::Unsigned, true, &[index, Src::Const(lanes)]),
             };
             let shuffled = if !in_registers {
                 let base = this.address_reg(Addr::frame(0));

@@ -8,15 +8,21 @@
 
 use iced_x86::Code as C;
 use regalloc2::VReg;
-use tvmc_ir::lane::Pure;
 
 use super::{Lower, Src, forms};
 use crate::mir::{Inst, Rm, VEC};
 
+/// How the bits of an integer are read.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub(super) enum Division {
+    Signed,
+    Unsigned,
+}
+
 impl<'f> Lower<'f> {
-    pub(super) fn divide(&mut self, pure: Pure, args: &[Src]) -> VReg {
-        let signed = matches!(pure, Pure::IDivS | Pure::IRemS);
-        let remainder = matches!(pure, Pure::IRemS | Pure::IRemU);
+    /// The quotient, or the remainder.
+    pub(super) fn divide(&mut self, kind: Division, remainder: bool, args: &[Src]) -> VReg {
+        let signed = kind == Division::Signed;
         let constant = self.source_constant(args[1]);
         if let Some(d) = constant
             && d.is_power_of_two()

@@ -71,14 +71,16 @@ impl<'f> Lower<'f> {
             let mask = this.part_mask(mask, part);
             let low = this.binary(forms::AND, &[Src::Reg(index), Src::Const(per_word - 1)], false);
             let low = this.v2(forms::ADD_I, low, before);
-            let (word, carry) =
-                (this.v1i(forms::SHR_S_C, index, i64::from(log)), this.v1i(forms::SHR_U_C, low, i64::from(log)));
+            let (word, carry) = (
+                this.v1i(forms::SHR_S_C, index, i64::from(log)),
+                this.v1i(forms::SHR_U_C, low, i64::from(log)),
+            );
             let word = this.v2(forms::ADD_I, word, carry);
             let shift = this.binary(forms::AND, &[Src::Reg(low), Src::Const(per_word - 1)], false);
             let shift = this.v1i(forms::SHL_C, shift, i64::from(5 - log));
             let words = this.gather_words(Addr::at(aligned, 0), word, mask);
             let elements = this.v2(forms::SHR_U_V, words, shift);
-            this.from_low_bits(mem, elements)
+            this.widen_low_bits(mem, elements)
         });
     }
 
@@ -111,9 +113,9 @@ impl<'f> Lower<'f> {
         let base = self.address_reg(addr);
         for part in 0..self.parts {
             let (index, value) = (self.part(offset, part), self.part(value, part));
-            let value = self.to_storage(mem, value);
-            self.to_scratch(index, 0);
-            self.to_scratch(value, bytes);
+            let value = self.storage_of(mem, value);
+            self.store_scratch(index, 0);
+            self.store_scratch(value, bytes);
             let bits = match self.part_mask(mask, part) {
                 Some(mask) => self.lane_bits(mask),
                 None => self.fresh_imm((1 << self.width) - 1),

@@ -148,11 +148,11 @@ impl<'f> Lower<'f> {
             Mem::I32 => (C::Mov_rm32_r32, value),
             Mem::F16 => {
                 let half = self.v1i(forms::F_TO_HALF_X, value, 0);
-                (C::Mov_rm16_r16, self.to_gpr(half))
+                (C::Mov_rm16_r16, self.first_element(half))
             }
             Mem::Bf16 => {
-                let bits = self.to_bf16(value);
-                (C::Mov_rm16_r16, self.to_gpr(bits))
+                let bits = self.bf16_of(value);
+                (C::Mov_rm16_r16, self.first_element(bits))
             }
             Mem::F32 => (self.code(forms::STORE_S), value),
         };
@@ -206,19 +206,19 @@ impl<'f> Lower<'f> {
     }
 
     /// What a vector looks like just before its low parts go to memory: floats as bits of their format.
-    pub(super) fn to_storage(&mut self, mem: Mem, value: VReg) -> VReg {
+    pub(super) fn storage_of(&mut self, mem: Mem, value: VReg) -> VReg {
         match mem {
             Mem::F16 => {
-                let half = self.to_half(value);
+                let half = self.half_of(value);
                 self.v1(forms::ZX_W, half)
             }
-            Mem::Bf16 => self.to_bf16(value),
+            Mem::Bf16 => self.bf16_of(value),
             Mem::U8 | Mem::I8 | Mem::U16 | Mem::I16 | Mem::I32 | Mem::F32 => value,
         }
     }
 
     fn store_part(&mut self, mem: Mem, addr: Addr, part: u32, value: VReg, mask: Option<Value>) {
-        let value = if mem == Mem::Bf16 { self.to_bf16(value) } else { value };
+        let value = if mem == Mem::Bf16 { self.bf16_of(value) } else { value };
         if self.v4 {
             let mask = self.part_mask(mask, part);
             let store = match mem {
@@ -248,7 +248,7 @@ impl<'f> Lower<'f> {
         }
         let narrow = match mem {
             Mem::U8 | Mem::I8 => self.narrow_bytes(value),
-            Mem::F16 => self.to_half(value),
+            Mem::F16 => self.half_of(value),
             Mem::U16 | Mem::I16 | Mem::Bf16 | Mem::I32 | Mem::F32 => self.narrow_words(value),
         };
         self.store_exact(addr, narrow, lanes * mem.bytes());

@@ -66,7 +66,7 @@ impl<'f> Lower<'f> {
     }
 
     /// A whole vector to the scratch area.
-    pub(super) fn to_scratch(&mut self, value: VReg, at: i32) {
+    pub(super) fn store_scratch(&mut self, value: VReg, at: i32) {
         let code = self.code(forms::STORE);
         self.emit(Inst::new(code).mem(Addr::frame(at)).reg(value));
     }
@@ -80,7 +80,7 @@ impl<'f> Lower<'f> {
     pub(super) fn load_by_lane(&mut self, mem: Mem, addr: Addr, mask: VReg) -> VReg {
         self.scratch(4 * self.width);
         let zero = self.dword(0);
-        self.to_scratch(zero, 0);
+        self.store_scratch(zero, 0);
         let base = self.address_reg(addr);
         let bits = self.lane_bits(mask);
         self.for_each_bit(bits, |this, lane| {
@@ -96,14 +96,14 @@ impl<'f> Lower<'f> {
             this.emit(Inst::new(C::Mov_rm32_r32).mem(slot).reg(element));
         });
         let elements = self.v1(forms::LOAD, Rm::Mem(Addr::frame(0)));
-        self.from_storage(mem, elements)
+        self.widen_storage(mem, elements)
     }
 
     /// A masked store of 8- or 16-bit elements, lane by lane. A bf16 value comes as bits already.
     pub(super) fn store_by_lane(&mut self, mem: Mem, addr: Addr, value: VReg, mask: VReg) {
         self.scratch(4 * self.width);
-        let value = if mem == Mem::F16 { self.to_storage(mem, value) } else { value };
-        self.to_scratch(value, 0);
+        let value = if mem == Mem::F16 { self.storage_of(mem, value) } else { value };
+        self.store_scratch(value, 0);
         let base = self.address_reg(addr);
         let bits = self.lane_bits(mask);
         self.for_each_bit(bits, |this, lane| {
@@ -123,7 +123,7 @@ impl<'f> Lower<'f> {
     }
 
     /// From extended elements of memory to values: what remains after an integer load.
-    fn from_storage(&mut self, mem: Mem, elements: VReg) -> VReg {
+    fn widen_storage(&mut self, mem: Mem, elements: VReg) -> VReg {
         match mem {
             Mem::F16 => {
                 let half = self.narrow_words(elements);
@@ -135,7 +135,7 @@ impl<'f> Lower<'f> {
     }
 
     /// From elements of memory in the low bits of each lane, with anything above, to values.
-    pub(super) fn from_low_bits(&mut self, mem: Mem, elements: VReg) -> VReg {
+    pub(super) fn widen_low_bits(&mut self, mem: Mem, elements: VReg) -> VReg {
         let signed = |this: &mut Self, bits: i64| {
             let high = this.v1i(forms::SHL_C, elements, bits);
             this.v1i(forms::SHR_S_C, high, bits)
@@ -147,7 +147,7 @@ impl<'f> Lower<'f> {
                 let mask = self.dword_operand(if mem == Mem::U8 { 0xff } else { 0xffff });
                 self.v2(forms::AND, elements, mask)
             }
-            Mem::F16 | Mem::Bf16 | Mem::I32 | Mem::F32 => self.from_storage(mem, elements),
+            Mem::F16 | Mem::Bf16 | Mem::I32 | Mem::F32 => self.widen_storage(mem, elements),
         }
     }
 

@@ -24,7 +24,7 @@
 
 use iced_x86::Code as C;
 use regalloc2::VReg;
-use tvmc_ir::lane::{Place, Pure, Sign, Value};
+use tvmc_ir::lane::{Place, Sign, Value};
 
 use super::{Hoist, Key, Lower, Src, Val, forms};
 use crate::mir::{Addr, Inst, Rm, VEC};
@@ -35,11 +35,13 @@ const SELECT: i64 = 0xe4;
 const TOP_BITS: u32 = 0x8080_8080;
 
 impl<'f> Lower<'f> {
-    pub(super) fn dot4(&mut self, pure: Pure, args: &[Src]) -> VReg {
+    /// `args` are a, b and the accumulator; `signed` says how the bytes of a and of b are read (a signed
+    /// and b unsigned does not occur).
+    pub(super) fn dot4(&mut self, signed: [bool; 2], args: &[Src]) -> VReg {
         if !self.features.vnni {
-            return self.dot4_widened(pure, args);
+            return self.dot4_widened(signed, args);
         }
-        if pure == Pure::Dot4US {
+        if signed == [false, true] {
             let accumulator = self.source(args[2]);
             let a = self.source(args[0]);
             let b = self.source_rm(args[1]);
@@ -50,7 +52,7 @@ impl<'f> Lower<'f> {
         if self.rank_of(biased) < self.rank_of(plain) {
             (biased, plain) = (plain, biased);
         }
-        let signed = pure == Pure::Dot4SS;
+        let signed = signed[0];
         let accumulator = self.source(args[2]);
         let rank = self.rank_of(plain);
         let correction = self.cached(Key::DotBias(plain, signed), rank, Hoist::Far, |this| {
@@ -65,12 +67,7 @@ impl<'f> Lower<'f> {
         self.v2(forms::SUB_I, sum, correction)
     }
 
-    fn dot4_widened(&mut self, pure: Pure, args: &[Src]) -> VReg {
-        let (a_signed, b_signed) = match pure {
-            Pure::Dot4SS => (true, true),
-            Pure::Dot4US => (false, true),
-            _ => (false, false),
-        };
+    fn dot4_widened(&mut self, [a_signed, b_signed]: [bool; 2], args: &[Src]) -> VReg {
         let (a, b) = (self.source(args[0]), self.source(args[1]));
         let (a_even, a_odd) = self.widen_bytes(a, a_signed);
         let (b_even, b_odd) = self.widen_bytes(b, b_signed);
@@ -103,7 +100,7 @@ impl<'f> Lower<'f> {
         } else {
             let [low, high] = [args[0], args[1]].map(|arg| Src::Reg(self.in_vector(arg)));
             let codes = self.unpack_vector(bits, offset, sign, low, high);
-            let codes = self.to_gpr(codes);
+            let codes = self.first_element(codes);
             self.set_reg(result, codes);
         }
     }
@@ -165,7 +162,7 @@ impl<'f> Lower<'f> {
         if self.features.gfni {
             // A bit matrix: result bit i is source bit min(i, bits - 1). Rows are stored last bit first.
             let rows: [u8; 8] = std::array::from_fn(|byte| 1 << (7 - byte as u32).min(bits - 1));
-            let matrix = self.vector_constant(rows.repeat(self.width as usize / 2));
+            let matrix = self.vector_operand(rows.repeat(self.width as usize / 2));
             return self.v2i(forms::AFFINE, bytes, matrix, 0);
         }
         let codes = self.binary(forms::AND, &[Src::Reg(bytes), Src::Const(mask * 0x0101_0101)], false);
@@ -252,10 +249,12 @@ impl<'f> Lower<'f> {
 
     fn unpack_part_v3(&mut self, stream: &Stream, from: i32, to: i32, bits: u32, sign: Sign) -> VReg {
         let middle = from + 2 * bits as i32;
-        let (low, low_skip) = self.group_bytes(stream, from, to.min(middle));
+        // Whole bytes are taken as they lie: they must start where the group does.
+        let unit = if bits == 8 { 64 } else { 1 };
+        let (low, low_skip) = self.group_bytes(stream, from, to.min(middle), unit);
         let low = self.in_register(low);
         let (groups, high_skip) = if to > middle {
-            let (high, skip) = self.group_bytes(stream, middle, to);
+            let (high, skip) = self.group_bytes(stream, middle, to, unit);
             (self.v2i(forms::JOIN_HALVES, low, high, 1), skip)
         } else {
             (low, 0)
@@ -271,14 +270,14 @@ impl<'f> Lower<'f> {
             // A window's last bytes may lie past the group; no code is cut from there.
             (((byte / 4) * bits / 2 + byte % 4 + skip[group as usize % 2]).min(15)) as u8
         };
-        let places = self.vector_constant((0..4 * self.width).map(place).collect());
+        let places = self.vector_operand((0..4 * self.width).map(place).collect());
         let windows = self.v2(forms::SHUFFLE_B, groups, places);
         // Odd lanes of an odd width start in the middle of a byte.
         let windows = if bits.is_multiple_of(2) {
             windows
         } else {
             let shifts = self.vector_of(|lane| 4 * (lane % 2));
-            let shifts = self.vector_constant(shifts);
+            let shifts = self.vector_operand(shifts);
             self.v2(forms::SHR_U_V, windows, shifts)
         };
         self.spread_codes(windows, bits, sign)
@@ -287,9 +286,9 @@ impl<'f> Lower<'f> {
     /// Bytes `from..to` of a stream as a 64-byte operand, and how many bytes in they start: a multiple of
     /// `unit`. What lies around them is anything.
     fn stream_bytes(&mut self, stream: &Stream, from: i32, to: i32, unit: i32) -> (Rm, u32) {
-        let found = [4, 8, 16, 32, 64].into_iter().find_map(|size| {
-            stream.window(from, to, size, unit).map(|start| (size, start))
-        });
+        let found = [4, 8, 16, 32, 64]
+            .into_iter()
+            .find_map(|size| stream.window(from, to, size, unit).map(|start| (size, start)));
         let (code, start) = match found {
             Some((4, start)) => (C::EVEX_Vmovd_xmm_rm32, start),
             Some((8, start)) => (C::EVEX_Vmovq_xmm_rm64, start),
@@ -311,9 +310,10 @@ impl<'f> Lower<'f> {
         (Rm::Reg(def), (from - start) as u32)
     }
 
-    /// Bytes `from..to` of a stream, 16 at most, as a 16-byte operand, and how many bytes in they start.
-    fn group_bytes(&mut self, stream: &Stream, from: i32, to: i32) -> (Rm, u32) {
-        match stream.window(from, to, 16, 1) {
+    /// Bytes `from..to` of a stream, 16 at most, as a 16-byte operand, and how many bytes in they start: a
+    /// multiple of `unit`.
+    fn group_bytes(&mut self, stream: &Stream, from: i32, to: i32, unit: i32) -> (Rm, u32) {
+        match stream.window(from, to, 16, unit) {
             Some(start) => (Rm::Mem(stream.addr.plus(start)), (from - start) as u32),
             None => (Rm::Reg(self.load_exact(stream.addr.plus(from), (to - from) as u32)), 0),
         }
@@ -338,7 +338,7 @@ impl Stream {
     fn window(&self, from: i32, to: i32, size: i32, unit: i32) -> Option<i32> {
         let (first, end) = self.readable;
         let start = from.min(end - size);
-        let start = from - (from - start).next_multiple_of(unit);
+        let start = from - (from - start + unit - 1) / unit * unit;
         (to - from <= size && start >= first && start + size >= to).then_some(start)
     }
 }

@@ -9,6 +9,7 @@ use iced_x86::{Code as C, ConditionCode};
 use regalloc2::VReg;
 use tvmc_ir::lane::{Inst as LaneInst, Mem, MemoryOp, Op, Pure, Scalar, Value, abi};
 
+use super::control::FlagCompare;
 use super::uses::User;
 use super::{Lower, Src, Val, forms};
 use crate::Error;
@@ -38,41 +39,32 @@ impl<'f> Lower<'f> {
             Some(User::Inst(user)) => Some(&user.op),
             Some(User::Control) | None => None,
         };
-        match inst.op {
-            Op::Memory { form: MemoryOp::LoadContig, mem, masked: false, .. } if whole && word(mem) => {
-                matches!(user_of_load(), Some(Op::Pure(_)))
-            }
-            Op::Memory { form: MemoryOp::LoadUniform, mem, masked: false, .. } if word(mem) => {
-                matches!(user_of_load(), Some(Op::Splat))
-            }
-            Op::Splat if self.v4 && self.parts == 1 => {
-                matches!(self.values[inst.args[0].index()], Val::Pending(_))
-                    && matches!(user_of_load(), Some(Op::Pure(_)))
-            }
-            Op::Pure(pure) if self.is_flag_compare(pure, inst.args[0]) => match self.uses.only_user(result) {
-                Some(User::Control) => true,
-                Some(User::Inst(user)) => user.op == Op::Pure(Pure::Select) && !self.is_varying(user.args[1]),
-                None => false,
-            },
-            _ => false,
+        if let Op::Memory { form, mem, masked: false, .. } = inst.op
+            && word(mem)
+        {
+            return match form {
+                MemoryOp::LoadContig => whole && matches!(user_of_load(), Some(Op::Pure(_))),
+                MemoryOp::LoadUniform => matches!(user_of_load(), Some(Op::Splat)),
+                MemoryOp::Gather | MemoryOp::StoreUniform | MemoryOp::StoreContig | MemoryOp::Scatter => {
+                    false
+                }
+            };
         }
-    }
-
-    fn is_flag_compare(&self, pure: Pure, operand: Value) -> bool {
-        !self.is_varying(operand)
-            && matches!(
-                pure,
-                Pure::IEq
-                    | Pure::INe
-                    | Pure::ILtS
-                    | Pure::ILeS
-                    | Pure::ILtU
-                    | Pure::ILeU
-                    | Pure::LEq
-                    | Pure::LLtS
-                    | Pure::FLt
-                    | Pure::FLe
-            )
+        if inst.op == Op::Splat {
+            return self.v4
+                && self.parts == 1
+                && matches!(self.values[inst.args[0].index()], Val::Pending(_))
+                && matches!(user_of_load(), Some(Op::Pure(_)));
+        }
+        let Op::Pure(pure) = inst.op else { return false };
+        if FlagCompare::of(pure).is_none() || self.is_varying(inst.args[0]) {
+            return false;
+        }
+        match self.uses.only_user(result) {
+            Some(User::Control) => true,
+            Some(User::Inst(user)) => user.op == Op::Pure(Pure::Select) && !self.is_varying(user.args[1]),
+            None => false,
+        }
     }
 
     /// Emits an operation and defines its result.
@@ -116,9 +108,6 @@ impl<'f> Lower<'f> {
     }
 
     fn uniform_pure(&mut self, pure: Pure, inst: &'f LaneInst, result: Value) {
-        if self.linear_op(pure, inst, result) {
-            return;
-        }
         let args = &inst.args;
         let reg = match pure {
             Pure::FAdd => self.scalar2(forms::ADD_S, args),
@@ -201,7 +190,7 @@ impl<'f> Lower<'f> {
             }
             Pure::F32Bits => {
                 let a = self.uniform(args[0]);
-                self.to_gpr(a)
+                self.first_element(a)
             }
             Pure::F32FromBits => {
                 let a = self.uniform(args[0]);
@@ -216,7 +205,7 @@ impl<'f> Lower<'f> {
             Pure::F32ToF16 => {
                 let a = self.uniform(args[0]);
                 let half = self.v1i(forms::F_TO_HALF_X, a, 0);
-                let half = self.to_gpr(half);
+                let half = self.first_element(half);
                 self.gpr_from(C::Movzx_r32_rm16, Rm::Reg(half))
             }
             Pure::F32ToI32
@@ -235,9 +224,11 @@ impl<'f> Lower<'f> {
                 self.tied_imm(C::Xor_rm32_imm8, a, 1)
             }
             Pure::Select => self.scalar_select(args, result),
-            Pure::LAdd | Pure::LSub | Pure::LMul | Pure::I32ToI64 | Pure::U32ToI64 => {
-                unreachable!("{pure:?} is a sum")
-            }
+            Pure::LAdd => return self.linear_sum(args, 1, result),
+            Pure::LSub => return self.linear_sum(args, -1, result),
+            Pure::LMul => return self.linear_product(args, result),
+            Pure::I32ToI64 => return self.linear_extended(args[0], true, result),
+            Pure::U32ToI64 => return self.linear_extended(args[0], false, result),
         };
         self.set_reg(result, reg);
     }
@@ -281,12 +272,12 @@ impl<'f> Lower<'f> {
             return self.mask_bits(mask);
         }
         let ones = self.v2i(forms::CMP_S, a, b, predicate);
-        let ones = self.to_gpr(ones);
+        let ones = self.first_element(ones);
         self.tied_imm(C::And_rm32_imm8, ones, 1)
     }
 
     /// Element 0 of a vector register.
-    pub(super) fn to_gpr(&mut self, vector: VReg) -> VReg {
+    pub(super) fn first_element(&mut self, vector: VReg) -> VReg {
         let (code, def) = (self.code(forms::TO_GPR), self.vreg(GPR));
         self.emit(Inst::new(code).def(def).reg(vector));
         def
@@ -307,7 +298,7 @@ impl<'f> Lower<'f> {
     fn through_vector(&mut self, pure: Pure, args: &[Value], result: Value) -> VReg {
         let sources: Vec<Src> = args.iter().map(|&arg| Src::Reg(self.in_vector(arg))).collect();
         let vector = self.vector(pure, &sources);
-        if self.scalar(result) == Scalar::F32 { vector } else { self.to_gpr(vector) }
+        if self.scalar(result) == Scalar::F32 { vector } else { self.first_element(vector) }
     }
 
     /// A uniform i32 or f32 in element 0 of a vector register.

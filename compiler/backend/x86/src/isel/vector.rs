@@ -4,6 +4,8 @@ use iced_x86::Code as C;
 use regalloc2::VReg;
 use tvmc_ir::lane::{Pure, Scalar, Value};
 
+use super::arith::IntCompare;
+use super::divide::Division;
 use super::{Lower, Src, Val, forms};
 use crate::mir::{Inst, MASK, Rm, VEC};
 
@@ -63,7 +65,10 @@ impl<'f> Lower<'f> {
             Pure::IAdd => self.binary(forms::ADD_I, args, true),
             Pure::ISub => self.binary(forms::SUB_I, args, false),
             Pure::IMul => self.multiply(args),
-            Pure::IDivS | Pure::IDivU | Pure::IRemS | Pure::IRemU => self.divide(pure, args),
+            Pure::IDivS => self.divide(Division::Signed, false, args),
+            Pure::IDivU => self.divide(Division::Unsigned, false, args),
+            Pure::IRemS => self.divide(Division::Signed, true, args),
+            Pure::IRemU => self.divide(Division::Unsigned, true, args),
             Pure::IMinS => self.binary(forms::MIN_S, args, true),
             Pure::IMaxS => self.binary(forms::MAX_S, args, true),
             Pure::IMinU => self.binary(forms::MIN_U, args, true),
@@ -75,9 +80,12 @@ impl<'f> Lower<'f> {
             Pure::ShrS => self.shift(forms::SHR_S_C, forms::SHR_S_V, args),
             Pure::ShrU => self.shift(forms::SHR_U_C, forms::SHR_U_V, args),
             Pure::PopCount => self.pop_count(args[0]),
-            Pure::IEq | Pure::INe | Pure::ILtS | Pure::ILeS | Pure::ILtU | Pure::ILeU => {
-                self.compare_i(pure, args)
-            }
+            Pure::IEq => self.compare_i(IntCompare::Equal, args),
+            Pure::INe => self.compare_i(IntCompare::NotEqual, args),
+            Pure::ILtS => self.compare_i(IntCompare::LessS, args),
+            Pure::ILeS => self.compare_i(IntCompare::AtMostS, args),
+            Pure::ILtU => self.compare_i(IntCompare::LessU, args),
+            Pure::ILeU => self.compare_i(IntCompare::AtMostU, args),
             Pure::I32ToF32 => self.unary(forms::I32_TO_F, args[0]),
             Pure::U32ToF32 => self.u32_to_f32(args[0]),
             Pure::F32ToI32 => self.f32_to_i32(args[0]),
@@ -90,18 +98,20 @@ impl<'f> Lower<'f> {
             }
             Pure::F32ToF16 => {
                 let a = self.source(args[0]);
-                let half = self.to_half(a);
+                let half = self.half_of(a);
                 self.v1(forms::ZX_W, half)
             }
             Pure::F32ToBf16 => {
                 let a = self.source(args[0]);
-                self.to_bf16(a)
+                self.bf16_of(a)
             }
             Pure::BoolToI32 => {
                 let mask = self.source_mask(args[0]);
                 self.mask_to_vector(mask, 1)
             }
-            Pure::Dot4SS | Pure::Dot4US | Pure::Dot4UU => self.dot4(pure, args),
+            Pure::Dot4SS => self.dot4([true, true], args),
+            Pure::Dot4US => self.dot4([false, true], args),
+            Pure::Dot4UU => self.dot4([false, false], args),
             Pure::BAnd => self.mask_binary(C::VEX_Kandw_kr_kr_kr, forms::AND, args),
             Pure::BOr => self.mask_binary(C::VEX_Korw_kr_kr_kr, forms::OR, args),
             Pure::BXor => self.mask_binary(C::VEX_Kxorw_kr_kr_kr, forms::XOR, args),
@@ -195,7 +205,11 @@ impl<'f> Lower<'f> {
     pub(super) fn blend(&mut self, mask: VReg, a: impl Into<Rm>, b: VReg) -> VReg {
         let def = self.vreg(VEC);
         let inst = if self.v4 {
-            Inst::new(C::EVEX_Vpblendmd_zmm_k1z_zmm_zmmm512b32).def(def).reg(b).rm(a.into()).masked(mask, false)
+            Inst::new(C::EVEX_Vpblendmd_zmm_k1z_zmm_zmmm512b32)
+                .def(def)
+                .reg(b)
+                .rm(a.into())
+                .masked(mask, false)
         } else {
             Inst::new(C::VEX_Vblendvps_ymm_ymm_ymmm256_ymm).def(def).reg(b).rm(a.into()).reg(mask)
         };

@@ -36,7 +36,14 @@ impl Guarded {
         let size = (pages + 2) * PAGE;
         // SAFETY: an anonymous mapping at an address of the system's choice.
         let map = unsafe {
-            libc::mmap(std::ptr::null_mut(), size, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+            libc::mmap(
+                std::ptr::null_mut(),
+                size,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
         };
         assert_ne!(map, libc::MAP_FAILED);
         let map = NonNull::new(map.cast::<u8>()).unwrap();
@@ -128,7 +135,12 @@ impl Prepared {
     pub fn new(function: &Function, grid: [u32; 3], buffers: &[Guarded], scalars: &[u64]) -> Self {
         // As if another kernel had used it: not zero.
         let arena = Guarded::with(&vec![0xa5; function.arena_bytes() as usize], Placement::Start);
-        Self { pointers: buffers.iter().map(Guarded::pointer).collect(), scalars: scalars.to_vec(), arena, grid }
+        Self {
+            pointers: buffers.iter().map(Guarded::pointer).collect(),
+            scalars: scalars.to_vec(),
+            arena,
+            grid,
+        }
     }
 
     fn args(&self, status: &mut u32) -> KernelArgs {
@@ -264,7 +276,11 @@ pub fn check(function: Function, case: &Case, floats: &[usize]) {
             let buffers: Vec<Guarded> =
                 case.buffers.iter().map(|bytes| Guarded::with(bytes, placement)).collect();
             if std::env::var_os("TRACE").is_some() {
-                eprintln!("{} {features} {placement:?}\n{text}\n{}", function.name, tvmc_backend_x86::disassemble(&code));
+                eprintln!(
+                    "{} {features} {placement:?}\n{text}\n{}",
+                    function.name,
+                    tvmc_backend_x86::disassemble(&code)
+                );
             }
             let status = execute(executable.entry(), &function, case.grid, &buffers, &case.scalars);
             let failed = outcome.failure.map_or(0, |failure| failure.message + 1);

@@ -9,7 +9,8 @@
 //!
 //! Every rule is conservative: the interval of an operation that might wrap is everything.
 
-use tvmc_ir::tile::{Binary, Dim};
+use super::kernel::Dim;
+use super::op::Binary;
 
 /// Facts about one i32.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]

@@ -1,0 +1,570 @@
+//! The engine: sources in, kernels on a machine out. It implements the executor's `Device` over the compiler and the virtual machines.
+//!
+//! ```text
+//! launch(kernel, arguments) -> which instance?  formats of the arguments, fixed extents, tune choices
+//!                           -> compiled before? the instance cache, by exactly that key
+//!                           -> bind, check overlaps and lengths, run
+//! ```
+//!
+//! An instance is specialised to every extent that is the same in all calls, and to those that are tile extents in the source.
+
+mod cpu;
+mod gpu;
+mod interp;
+mod library;
+mod machine;
+
+pub use library::{Interface, InterfaceElement, InterfaceParam, Library};
+pub use machine::{Code, Machine, MachineArgument};
+
+use crate::cli::{CpuLevel, MachineOptions, TargetName};
+use crate::commands::Failure;
+use std::collections::HashMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tvmc_backend_x86::{Features, Level};
+use tvmc_ir::host::{Expr, Number};
+use tvmc_ir::lane::Access;
+use tvmc_ir::program::Program;
+use tvmc_ir::tile::launch::{ArgumentShape, Binding, bind};
+use tvmc_ir::tile::{Kernel, TensorDecl};
+use tvmc_model::executor::{Argument, Arrangement, Device, DeviceError, Extent, MemoryId, Slice};
+use tvmc_passes::packing::{self, Packing};
+use tvmc_types::dtype::{DType, Kind};
+
+/// What an instance is made for.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct InstanceKey {
+    /// The kernel's name.
+    pub kernel: String,
+    /// Formats of generics, sorted by name.
+    pub elements: Vec<(String, String)>,
+    /// Dimensions that are constants, sorted by name.
+    pub dims: Vec<(String, u64)>,
+    /// Tune names, sorted by name.
+    pub tunes: Vec<(String, i64)>,
+    /// How each parameter's memory lies.
+    pub packing: Vec<Packing>,
+}
+
+/// A compiled instance.
+pub struct Instance {
+    /// The kernel.
+    pub kernel: Kernel,
+    code: std::cell::RefCell<Code>,
+    /// Whether the grid or a condition depends on scalar arguments, so that every launch binds anew.
+    scalar_grid: bool,
+}
+
+/// What a launch site did last: most sites see the same shapes again and again.
+struct Site {
+    kernel: String,
+    arguments: Vec<SiteArgument>,
+    instance: Rc<Instance>,
+    binding: Binding,
+}
+
+#[derive(PartialEq)]
+enum SiteArgument {
+    Tensor { shape: Vec<Extent>, element: String, arrangement: Arrangement, bytes: u64 },
+    Scalar,
+}
+
+impl SiteArgument {
+    fn of(argument: &Argument) -> Self {
+        match argument {
+            Argument::Tensor { slice, shape, element, arrangement } => SiteArgument::Tensor {
+                shape: shape.clone(),
+                element: element.clone(),
+                arrangement: *arrangement,
+                bytes: slice.bytes,
+            },
+            Argument::Scalar(_) => SiteArgument::Scalar,
+        }
+    }
+
+    /// Whether everything that was checked for the known argument holds for this one.
+    fn fits(&self, argument: &Argument) -> bool {
+        match (self, argument) {
+            (
+                SiteArgument::Tensor { shape, element, arrangement, bytes },
+                Argument::Tensor { slice, shape: s, element: e, arrangement: a },
+            ) => shape == s && element == e && arrangement == a && *bytes == slice.bytes,
+            (SiteArgument::Scalar, Argument::Scalar(_)) => true,
+            (SiteArgument::Tensor { .. } | SiteArgument::Scalar, _) => false,
+        }
+    }
+}
+
+/// Figures of an engine's life.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct Statistics {
+    /// Instances compiled.
+    pub compiled: usize,
+    /// Time that took.
+    pub compile_time: Duration,
+    /// Launches.
+    pub launches: u64,
+}
+
+/// See the module head.
+pub struct Engine {
+    library: Library,
+    machine: Machine,
+    target: TargetName,
+    threads: usize,
+    instances: HashMap<InstanceKey, Rc<Instance>>,
+    sites: Vec<Vec<Site>>,
+    prefers: HashMap<(String, usize), bool>,
+    statistics: Statistics,
+}
+
+impl Engine {
+    /// An engine over loaded sources.
+    pub fn new(library: Library, options: &MachineOptions) -> Result<Self, Failure> {
+        let threads = options.threads.unwrap_or_else(default_threads);
+        if threads == 0 || threads > 1024 {
+            return Err(Failure::usage("--threads must be between 1 and 1024"));
+        }
+        let machine = machine(options, threads)?;
+        let threads = if matches!(machine, Machine::Cpu(_)) { threads } else { 1 };
+        Ok(Self {
+            library,
+            machine,
+            target: options.target,
+            threads,
+            instances: HashMap::new(),
+            sites: Vec::new(),
+            prefers: HashMap::new(),
+            statistics: Statistics::default(),
+        })
+    }
+
+    /// The engine and program for a model of this architecture.
+    pub fn for_architecture(architecture: &str, options: &MachineOptions) -> Result<(Self, Program), Failure> {
+        let Some((module, program)) = tvmc_stdlib::program_for(architecture) else {
+            let known: Vec<&str> = tvmc_stdlib::architectures().collect();
+            return Err(Failure::user(format!(
+                "there is no program for architecture `{architecture}` (there is one for: {}); give one with --program",
+                known.join(", ")
+            )));
+        };
+        let library = Library::standard(module)?;
+        let program = library.program(program)?;
+        Ok((Self::new(library, options)?, program))
+    }
+
+    /// The engine and the only program of a file.
+    pub fn for_program_file(path: &Path, options: &MachineOptions) -> Result<(Self, Program), Failure> {
+        let library = Library::open(path)?;
+        let names = library.program_names();
+        let [name] = names.as_slice() else {
+            return Err(Failure::user(format!("{} has {} programs, one is needed", path.display(), names.len())));
+        };
+        let program = library.program(name)?;
+        Ok((Self::new(library, options)?, program))
+    }
+
+    /// The name of the target, as the command line spells it.
+    pub fn target_name(&self) -> String {
+        use clap::ValueEnum;
+        self.target.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Worker threads.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Figures so far.
+    pub fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+
+    /// The sources.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// The instance for a key, compiled if need be.
+    pub fn instance(&mut self, key: &InstanceKey) -> Result<Rc<Instance>, DeviceError> {
+        if let Some(instance) = self.instances.get(key) {
+            return Ok(instance.clone());
+        }
+        let start = Instant::now();
+        let kernel = self.library.instantiate(key)?;
+        let code = self.machine.compile(&kernel, key.packing.clone())?;
+        let scalar = |expr: &Expr| {
+            let mut found = false;
+            expr.names(&mut |name| found |= kernel.params.iter().any(|p| p.name() == name));
+            found
+        };
+        let scalar_grid = kernel.grid.iter().any(scalar) || kernel.assumptions.iter().any(|(e, _)| scalar(e));
+        let instance = Rc::new(Instance { kernel, code: code.into(), scalar_grid });
+        self.instances.insert(key.clone(), instance.clone());
+        self.statistics.compiled += 1;
+        self.statistics.compile_time += start.elapsed();
+        Ok(instance)
+    }
+
+    /// The key of the instance that these arguments ask for.
+    pub fn key(
+        &self,
+        kernel: &str,
+        arguments: &[Argument],
+        with: &[(String, i64)],
+        set: &[(String, u64)],
+    ) -> Result<InstanceKey, DeviceError> {
+        let interface = self.library.interface(kernel)?;
+        if interface.params.len() != arguments.len() {
+            return Err(DeviceError(format!(
+                "`{kernel}` takes {} arguments, {} were given",
+                interface.params.len(),
+                arguments.len()
+            )));
+        }
+        let mut key = InstanceKey { kernel: kernel.to_owned(), ..InstanceKey::default() };
+        let mut dims: HashMap<&str, (u64, bool)> = HashMap::new();
+        for (param, argument) in interface.params.iter().zip(arguments) {
+            key.packing.push(Packing::AsDeclared);
+            let Argument::Tensor { shape, element, arrangement, .. } = argument else { continue };
+            let InterfaceParam::Tensor { name, element: expected, shape: declared } = param else {
+                return Err(DeviceError(format!("argument `{}` must be a number", param.name())));
+            };
+            if *arrangement == Arrangement::Packed
+                && let Some(last) = key.packing.last_mut()
+            {
+                *last = Packing::Interleaved;
+            }
+            match expected {
+                InterfaceElement::Generic(generic) => match key.elements.iter().find(|(g, _)| g == generic) {
+                    Some((_, bound)) if bound != element => {
+                        return Err(DeviceError(format!(
+                            "generic `{generic}` would be both `{bound}` and `{element}`"
+                        )));
+                    }
+                    Some(_) => {}
+                    None => key.elements.push((generic.clone(), element.clone())),
+                },
+                InterfaceElement::Named(expected) if expected != element => {
+                    return Err(DeviceError(format!(
+                        "argument `{name}` has elements of `{element}`, the kernel expects `{expected}`"
+                    )));
+                }
+                InterfaceElement::Named(_) => {}
+            }
+            if shape.len() != declared.len() {
+                return Err(DeviceError(format!(
+                    "argument `{name}` has {} dimensions, the kernel expects {}",
+                    shape.len(),
+                    declared.len()
+                )));
+            }
+            for (expr, extent) in declared.iter().zip(shape) {
+                if let Expr::Name(dim) = expr {
+                    let known = dims.entry(dim.as_str()).or_insert((extent.size, extent.fixed));
+                    if known.0 != extent.size {
+                        return Err(DeviceError(format!(
+                            "dimension `{dim}` is {}, but argument `{name}` has {} there: give arguments of matching shapes",
+                            known.0, extent.size
+                        )));
+                    }
+                    known.1 |= extent.fixed;
+                }
+            }
+        }
+        for (name, value) in set {
+            if let Some(known) = dims.get(name.as_str())
+                && known.0 != *value
+            {
+                return Err(DeviceError(format!("`{name}` is set to {value}, but the arguments say {}", known.0)));
+            }
+        }
+        let set_dims: Vec<&str> = set.iter().map(|(name, _)| name.as_str()).collect();
+        key.dims = dims
+            .iter()
+            .filter(|(name, (_, fixed))| {
+                *fixed || interface.required.iter().any(|r| r == *name) || set_dims.contains(name)
+            })
+            .map(|(name, (size, _))| ((*name).to_owned(), *size))
+            .collect();
+        key.dims.sort();
+        key.elements.sort();
+        let sizes = |name: &str| dims.get(name).map(|(size, _)| Number::Int(*size as i64));
+        key.tunes = interface.choose(&sizes, with)?;
+        key.tunes.sort();
+        Ok(key)
+    }
+
+    /// Runs an instance on arguments.
+    pub fn run(
+        &mut self,
+        instance: &Instance,
+        binding: &Binding,
+        arguments: &[Argument],
+    ) -> Result<Vec<String>, DeviceError> {
+        let mut ready = Vec::with_capacity(arguments.len());
+        for (param, argument) in instance.kernel.params.iter().zip(arguments) {
+            ready.push(match (argument, param) {
+                (Argument::Tensor { slice, shape, .. }, _) => {
+                    MachineArgument::Tensor(*slice, shape.iter().map(|e| e.size).collect())
+                }
+                (Argument::Scalar(number), TensorDecl::Scalar { name, dtype }) => {
+                    MachineArgument::Scalar(scalar_bits(name, *dtype, *number)?)
+                }
+                (Argument::Scalar(_), TensorDecl::Tensor { name, .. }) => {
+                    return Err(DeviceError(format!("argument `{name}` must be a tensor")));
+                }
+            });
+        }
+        overlaps(&instance.kernel, &ready)?;
+        self.statistics.launches += 1;
+        let mut code = instance.code.borrow_mut();
+        self.machine.launch(&instance.kernel, &mut code, binding, &ready)
+    }
+
+    /// Binds arguments to an instance and checks that every slice is as long as its shape says.
+    pub fn bind(&self, instance: &Instance, arguments: &[Argument]) -> Result<Binding, DeviceError> {
+        let shapes: Vec<ArgumentShape> = arguments
+            .iter()
+            .map(|argument| match argument {
+                Argument::Tensor { shape, .. } => {
+                    ArgumentShape::Tensor(shape.iter().map(|e| e.size).collect())
+                }
+                Argument::Scalar(number) => ArgumentShape::Scalar(*number),
+            })
+            .collect();
+        let binding = bind(&instance.kernel, &shapes).map_err(machine::failure)?;
+        for (argument, param) in arguments.iter().zip(&instance.kernel.params) {
+            if let Argument::Tensor { slice, shape, element, arrangement } = argument {
+                let sizes: Vec<u64> = shape.iter().map(|e| e.size).collect();
+                let mut wanted = self.tensor_bytes(element, &sizes)?;
+                if *arrangement == Arrangement::Packed {
+                    let rows = sizes.first().copied().unwrap_or(0).max(1);
+                    wanted = wanted / rows * rows.next_multiple_of(packing::ROWS as u64);
+                }
+                if slice.bytes < wanted {
+                    return Err(DeviceError(format!(
+                        "argument `{}` has {} bytes, its shape {sizes:?} of `{element}` takes {wanted}",
+                        param.name(),
+                        slice.bytes
+                    )));
+                }
+            }
+        }
+        Ok(binding)
+    }
+
+    /// The machine.
+    pub fn machine(&mut self) -> &mut Machine {
+        &mut self.machine
+    }
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn machine(options: &MachineOptions, threads: usize) -> Result<Machine, Failure> {
+    use tvmc_passes::target;
+    let portable = || {
+        let machine = cpu::CpuMachine::new(threads, tvmc_cpu::Target::Cranelift, target::CRANELIFT);
+        Ok(Machine::Cpu(machine))
+    };
+    let wide = |features: Features| {
+        let row = match features.level {
+            Level::V3 => target::X86_V3,
+            Level::V4 => target::X86_V4,
+        };
+        Ok(Machine::Cpu(cpu::CpuMachine::new(threads, tvmc_cpu::Target::X86(features), row)))
+    };
+    let features = |level: CpuLevel| -> Option<Features> {
+        let found = Features::detect()?;
+        match (level, found.level) {
+            (CpuLevel::Native, _) | (CpuLevel::V4, Level::V4) => Some(found),
+            (CpuLevel::V3, _) => Some(found.narrowed()),
+            (CpuLevel::V4, Level::V3) => None,
+        }
+    };
+    match options.target {
+        TargetName::Interp => Ok(Machine::Interp(interp::InterpMachine::default())),
+        TargetName::Gpu | TargetName::Wgsl => {
+            let machine = gpu::GpuMachine::open(options.device.as_deref()).map_err(Failure::from_error)?;
+            eprintln!("device: {}", machine.name());
+            Ok(Machine::Gpu(Box::new(machine)))
+        }
+        TargetName::Cranelift => portable(),
+        TargetName::Cpu => match features(options.cpu) {
+            Some(features) => wide(features),
+            None if options.cpu == CpuLevel::Native => portable(),
+            None => Err(Failure::user("this processor lacks the instruction set that --cpu asks for")),
+        },
+        TargetName::X86 => match features(options.cpu) {
+            Some(features) => wide(features),
+            None => Err(Failure::user(
+                "this processor lacks AVX2 and FMA (or what --cpu asks for): use --target cranelift",
+            )),
+        },
+    }
+}
+
+/// The bits of a scalar argument in its parameter's dtype.
+fn scalar_bits(name: &str, dtype: DType, number: Number) -> Result<u32, DeviceError> {
+    let bad = || DeviceError(format!("argument `{name}` is {number}, the kernel expects {dtype}"));
+    match (dtype.kind(), number) {
+        (Kind::Float, Number::Float(value)) => Ok((value as f32).to_bits()),
+        (Kind::Float, Number::Int(value)) => Ok((value as f32).to_bits()),
+        (Kind::Signed, Number::Int(value)) => i32::try_from(value).map(|v| v as u32).map_err(|_| bad()),
+        (Kind::Unsigned, Number::Int(value)) => u32::try_from(value).map_err(|_| bad()),
+        (Kind::Bool, Number::Bool(value)) => Ok(u32::from(value)),
+        (Kind::Signed | Kind::Unsigned, Number::Float(_) | Number::Bool(_))
+        | (Kind::Float, Number::Bool(_))
+        | (Kind::Bool, Number::Int(_) | Number::Float(_)) => Err(bad()),
+    }
+}
+
+/// Memory that a kernel writes must not overlap any other argument.
+fn overlaps(kernel: &Kernel, arguments: &[MachineArgument]) -> Result<(), DeviceError> {
+    let slices: Vec<(Slice, Access)> = machine::tensors(kernel, arguments).collect();
+    for (at, (a, access)) in slices.iter().enumerate() {
+        if *access == Access::Read {
+            continue;
+        }
+        for (other, (b, _)) in slices.iter().enumerate() {
+            let disjoint =
+                a.memory != b.memory || a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset;
+            if at != other && !disjoint && a.bytes > 0 && b.bytes > 0 {
+                let tensors: Vec<&str> = kernel
+                    .params
+                    .iter()
+                    .filter(|p| matches!(p, TensorDecl::Tensor { .. }))
+                    .map(TensorDecl::name)
+                    .collect();
+                return Err(DeviceError(format!(
+                    "arguments `{}` and `{}` of `{}` overlap, and the first is written",
+                    tensors[at], tensors[other], kernel.name
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Device for Engine {
+    fn allocate(&mut self, bytes: u64, what: &str) -> Result<MemoryId, DeviceError> {
+        self.machine.allocate(bytes).map_err(|e| DeviceError(format!("memory for `{what}` ({bytes} bytes): {e}")))
+    }
+
+    fn write(&mut self, memory: MemoryId, offset: u64, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.machine.write(memory, offset, bytes)
+    }
+
+    fn read(&mut self, memory: MemoryId, offset: u64, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.machine.read(memory, offset, bytes)
+    }
+
+    fn clear(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
+        self.machine.clear(memory)
+    }
+
+    fn weight(
+        &mut self,
+        bytes: &[u8],
+        rows: u64,
+        element: &str,
+        arrangement: Arrangement,
+        what: &str,
+    ) -> Result<Slice, DeviceError> {
+        let rows = usize::try_from(rows).map_err(machine::failure)?;
+        if arrangement == Arrangement::Declared || rows == 0 {
+            let memory = self.allocate(bytes.len() as u64, what)?;
+            self.write(memory, 0, bytes)?;
+            return Ok(Slice { memory, offset: 0, bytes: bytes.len() as u64 });
+        }
+        let row = bytes.len() / rows;
+        let unit = packing::unit_bytes(self.library.group_bytes(element)?);
+        let size = packing::packed_bytes(rows, row)
+            .ok_or_else(|| DeviceError(format!("`{what}` is too large to pack")))?;
+        let memory = self.allocate(size as u64, what)?;
+        let bytes = &bytes[..rows * row];
+        match &mut self.machine {
+            Machine::Cpu(machine) => {
+                if let Some(output) = machine.bytes(memory) {
+                    packing::pack(bytes, rows, row, unit, &mut output[..size]);
+                }
+            }
+            Machine::Gpu(_) | Machine::Interp(_) => {
+                let mut output = vec![0; size];
+                packing::pack(bytes, rows, row, unit, &mut output);
+                self.write(memory, 0, &output)?;
+            }
+        }
+        Ok(Slice { memory, offset: 0, bytes: size as u64 })
+    }
+
+    fn prefers_packed(&mut self, kernel: &str, parameter: usize) -> Result<bool, DeviceError> {
+        if !self.machine.packs_weights() {
+            return Ok(false);
+        }
+        if let Some(known) = self.prefers.get(&(kernel.to_owned(), parameter)) {
+            return Ok(*known);
+        }
+        let answer = self.library.multiplies(kernel, parameter)?;
+        self.prefers.insert((kernel.to_owned(), parameter), answer);
+        Ok(answer)
+    }
+
+    fn tensor_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError> {
+        self.library.tensor_bytes(element, shape)
+    }
+
+    fn launch(
+        &mut self,
+        site: usize,
+        kernel: &str,
+        arguments: &[Argument],
+        with: &[(String, i64)],
+    ) -> Result<(), DeviceError> {
+        let same = |known: &Site| {
+            known.kernel == kernel
+                && known.arguments.len() == arguments.len()
+                && known.arguments.iter().zip(arguments).all(|(known, argument)| known.fits(argument))
+        };
+        if self.sites.len() <= site {
+            self.sites.resize_with(site + 1, Vec::new);
+        }
+        let found = self.sites[site].iter().find(|s| same(s)).map(|s| (s.instance.clone(), s.binding.clone()));
+        let (instance, binding) = match found {
+            Some((instance, _)) if instance.scalar_grid => {
+                let binding = self.bind(&instance, arguments)?;
+                (instance, binding)
+            }
+            Some(found) => found,
+            None => {
+                let key = self.key(kernel, arguments, with, &[])?;
+                let instance = self.instance(&key)?;
+                let binding = self.bind(&instance, arguments)?;
+                let arguments = arguments
+                    .iter()
+                    .map(SiteArgument::of)
+                    .collect();
+                // Few shapes repeat; a long list would only be searched.
+                if self.sites[site].len() >= 8 {
+                    self.sites[site].remove(0);
+                }
+                self.sites[site].push(Site {
+                    kernel: kernel.to_owned(),
+                    arguments,
+                    instance: instance.clone(),
+                    binding: binding.clone(),
+                });
+                (instance, binding)
+            }
+        };
+        for line in self.run(&instance, &binding, arguments)? {
+            eprintln!("{line}");
+        }
+        Ok(())
+    }
+}
