@@ -132,7 +132,7 @@ impl<'k> Lowering<'k> {
         Position {
             value,
             offset: axis.offset.offset + coord.offset,
-            facts: axis.offset.facts.add(coord.facts),
+            facts: axis.offset.facts.plus(coord.facts),
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Facts {
     pub block_of: Option<(Dim, i64)>,
 }
 
+/// Largest size of a dimension: checked at launch.
+const LARGEST: i64 = tvmc_ir::tile::launch::MAX_EXTENT as i64;
 const MIN: i64 = i32::MIN as i64;
 const MAX: i64 = i32::MAX as i64;
 
@@ -50,6 +52,17 @@ impl Facts {
             return Facts::ANY;
         }
         Facts { lo, hi, multiple, below: None, block_of: None }
+    }
+
+    /// A runtime dimension that is a multiple of this.
+    pub fn dimension(dim: Dim, multiple: i64) -> Facts {
+        Facts { lo: 0, hi: LARGEST, multiple, below: Some((dim, 0)), block_of: None }
+    }
+
+    /// A block index on an axis of ceil(dimension / divisor) blocks.
+    pub fn block(dim: Dim, divisor: i64) -> Facts {
+        let below = (divisor == 1).then_some((dim, 1));
+        Facts { lo: 0, hi: LARGEST, multiple: 1, below, block_of: Some((dim, divisor)) }
     }
 
     /// All values of an integer type, as its 32-bit form.
@@ -118,7 +131,7 @@ impl Facts {
         // Sizes and grids are checked at launch to stay in 32 bits, so a block's offset below a dimension does not wrap.
         if lo < MIN || hi > MAX {
             return match below {
-                Some(_) if lo >= 0 => Facts { lo: 0, hi: MAX, multiple, below, block_of: None },
+                Some(_) if lo >= 0 => Facts { lo: 0, hi: LARGEST, multiple, below, block_of: None },
                 Some(_) | None => Facts::ANY,
             };
         }

@@ -98,7 +98,8 @@ impl AlignedBuffer {
     fn mapped(len: usize, padded: usize) -> Result<Self, OutOfMemory> {
         let failed = OutOfMemory { bytes: len };
         let size = padded.checked_next_multiple_of(HUGE_PAGE).ok_or(failed)?;
-        let reserved = size.checked_add(HUGE_PAGE).filter(|size| isize::try_from(*size).is_ok()).ok_or(failed)?;
+        let reserved =
+            size.checked_add(HUGE_PAGE).filter(|size| isize::try_from(*size).is_ok()).ok_or(failed)?;
         // SAFETY: a new private anonymous mapping at an address of the system's choice touches nothing else.
         let mapping = unsafe {
             libc::mmap(

@@ -302,6 +302,11 @@ fn renumber(region: &mut Region, messages: &mut Vec<Message>) {
 }
 
 /// Cranelift's view of this host; asked once.
+/// The Cranelift IR of a function for this host, as text.
+pub fn clif_text(function: &Verified) -> Result<String, CompileError> {
+    Ok(tvmc_backend_cranelift::clif_text(function, &*host_isa()?)?)
+}
+
 fn host_isa() -> Result<OwnedTargetIsa, CompileError> {
     static ISA: OnceLock<Result<OwnedTargetIsa, CompileError>> = OnceLock::new();
     let make = || {

@@ -235,8 +235,7 @@ impl Pool {
     /// memory that is valid for that access, padded to a multiple of 4 bytes, and not touched by others during
     /// the call. Buffers may overlap where neither writes what the other accesses.
     pub unsafe fn launch_prepared(&self, launch: &Prepared) -> Result<LaunchReport, LaunchError> {
-        let arguments =
-            Arguments { buffers: &launch.buffers, scalars: &launch.scalars, borrow: PhantomData };
+        let arguments = Arguments { buffers: &launch.buffers, scalars: &launch.scalars, borrow: PhantomData };
         // SAFETY: the vectors are as long as the kernel's declarations; the rest is the caller's promise.
         unsafe { self.run(&launch.kernel, launch.grid, &arguments) }
     }

@@ -30,9 +30,11 @@ mod buffer;
 mod kernel;
 mod launch;
 mod pool;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests;
 
 pub use affinity::processors;
 pub use buffer::{AlignedBuffer, OutOfMemory};
-pub use kernel::{Backend, CompileError, CompiledKernel, Target};
+pub use kernel::{Backend, CompileError, CompiledKernel, Target, clif_text};
 pub use launch::{BufferArg, LaunchError, LaunchReport, Prepared, Printed, RawBuffer};
 pub use pool::Pool;

@@ -139,9 +139,8 @@ impl Pool {
         let allowed = affinity::allowed();
         let enough = threads <= affinity::processors();
         let pinned = enough && threads <= allowed.len();
-        let mailbox = || {
-            Apart(Mailbox { job: AtomicPtr::new(ptr::null_mut()), asleep: AtomicBool::new(false) })
-        };
+        let mailbox =
+            || Apart(Mailbox { job: AtomicPtr::new(ptr::null_mut()), asleep: AtomicBool::new(false) });
         let range = || Apart(Range { next: AtomicU64::new(0), end: AtomicU64::new(0) });
         let shared = Arc::new(Shared {
             mailboxes: (1..threads).map(|_| mailbox()).collect(),
@@ -184,7 +183,7 @@ impl Pool {
     }
 
     /// Pins the calling thread to the processor that the workers leave free; does nothing if they are not
-    /// pinned. For a thread that will launch for the rest of its life.
+    /// pinned. For a thread that will launch for the rest of its life; threads that it starts inherit the pin.
     pub fn pin_launcher(&self) {
         if let Some(cpu) = self.first {
             affinity::pin(cpu);
@@ -388,7 +387,8 @@ impl Shared {
                         // SAFETY: this frame's variable.
                         unsafe { status_pointer.write(0) };
                         let here = (block, failed - 1);
-                        failure = Some(failure.map_or(here, |first| if first.0 < block { first } else { here }));
+                        failure =
+                            Some(failure.map_or(here, |first| if first.0 < block { first } else { here }));
                     }
                     block += 1;
                 }
@@ -422,11 +422,13 @@ macro_rules! print_function {
         unsafe extern $abi fn print(log: *mut c_void, message: u32, words: *const u32, count: u32) {
             // SAFETY: by contract.
             let log = unsafe { &mut *log.cast::<Log>() };
-            if log.words + count as usize > LOG_WORDS {
+            // An entry takes memory beside its words.
+            let size = count as usize + 16;
+            if log.words + size > LOG_WORDS {
                 log.lost += 1;
                 return;
             }
-            log.words += count as usize;
+            log.words += size;
             // SAFETY: by contract.
             let words = unsafe { std::slice::from_raw_parts(words, count as usize) }.to_vec();
             log.entries.push(Entry32 { block: log.block, message, words });
@@ -466,4 +468,3 @@ fn report(
         }
     }
 }
-

@@ -103,10 +103,12 @@ fn lanes_are_extracted_and_shuffled() {
                 store(&mut b, Place::Buffer(y), base, one);
                 at += 1;
             }
-            let words = (0..lanes).map(|_| if scalar == Scalar::Bool { random.below(2) } else { random.next() });
+            let words =
+                (0..lanes).map(|_| if scalar == Scalar::Bool { random.below(2) } else { random.next() });
             let words = bytes(words.map(|word| word as u32 & 0xff7f_ffff));
-            let sources =
-                bytes((0..lanes).map(|at| if at % 3 == 2 { random.next() as u32 } else { random.below(lanes.into()) as u32 }));
+            let sources = bytes((0..lanes).map(|at| {
+                if at % 3 == 2 { random.next() as u32 } else { random.below(lanes.into()) as u32 }
+            }));
             let function = b.finish();
             for lane in [0, 5, -7i32] {
                 Case {

@@ -244,10 +244,7 @@ fn own_codes() {
             Case {
                 function: b.finish(),
                 grid: [1, 1, 1],
-                buffers: vec![
-                    bytes((0..2 * lanes).map(|_| random.next() as u32)),
-                    vec![0; 4 * at as usize],
-                ],
+                buffers: vec![bytes((0..2 * lanes).map(|_| random.next() as u32)), vec![0; 4 * at as usize]],
                 scalars: Vec::new(),
                 floats: Vec::new(),
             }

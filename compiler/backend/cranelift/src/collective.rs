@@ -226,8 +226,7 @@ impl Translator<'_> {
             return Held::Uniform(look_up(self, index));
         }
         let index: Rc<[Value]> = self.varying(index);
-        let index: Vec<Value> =
-            index.iter().map(|&index| self.mask(Shape::Vector, index, mask)).collect();
+        let index: Vec<Value> = index.iter().map(|&index| self.mask(Shape::Vector, index, mask)).collect();
         let ty = if element == types::F32 { F32X4 } else { I32X4 };
         let out = self.map_lanes(&[&index], ty, |this, lane| look_up(this, lane[0]));
         Held::Varying(out.into())

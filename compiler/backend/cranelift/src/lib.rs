@@ -139,9 +139,8 @@ pub fn clif_text(function: &Verified, isa: &dyn TargetIsa) -> Result<String, Err
         context.func.signature = target.kernel_signature();
         let tables = (0..function.tables.len() as u32)
             .map(|index| {
-                let name = context
-                    .func
-                    .declare_imported_user_function(UserExternalName { namespace: 1, index });
+                let name =
+                    context.func.declare_imported_user_function(UserExternalName { namespace: 1, index });
                 context.func.create_global_value(ir::GlobalValueData::Symbol {
                     name: ir::ExternalName::user(name),
                     offset: ir::immediates::Imm64::new(0),

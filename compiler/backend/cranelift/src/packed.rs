@@ -132,13 +132,7 @@ impl Translator<'_> {
     }
 
     /// Codes of a stream that runs across the lanes.
-    pub fn load_unpack(
-        &mut self,
-        place: Place,
-        bits: u8,
-        sign: Sign,
-        base: tvmc_ir::lane::Value,
-    ) -> Held {
+    pub fn load_unpack(&mut self, place: Place, bits: u8, sign: Sign, base: tvmc_ir::lane::Value) -> Held {
         let base = self.uniform(base);
         let address = self.address(place, base, 1);
         let b = usize::from(bits);

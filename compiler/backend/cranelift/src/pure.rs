@@ -182,8 +182,7 @@ impl Translator<'_> {
                 self.b.ins().select(by_zero, zero, quotient)
             }
             _ => {
-                let rest =
-                    if signed { self.b.ins().srem(a, divisor) } else { self.b.ins().urem(a, divisor) };
+                let rest = if signed { self.b.ins().srem(a, divisor) } else { self.b.ins().urem(a, divisor) };
                 self.b.ins().select(by_zero, a, rest)
             }
         }

@@ -56,7 +56,7 @@ impl Facts {
     }
 
     /// The sum.
-    pub fn add(self, other: Facts) -> Facts {
+    pub fn plus(self, other: Facts) -> Facts {
         let mut sum =
             Facts::checked(self.lo + other.lo, self.hi + other.hi, gcd(self.multiple, other.multiple));
         if other.as_constant() == Some(0) {
@@ -68,12 +68,12 @@ impl Facts {
     }
 
     /// The difference.
-    pub fn sub(self, other: Facts) -> Facts {
+    pub fn minus(self, other: Facts) -> Facts {
         Facts::checked(self.lo - other.hi, self.hi - other.lo, gcd(self.multiple, other.multiple))
     }
 
     /// The product.
-    pub fn mul(self, other: Facts) -> Facts {
+    pub fn times(self, other: Facts) -> Facts {
         let corners = [self.lo * other.lo, self.lo * other.hi, self.hi * other.lo, self.hi * other.hi];
         let (lo, hi) = corners.iter().fold((i64::MAX, i64::MIN), |(lo, hi), c| (lo.min(*c), hi.max(*c)));
         let multiple = self.multiple.checked_mul(other.multiple).filter(|m| *m <= MAX).unwrap_or(1);
@@ -89,9 +89,9 @@ impl Facts {
     /// The result of a binary operation on signed integers.
     pub fn binary(op: Binary, a: Facts, b: Facts) -> Facts {
         match op {
-            Binary::Add => a.add(b),
-            Binary::Sub => a.sub(b),
-            Binary::Mul => a.mul(b),
+            Binary::Add => a.plus(b),
+            Binary::Sub => a.minus(b),
+            Binary::Mul => a.times(b),
             Binary::Div => match b.as_constant() {
                 Some(d) if d > 0 => Facts::range(a.lo / d, a.hi / d, 1),
                 Some(_) | None => Facts::ANY,

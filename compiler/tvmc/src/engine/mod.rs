@@ -9,11 +9,13 @@
 //! An instance is specialised to every extent that is the same in all calls, and to those that are tile extents in the source.
 
 mod cpu;
+mod emit;
 mod gpu;
 mod interp;
 mod library;
 mod machine;
 
+pub use emit::emit;
 pub use library::{Interface, InterfaceElement, InterfaceParam, Library};
 pub use machine::{Code, Machine, MachineArgument};
 
