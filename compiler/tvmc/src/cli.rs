@@ -165,7 +165,9 @@ pub enum Command {
     )]
     Run(RunOptions),
     /// Show an intermediate form of a kernel.
-    #[command(after_help = "Example: tvmc build my.tile --kernel matmul --emit lane --set M=64 --set N=64 --set K=64")]
+    #[command(
+        after_help = "Example: tvmc build my.tile --kernel matmul --emit lane --set M=64 --set N=64 --set K=64"
+    )]
     Build(BuildOptions),
     /// Download a model into the user's cache.
     #[command(after_help = "Example: tvmc fetch smollm2")]
@@ -249,7 +251,9 @@ pub enum Command {
         sampling: SamplingOptions,
     },
     /// Measure how well a model predicts a text.
-    #[command(after_help = "Example: tvmc perplexity smollm2 --text test.txt --window 512 --windows 8 --json")]
+    #[command(
+        after_help = "Example: tvmc perplexity smollm2 --text test.txt --window 512 --windows 8 --json"
+    )]
     Perplexity {
         /// Model.
         #[command(flatten)]

@@ -49,7 +49,9 @@ fn run(command: &Command, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> 
         Command::Fetch { name } => weights::fetch(name, interrupted),
         Command::Inspect { file, json } => weights::inspect(file, *json, interrupted),
         Command::Tokenize { model, prompt, json } => weights::tokenize(model, prompt, *json, interrupted),
-        Command::Logits { model, prompt, top, json } => models::logits(model, prompt, *top, *json, interrupted),
+        Command::Logits { model, prompt, top, json } => {
+            models::logits(model, prompt, *top, *json, interrupted)
+        }
         Command::Generate { model, prompt, n, sampling, json } => {
             models::generate(model, prompt, *n, sampling, *json, interrupted)
         }

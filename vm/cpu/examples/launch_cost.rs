@@ -28,7 +28,7 @@ const KERNEL: &str = r#"kernel @fill lanes 16 {
 }"#;
 
 fn main() -> Result<(), String> {
-    let function = parse(&KERNEL.replace("v11", "v11")).map_err(|error| error.to_string())?;
+    let function = parse(KERNEL).map_err(|error| error.to_string())?;
     let function = verify(function).map_err(|errors| format!("{errors:?}"))?;
     let kernel = CompiledKernel::compile(&function, Target::native()).map_err(|error| error.to_string())?;
     println!("{} processors, compiled in {:?}", processors(), kernel.compile_time());

@@ -137,12 +137,9 @@ impl CompiledKernel {
         let facts = Facts::of(function);
         let (entry, module) = place(host_isa()?, |module| {
             let signature = tvmc_backend_cranelift::kernel_signature(module.isa())?;
-            let id = module
-                .declare_function("kernel", Linkage::Export, &signature)
-                .and_then(|id| {
-                    module.define_function_bytes(id, CODE_ALIGNMENT as u64, &code.bytes, &[]).map(|()| id)
-                })
-                .map_err(|error| CompileError::Place(error.to_string()))?;
+            let refused = |error: cranelift_module::ModuleError| CompileError::Place(error.to_string());
+            let id = module.declare_function("kernel", Linkage::Export, &signature).map_err(refused)?;
+            module.define_function_bytes(id, CODE_ALIGNMENT as u64, &code.bytes, &[]).map_err(refused)?;
             Ok(id)
         })?;
         Ok(Self::new(entry, module, facts, Backend::X86, start.elapsed()))

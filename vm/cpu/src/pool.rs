@@ -155,7 +155,7 @@ impl Pool {
         let mut workers = Vec::with_capacity(threads - 1);
         for number in 1..threads {
             let shared = Arc::clone(&shared);
-            let cpu = pinned.then(|| allowed[number]);
+            let cpu = if pinned { allowed.get(number).copied() } else { None };
             let builder = thread::Builder::new().name(format!("tvmc-{number}")).stack_size(STACK_BYTES);
             let spawned = builder.spawn(move || {
                 if let Some(cpu) = cpu {

@@ -138,3 +138,16 @@ fn too_old_a_processor_is_refused() {
     let error = CompiledKernel::with_isa(&function, isa(&["has_sse3"])).unwrap_err();
     assert!(error.to_string().contains("has_ssse3"), "{error}");
 }
+
+#[test]
+fn a_kernel_that_would_use_much_stack_is_refused() {
+    // 301 operands of 1024 words each.
+    let words = "v0, ".repeat(300);
+    let marks = "{}".repeat(301);
+    let text = format!(
+        "kernel @wide lanes 1024 {{ message 0 \"{marks}\" v0: v.i32 = lane_index print 0 {words}v0 }}"
+    );
+    let function = verify(parse(&text).unwrap()).unwrap();
+    let error = CompiledKernel::with_isa(&function, old_processor()).unwrap_err();
+    assert!(error.to_string().contains("bytes of stack"), "{error}");
+}

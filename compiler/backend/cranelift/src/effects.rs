@@ -2,7 +2,8 @@
 //!
 //! An assertion writes 1 + its message's number to the status word if that is still zero; there is no branch.
 //! A print lays its operands out as 32-bit words on the stack (an `i64` as two, low half first; a bool as
-//! 0 or 1; a varying value as one word per lane) and calls the host.
+//! 0 or 1; a varying value as one word per lane) and calls the host. All prints share one slot, which is as large
+//! as the largest needs.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, types};
@@ -39,9 +40,19 @@ impl Translator<'_> {
             };
         }
         // A varying operand is written in whole vectors: the next one overwrites what is past its lanes.
-        let size = (4 * count + 16).next_multiple_of(16);
-        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, size as u32, 4);
-        let slot = self.b.create_sized_stack_slot(data);
+        let size = (4 * count + 16).next_multiple_of(16) as u32;
+        let slot = match self.print_slot {
+            Some(slot) => {
+                let data = &mut self.b.func.sized_stack_slots[slot];
+                data.size = data.size.max(size);
+                slot
+            }
+            None => {
+                let data = StackSlotData::new(StackSlotKind::ExplicitSlot, size, 4);
+                self.b.create_sized_stack_slot(data)
+            }
+        };
+        self.print_slot = Some(slot);
         let words = self.b.ins().stack_addr(types::I64, slot, 0);
         for (operand, ty, at) in layout {
             let at = at as i32;

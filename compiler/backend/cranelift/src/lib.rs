@@ -25,7 +25,7 @@
 //! order that was chosen for few live registers. [`flags`] gives the settings.
 //!
 //! Refused with a typed error: targets other than x86-64 with SSE4.1 and 64-bit little-endian aarch64;
-//! functions above [`MAX_INSTRUCTIONS`] CLIF instructions.
+//! functions above [`MAX_INSTRUCTIONS`] CLIF instructions or [`MAX_FRAME_BYTES`] bytes of stack.
 #![forbid(unsafe_code)]
 
 mod collective;
@@ -54,6 +54,9 @@ use translate::Translator;
 
 /// Most CLIF instructions of one function: beyond, the register allocator's limits are near.
 pub const MAX_INSTRUCTIONS: usize = 1 << 20;
+
+/// Most bytes of stack that a kernel may use: it runs on whatever thread launches it.
+pub const MAX_FRAME_BYTES: u32 = 1 << 20;
 
 /// Why a function was not compiled.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -91,6 +94,7 @@ pub fn flags(pic: bool) -> Result<settings::Flags, Error> {
         ("enable_probestack", "true"),
         ("probestack_strategy", "inline"),
         ("unwind_info", "false"),
+        ("enable_verifier", "true"),
     ];
     for (name, value) in choices {
         builder.set(name, value).map_err(|error| Error::Refused(format!("setting {name}: {error}")))?;
@@ -122,6 +126,12 @@ pub fn define(module: &mut dyn Module, function: &Verified, symbol: &str) -> Res
             tables.into_iter().map(|id| module.declare_data_in_func(id, &mut context.func)).collect();
         translate(function, target, &mut context, tables, module.isa())?;
         module.define_function(id, &mut context).map_err(|e| refused(&e))?;
+        let layout = context.compiled_code().and_then(|code| code.buffer.frame_layout());
+        let frame = layout.map_or(0, |layout| layout.frame_to_fp_offset);
+        if frame > MAX_FRAME_BYTES {
+            let message = format!("{frame} bytes of stack, may be {MAX_FRAME_BYTES}");
+            return Err(Error::TooLarge(message));
+        }
         Ok(id)
     })
 }

@@ -57,7 +57,7 @@ impl Translator<'_> {
             }
             MemoryOp::StoreUniform => {
                 let value = self.uniform(args[1]);
-                let raw = self.to_memory(mem, Shape::Scalar, value);
+                let raw = self.before_store(mem, Shape::Scalar, value);
                 match mask {
                     None => self.store_element(mem, raw, address, 0),
                     Some(mask) => {
@@ -72,7 +72,7 @@ impl Translator<'_> {
                 let elements = Elements { mem, address, offsets: offsets.as_deref() };
                 let mask = mask.map(|mask| self.varying(mask));
                 let raw = self.load_varying(elements, mask.as_deref());
-                let chunks = raw.into_iter().map(|raw| self.from_memory(mem, Shape::Vector, raw));
+                let chunks = raw.into_iter().map(|raw| self.after_load(mem, Shape::Vector, raw));
                 Some(Held::Varying(chunks.collect()))
             }
             MemoryOp::StoreContig | MemoryOp::Scatter => {
@@ -80,7 +80,7 @@ impl Translator<'_> {
                 let offsets = scatter.then(|| self.varying(args[1]));
                 let value = self.varying(args[if scatter { 2 } else { 1 }]);
                 let raw: Vec<Value> =
-                    value.iter().map(|&value| self.to_memory(mem, Shape::Vector, value)).collect();
+                    value.iter().map(|&value| self.before_store(mem, Shape::Vector, value)).collect();
                 let elements = Elements { mem, address, offsets: offsets.as_deref() };
                 let mask = mask.map(|mask| self.varying(mask));
                 self.store_varying(elements, &raw, mask.as_deref());
@@ -97,7 +97,7 @@ impl Translator<'_> {
     }
 
     /// Raw to register.
-    fn from_memory(&mut self, mem: Mem, shape: Shape, raw: Value) -> Value {
+    fn after_load(&mut self, mem: Mem, shape: Shape, raw: Value) -> Value {
         match mem {
             Mem::F16 => self.f16_to_f32(shape, raw),
             Mem::Bf16 => self.bf16_to_f32(shape, raw),
@@ -106,7 +106,7 @@ impl Translator<'_> {
     }
 
     /// Register to raw; of integers only the low bits count.
-    fn to_memory(&mut self, mem: Mem, shape: Shape, value: Value) -> Value {
+    fn before_store(&mut self, mem: Mem, shape: Shape, value: Value) -> Value {
         match mem {
             Mem::F16 => self.f32_to_f16(shape, value),
             Mem::Bf16 => self.f32_to_bf16(shape, value),
@@ -138,7 +138,7 @@ impl Translator<'_> {
     fn load_uniform(&mut self, mem: Mem, address: Value, mask: Option<Value>) -> Value {
         let Some(mask) = mask else {
             let raw = self.load_element(mem, address, 0);
-            return self.from_memory(mem, Shape::Scalar, raw);
+            return self.after_load(mem, Shape::Scalar, raw);
         };
         let (then, after) = (self.b.create_block(), self.b.create_block());
         let zero = match mem {
@@ -153,7 +153,7 @@ impl Translator<'_> {
         let loaded = self.load_element(mem, address, 0);
         self.b.ins().jump(after, &[BlockArg::Value(loaded)]);
         self.b.switch_to_block(after);
-        self.from_memory(mem, Shape::Scalar, raw)
+        self.after_load(mem, Shape::Scalar, raw)
     }
 
     /// Whether every lane of a mask is set, as a scalar.

@@ -26,10 +26,7 @@ impl Translator<'_> {
         let args: Vec<Rc<[Value]>> = inst.args.iter().map(|arg| self.varying(*arg)).collect();
         if self.is_by_lane(op, &args) {
             let operands: Vec<&[Value]> = args.iter().map(|arg| &**arg).collect();
-            let result = match op {
-                Pure::Fma => Shape::Vector.float(),
-                _ => Shape::Vector.int(),
-            };
+            let result = if op == Pure::Fma { Shape::Vector.float() } else { Shape::Vector.int() };
             let out = self.map_lanes(&operands, result, |this, lane| this.row(op, Shape::Scalar, lane));
             return Held::Varying(out.into());
         }
@@ -49,14 +46,10 @@ impl Translator<'_> {
 
     /// Whether a row on varying operands must be taken apart.
     fn is_by_lane(&self, op: Pure, args: &[Rc<[Value]>]) -> bool {
-        match op {
-            Pure::IDivS | Pure::IDivU | Pure::IRemS | Pure::IRemU => true,
-            Pure::Shl | Pure::ShrS | Pure::ShrU => {
-                args[1].iter().any(|count| !self.splats.contains_key(count))
-            }
-            Pure::Fma => !self.target.fused,
-            _ => false,
-        }
+        let divides = matches!(op, Pure::IDivS | Pure::IDivU | Pure::IRemS | Pure::IRemU);
+        let shifts = matches!(op, Pure::Shl | Pure::ShrS | Pure::ShrU);
+        let by_lane_count = || args[1].iter().any(|count| !self.splats.contains_key(count));
+        divides || (shifts && by_lane_count()) || (op == Pure::Fma && !self.target.fused)
     }
 
     /// One row on one word or vector.
@@ -94,7 +87,10 @@ impl Translator<'_> {
             Pure::IAdd | Pure::LAdd => self.b.ins().iadd(a, b),
             Pure::ISub | Pure::LSub => self.b.ins().isub(a, b),
             Pure::IMul | Pure::LMul => self.b.ins().imul(a, b),
-            Pure::IDivS | Pure::IDivU | Pure::IRemS | Pure::IRemU => self.divide(op, a, b),
+            Pure::IDivS => self.divide(true, false, a, b),
+            Pure::IDivU => self.divide(false, false, a, b),
+            Pure::IRemS => self.divide(true, true, a, b),
+            Pure::IRemU => self.divide(false, true, a, b),
             Pure::IMinS => self.b.ins().smin(a, b),
             Pure::IMaxS => self.b.ins().smax(a, b),
             Pure::IMinU => self.b.ins().umin(a, b),
@@ -102,14 +98,18 @@ impl Translator<'_> {
             Pure::IAnd | Pure::BAnd => self.b.ins().band(a, b),
             Pure::IOr | Pure::BOr => self.b.ins().bor(a, b),
             Pure::IXor | Pure::BXor => self.b.ins().bxor(a, b),
-            Pure::Shl | Pure::ShrS | Pure::ShrU => {
-                // CLIF takes counts modulo the width of a lane.
-                let count = self.splats.get(&b).copied().unwrap_or(b);
-                match op {
-                    Pure::Shl => self.b.ins().ishl(a, count),
-                    Pure::ShrS => self.b.ins().sshr(a, count),
-                    _ => self.b.ins().ushr(a, count),
-                }
+            // CLIF takes counts modulo the width of a lane.
+            Pure::Shl => {
+                let count = self.count_of(b);
+                self.b.ins().ishl(a, count)
+            }
+            Pure::ShrS => {
+                let count = self.count_of(b);
+                self.b.ins().sshr(a, count)
+            }
+            Pure::ShrU => {
+                let count = self.count_of(b);
+                self.b.ins().ushr(a, count)
             }
             Pure::PopCount => match shape {
                 Shape::Scalar => self.b.ins().popcnt(a),
@@ -158,33 +158,33 @@ impl Translator<'_> {
         }
     }
 
+    /// A shift's count as a scalar.
+    fn count_of(&self, count: Value) -> Value {
+        self.splats.get(&count).copied().unwrap_or(count)
+    }
+
     /// Quotient or remainder of two words, made total.
-    fn divide(&mut self, op: Pure, a: Value, b: Value) -> Value {
-        let signed = matches!(op, Pure::IDivS | Pure::IRemS);
+    fn divide(&mut self, signed: bool, remainder: bool, a: Value, b: Value) -> Value {
         let zero = self.int(Shape::Scalar, 0);
         let one = self.int(Shape::Scalar, 1);
         let by_zero = self.b.ins().icmp(IntCC::Equal, b, zero);
-        let mut unsafe_ = by_zero;
+        let mut replaced = by_zero;
         if signed {
             let least = self.int(Shape::Scalar, i32::MIN);
             let minus = self.int(Shape::Scalar, -1);
             let is_least = self.b.ins().icmp(IntCC::Equal, a, least);
             let is_minus = self.b.ins().icmp(IntCC::Equal, b, minus);
             let overflows = self.b.ins().band(is_least, is_minus);
-            unsafe_ = self.b.ins().bor(unsafe_, overflows);
+            replaced = self.b.ins().bor(by_zero, overflows);
         }
         // By 1 the quotient is `a`, right for MIN / -1, and the remainder 0, right for MIN % -1.
-        let divisor = self.b.ins().select(unsafe_, one, b);
-        match op {
-            Pure::IDivS | Pure::IDivU => {
-                let quotient =
-                    if signed { self.b.ins().sdiv(a, divisor) } else { self.b.ins().udiv(a, divisor) };
-                self.b.ins().select(by_zero, zero, quotient)
-            }
-            _ => {
-                let rest = if signed { self.b.ins().srem(a, divisor) } else { self.b.ins().urem(a, divisor) };
-                self.b.ins().select(by_zero, a, rest)
-            }
-        }
+        let divisor = self.b.ins().select(replaced, one, b);
+        let (result, at_zero) = match (signed, remainder) {
+            (true, false) => (self.b.ins().sdiv(a, divisor), zero),
+            (false, false) => (self.b.ins().udiv(a, divisor), zero),
+            (true, true) => (self.b.ins().srem(a, divisor), a),
+            (false, true) => (self.b.ins().urem(a, divisor), a),
+        };
+        self.b.ins().select(by_zero, at_zero, result)
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Translator<'a> {
     /// Vectors that hold one scalar in every lane.
     pub splats: HashMap<ir::Value, ir::Value>,
     pub slots: [Option<StackSlot>; Scratch::COUNT],
+    /// Where the operands of a `print` are laid out.
+    pub print_slot: Option<StackSlot>,
     /// Each constant table's address.
     pub tables: Vec<GlobalValue>,
     /// `*const KernelArgs`.
@@ -89,6 +91,7 @@ impl<'a> Translator<'a> {
             b,
             splats: HashMap::new(),
             slots: [None; Scratch::COUNT],
+            print_slot: None,
             tables,
             args,
             held: vec![Held::Nothing; function.values.len()],

@@ -7,7 +7,7 @@ use super::{Elab, Local, Operand};
 use crate::constant;
 use crate::host::item_word;
 use crate::library::{BUILTINS, ItemId};
-use tvmc_ir::tile::{Binary, CastRule, Op, Reduce, TileType, Unary, Value};
+use tvmc_ir::tile::{Binary, Op, Reduce, TileType, Unary, Value};
 use tvmc_lang::ast::{self, Arg, ArgValue, ExprId, ExprKind, IndexKind, ItemKind, TypeName};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
 use tvmc_lang::span::Span;
@@ -63,7 +63,7 @@ impl Elab<'_, '_> {
             "bitcast" => self.bitcast(&plain, span),
             "relayout" => self.relayout(&plain, span),
             "view" => {
-                plain.iter().filter_map(|a| a.expr()).for_each(|a| drop(self.expr(a)));
+                plain.iter().filter_map(|a| a.expr()).for_each(|a| self.look(a));
                 self.report(
                     Diagnostic::error(Code::Unsupported, "`view` is not translated yet")
                         .at(span, "needs lane layouts in tile IR")
@@ -503,7 +503,7 @@ impl Elab<'_, '_> {
                 Some(near) => d.help(format!("did you mean `{near}`?")),
                 None => d.help("define a `fn`, or bring one in with `use`"),
             });
-            args.iter().filter_map(Arg::expr).for_each(|a| drop(self.expr(a)));
+            args.iter().filter_map(Arg::expr).for_each(|a| self.look(a));
             return None;
         };
         let ItemKind::Function(function) = &lib.item(id).kind else {
@@ -600,11 +600,6 @@ impl Elab<'_, '_> {
         self.scopes.pop();
         let span = self.span(body.result);
         value.and_then(|v| self.numeric(v, span))
-    }
-
-    /// A conversion that keeps every number, for a narrower value in a 32-bit register.
-    pub fn exact(&mut self, value: Value, to: DType, span: Span) -> Option<Value> {
-        self.cast_value(value, to, CastRule::Exact, span)
     }
 
     /// Looks at an expression only for its errors.

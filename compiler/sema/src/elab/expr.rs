@@ -560,7 +560,7 @@ impl Elab<'_, '_> {
         };
         match self.expr(base)? {
             Operand::Memory(memory) => self.load(memory, indices, fill, span).map(Operand::Value),
-            Operand::Block => self.block(indices, span).map(Operand::Value),
+            Operand::Block => self.block_index(indices, span).map(Operand::Value),
             Operand::Field(field) => {
                 let offset = self.points(indices, 1, span)?;
                 self.field_entry(field, offset[0], span).map(Operand::Value)
@@ -578,7 +578,7 @@ impl Elab<'_, '_> {
         }
     }
 
-    fn block(&mut self, indices: &[IndexItem], span: Span) -> Option<Value> {
+    fn block_index(&mut self, indices: &[IndexItem], span: Span) -> Option<Value> {
         let [IndexItem { kind: IndexKind::Point(axis), .. }] = indices else {
             self.error(Code::RankMismatch, span, "`block` takes one constant index", "block[0], block[1] or block[2]");
             return None;

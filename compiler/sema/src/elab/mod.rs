@@ -34,7 +34,7 @@ use crate::signature::Header;
 use std::collections::HashMap;
 use tvmc_ir::host::Expr;
 use tvmc_ir::tile::{
-    Binary, Builder, CastRule, MAX_ELEMENTS, MAX_RANK, Memory, Op, TensorDecl, TileType, Value,
+    Binary, Builder, CastRule, MAX_ELEMENTS, MAX_RANK, Memory, Op, TileType, Value,
 };
 use tvmc_lang::ast;
 use tvmc_lang::diag::{Code, Diagnostic};
@@ -416,14 +416,6 @@ impl<'c, 'l> Elab<'c, 'l> {
         let b = self.broadcast(b, &shape, span)?;
         let dtype = if op.is_comparison() { DType::BOOL } else { self.b.ty(a).dtype };
         self.define(Op::Binary(op), &[a, b], TileType { dtype, shape }, span)
-    }
-
-    /// The declaration of a tensor argument.
-    pub fn tensor(&self, memory: Memory) -> Option<&TensorDecl> {
-        match memory {
-            Memory::Param(param) => self.b.kernel.params.get(param.index()),
-            Memory::Shared(_) => None,
-        }
     }
 
     /// What a constant needs its dimensions to be: known.

@@ -89,7 +89,7 @@ pub fn run(options: &RunOptions) -> Result<(), Failure> {
     let library = Library::open(&options.file)?;
     library.check()?;
     let (numbers, names) = settings(&options.set)?;
-    let interface = library.interface(&options.kernel).map_err(Failure::from_error)?.clone();
+    let interface = library.interface(&options.kernel).map_err(Failure::from_error)?;
     let mut given = given(&interface.params, &options.arg)?;
     let mut outputs: HashMap<String, Output> = HashMap::new();
     for text in &options.out {
@@ -100,8 +100,10 @@ pub fn run(options: &RunOptions) -> Result<(), Failure> {
         outputs.insert(name.to_owned(), output(rest)?);
     }
     let shapes = shapes(&library, &interface.params, &given, &outputs, &numbers, &names)?;
-    let arrays: Vec<Option<Vec<u8>>> =
-        given.iter_mut().map(|g| if let Given::Array(a) = g { Some(std::mem::take(&mut a.data)) } else { None }).collect();
+    let arrays: Vec<Option<Vec<u8>>> = given
+        .iter_mut()
+        .map(|g| if let Given::Array(a) = g { Some(std::mem::take(&mut a.data)) } else { None })
+        .collect();
     let scalars: Vec<Option<Number>> =
         given.iter().map(|g| if let Given::Number(n) = g { Some(*n) } else { None }).collect();
     let job = Job { interface: interface.params, shapes, arrays, scalars, numbers };
@@ -116,10 +118,15 @@ pub fn run(options: &RunOptions) -> Result<(), Failure> {
         let Some(output) = outputs.get(param.name()) else { continue };
         let Some((element, shape)) = &job.shapes[at] else { continue };
         let Some(dtype) = NpyDtype::from_name(element) else {
-            return Err(Failure::user(format!("`{}`: elements of `{element}` have no .npy form", param.name())));
+            return Err(Failure::user(format!(
+                "`{}`: elements of `{element}` have no .npy form",
+                param.name()
+            )));
         };
         let array = NpyArray::new(dtype, shape.clone(), results[at].clone()).map_err(Failure::from_error)?;
-        array.write_file(&output.path).map_err(|e| Failure::user(format!("{}: {e}", output.path.display())))?;
+        array
+            .write_file(&output.path)
+            .map_err(|e| Failure::user(format!("{}: {e}", output.path.display())))?;
     }
     Ok(())
 }
@@ -130,7 +137,10 @@ fn given(params: &[InterfaceParam], args: &[String]) -> Result<Vec<Given>, Failu
         let (name, value) = pair(text, "--arg")?;
         let Some(at) = params.iter().position(|p| p.name() == name) else {
             let known: Vec<&str> = params.iter().map(InterfaceParam::name).collect();
-            return Err(Failure::user(format!("there is no argument `{name}`; there are: {}", known.join(", "))));
+            return Err(Failure::user(format!(
+                "there is no argument `{name}`; there are: {}",
+                known.join(", ")
+            )));
         };
         given[at] = match &params[at] {
             InterfaceParam::Tensor { .. } => {
@@ -169,7 +179,11 @@ fn shapes(
     for (at, param) in params.iter().enumerate() {
         let InterfaceParam::Tensor { name, element, shape } = param else {
             if matches!(given[at], Given::Nothing) {
-                return Err(Failure::user(format!("argument `{}` is missing: give --arg {}=VALUE", param.name(), param.name())));
+                return Err(Failure::user(format!(
+                    "argument `{}` is missing: give --arg {}=VALUE",
+                    param.name(),
+                    param.name()
+                )));
             }
             continue;
         };
@@ -273,7 +287,12 @@ struct Job {
 
 impl Job {
     /// Runs the kernel; gives the bytes of every tensor argument afterwards.
-    fn execute(&self, library: Library, options: &RunOptions, target: TargetName) -> Result<Vec<Vec<u8>>, Failure> {
+    fn execute(
+        &self,
+        library: Library,
+        options: &RunOptions,
+        target: TargetName,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
         let mut machine = options.machine.clone();
         machine.target = target;
         let mut engine = Engine::new(library, &machine)?;
@@ -337,9 +356,8 @@ impl Job {
         for (at, param) in self.interface.iter().enumerate() {
             let Some((element, sizes)) = &self.shapes[at] else { continue };
             let Some(dtype) = DType::from_name(element) else { continue };
-            let value = |bytes: &[u8], i: usize| {
-                dtype.decode(tvmc_types::packing::get_bits(bytes, i, dtype.bits()))
-            };
+            let value =
+                |bytes: &[u8], i: usize| dtype.decode(tvmc_types::packing::get_bits(bytes, i, dtype.bits()));
             let count = sizes.iter().product::<u64>() as usize;
             for i in 0..count {
                 let (a, b) = (value(&got[at], i), value(&expected[at], i));
@@ -375,9 +393,11 @@ pub fn build(options: &BuildOptions) -> Result<(), Failure> {
     let kernel = match (&options.kernel, names.as_slice()) {
         (Some(kernel), _) => kernel.clone(),
         (None, [only]) => only.clone(),
-        (None, _) => return Err(Failure::usage(format!("which kernel? --kernel takes one of: {}", names.join(", ")))),
+        (None, _) => {
+            return Err(Failure::usage(format!("which kernel? --kernel takes one of: {}", names.join(", "))));
+        }
     };
-    let interface = library.interface(&kernel).map_err(Failure::from_error)?.clone();
+    let interface = library.interface(&kernel).map_err(Failure::from_error)?;
     let (numbers, elements) = settings(&options.set)?;
     let mut key = InstanceKey { kernel: kernel.clone(), elements, ..InstanceKey::default() };
     let (tunes, dims): (Vec<_>, Vec<_>) =

@@ -72,7 +72,9 @@ fn session(options: &ModelOptions, file: &Weights) -> Result<Session<Engine>, Fa
                 .metadata()
                 .and_then(|m| m.get("general.architecture"))
                 .and_then(|v| v.as_str())
-                .ok_or_else(|| Failure::user("the file does not name its architecture: give --program FILE"))?;
+                .ok_or_else(|| {
+                    Failure::user("the file does not name its architecture: give --program FILE")
+                })?;
             Engine::for_architecture(architecture, &options.machine)?
         }
     };
@@ -130,7 +132,8 @@ pub fn logits(
         let piece = String::from_utf8_lossy(loaded.model.tokenizer().token_bytes(*id).unwrap_or_default());
         text += &format!("{id:>8}  {logit:>9.4}  {piece:?}\n");
     }
-    text += &format!("mean {:.4}, standard deviation {:.4}\n", statistics.mean, statistics.standard_deviation);
+    text +=
+        &format!("mean {:.4}, standard deviation {:.4}\n", statistics.mean, statistics.standard_deviation);
     say(&text)
 }
 
@@ -166,7 +169,11 @@ pub fn generate(
     }
     say("\n")?;
     let first = first.map_or(0.0, |f| f.as_secs_f64());
-    eprintln!("{} tokens after {} of prompt, {rate:.1} tokens/s, first after {first:.2} s", generated.ids.len(), ids.len());
+    eprintln!(
+        "{} tokens after {} of prompt, {rate:.1} tokens/s, first after {first:.2} s",
+        generated.ids.len(),
+        ids.len()
+    );
     Ok(())
 }
 
@@ -243,7 +250,9 @@ fn turn(
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Generated, Failure> {
     if let Some(token) = ChatTemplate::messages_spell(messages, loaded.model.tokenizer()) {
-        return Err(Failure::user(format!("the message spells the control token {token:?}, which would pose as another role")));
+        return Err(Failure::user(format!(
+            "the message spells the control token {token:?}, which would pose as another role"
+        )));
     }
     let text = template.render(messages, true).map_err(Failure::from_error)?;
     let ids = loaded.model.tokenizer().encode(&text, Special::Parse).map_err(Failure::from_error)?;
@@ -251,7 +260,9 @@ fn turn(
     let generated = stream(loaded, &ids, sampler, limits, interrupted, &mut |text| say(text))?;
     say("\n")?;
     match generated.ending {
-        Ending::Length => eprintln!("(the answer was cut after {} tokens: -n gives more)", generated.ids.len()),
+        Ending::Length => {
+            eprintln!("(the answer was cut after {} tokens: -n gives more)", generated.ids.len())
+        }
         Ending::ContextFull => eprintln!("(the context is full)"),
         Ending::Interrupted => eprintln!("(interrupted)"),
         Ending::EndOfText | Ending::Stop => {}
@@ -270,7 +281,8 @@ pub fn perplexity(
     if window < 2 || windows == 0 {
         return Err(Failure::usage("--window must be at least 2 and --windows at least 1"));
     }
-    let bytes = std::fs::read(text).map_err(|e| Failure::user(format!("cannot read {}: {e}", text.display())))?;
+    let bytes =
+        std::fs::read(text).map_err(|e| Failure::user(format!("cannot read {}: {e}", text.display())))?;
     let text = String::from_utf8(bytes).map_err(|_| Failure::user("the text is not UTF-8"))?;
     let mut loaded = load(options, interrupted)?;
     let ids = loaded.model.tokenizer().encode(&text, Special::AsText).map_err(Failure::from_error)?;

@@ -5,8 +5,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tvmc_model::tokenizer::{Special, Tokenizer};
 use tvmc_weights::fetch::{self, Fetcher, Progress};
 use tvmc_weights::{Access, Weights};
@@ -68,7 +68,10 @@ pub fn open(model: &str, interrupted: &Arc<AtomicBool>) -> Result<Weights, Failu
 /// The tokenizer of a model's file.
 pub fn tokenizer(weights: &Weights) -> Result<Tokenizer, Failure> {
     let Some(metadata) = weights.metadata() else {
-        return Err(Failure::user(format!("{} has no tokenizer: only GGUF files carry one", weights.path().display())));
+        return Err(Failure::user(format!(
+            "{} has no tokenizer: only GGUF files carry one",
+            weights.path().display()
+        )));
     };
     Tokenizer::from_gguf(metadata).map_err(Failure::from_error)
 }
@@ -162,6 +165,7 @@ pub fn tokenize(model: &str, prompt: &str, json: bool, interrupted: &Arc<AtomicB
     if json {
         return emit_json(&serde_json::json!({ "ids": ids, "pieces": pieces }));
     }
-    let lines: Vec<String> = ids.iter().zip(&pieces).map(|(id, piece)| format!("{id:>8}  {piece:?}\n")).collect();
+    let lines: Vec<String> =
+        ids.iter().zip(&pieces).map(|(id, piece)| format!("{id:>8}  {piece:?}\n")).collect();
     say(&lines.concat())
 }

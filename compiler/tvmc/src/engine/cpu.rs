@@ -59,7 +59,12 @@ impl CpuMachine {
         Ok(())
     }
 
-    pub(super) fn read(&mut self, memory: MemoryId, offset: u64, bytes: &mut [u8]) -> Result<(), DeviceError> {
+    pub(super) fn read(
+        &mut self,
+        memory: MemoryId,
+        offset: u64,
+        bytes: &mut [u8],
+    ) -> Result<(), DeviceError> {
         bytes.copy_from_slice(self.range(memory, offset, bytes.len())?);
         Ok(())
     }
@@ -111,7 +116,8 @@ impl CpuMachine {
         let slices: Vec<_> = tensors(kernel, arguments).map(|(slice, _)| slice).collect();
         for (at, copy, access) in bounced {
             if access != Access::Read {
-                self.range(slices[at].memory, slices[at].offset, copy.len())?.copy_from_slice(copy.as_slice());
+                self.range(slices[at].memory, slices[at].offset, copy.len())?
+                    .copy_from_slice(copy.as_slice());
             }
         }
         Ok(report.printed.into_iter().map(|p| p.text).collect())

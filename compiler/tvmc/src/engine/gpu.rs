@@ -50,7 +50,12 @@ impl GpuMachine {
         self.device.upload(self.buffer(memory)?, offset, bytes).map_err(failure)
     }
 
-    pub(super) fn read(&mut self, memory: MemoryId, offset: u64, bytes: &mut [u8]) -> Result<(), DeviceError> {
+    pub(super) fn read(
+        &mut self,
+        memory: MemoryId,
+        offset: u64,
+        bytes: &mut [u8],
+    ) -> Result<(), DeviceError> {
         self.flush()?;
         self.device.download(self.buffer(memory)?, offset, bytes).map_err(failure)
     }
@@ -70,8 +75,15 @@ impl GpuMachine {
             if let Some(message) = launch.failure {
                 let function = launch.kernel.function();
                 let message = function.messages.get(message as usize).cloned().unwrap_or_default();
-                let place = if message.location.is_empty() { String::new() } else { format!("{}: ", message.location) };
-                return Err(DeviceError(format!("{place}assertion failed in `{}`: {}", function.name, message.text)));
+                let place = if message.location.is_empty() {
+                    String::new()
+                } else {
+                    format!("{}: ", message.location)
+                };
+                return Err(DeviceError(format!(
+                    "{place}assertion failed in `{}`: {}",
+                    function.name, message.text
+                )));
             }
             printed.extend(launch.log.into_iter().map(|entry| entry.text));
         }

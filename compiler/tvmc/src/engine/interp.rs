@@ -37,7 +37,12 @@ impl InterpMachine {
         Ok(())
     }
 
-    pub(super) fn read(&mut self, memory: MemoryId, offset: u64, bytes: &mut [u8]) -> Result<(), DeviceError> {
+    pub(super) fn read(
+        &mut self,
+        memory: MemoryId,
+        offset: u64,
+        bytes: &mut [u8],
+    ) -> Result<(), DeviceError> {
         bytes.copy_from_slice(self.range(memory, offset, bytes.len())?);
         Ok(())
     }

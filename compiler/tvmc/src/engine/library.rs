@@ -1,65 +1,341 @@
-//! lite adapter (not committed)
+//! Sources and what they define: files and the standard library in, interfaces, instances and programs out.
+//!
+//! This is the rim around sema: it reads files, prints diagnostics, and remembers what sema computes anew at each call.
+
 use super::InstanceKey;
-use crate::commands::Failure;
-use std::collections::HashMap;
+use crate::commands::{Failure, USER_ERROR};
+use crate::output;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use tvmc_ir::host::{Expr, Number};
 use tvmc_ir::program::Program;
-use tvmc_ir::tile::Kernel;
+use tvmc_ir::tile::{Format, Kernel, Memory, Op, Param, Region, Stmt, Value};
+use tvmc_lang::diag::{Diagnostic, Severity, render};
 use tvmc_model::executor::DeviceError;
-use tvmc_sema_lite as lite;
+use tvmc_sema::{ElementChoice, ElementType, Instance, ParamKind, Source, Use};
 use tvmc_types::dtype::DType;
 
-#[derive(Clone, Debug)]
-pub enum InterfaceElement { Generic(String), Named(String) }
-#[derive(Clone, Debug)]
-pub enum InterfaceParam { Tensor { name: String, element: InterfaceElement, shape: Vec<Expr> }, Scalar { name: String, dtype: DType } }
-impl InterfaceParam { pub fn name(&self) -> &str { match self { InterfaceParam::Tensor { name, .. } | InterfaceParam::Scalar { name, .. } => name } } }
-#[derive(Clone, Debug)]
-pub struct Interface { pub params: Vec<InterfaceParam>, pub required: Vec<String>, pub tunes: Vec<String>, list: Vec<(String, Vec<Expr>, Option<Expr>)> }
-impl Interface {
-    pub fn choose(&self, names: &dyn Fn(&str) -> Option<Number>, with: &[(String, i64)]) -> Result<Vec<(String, i64)>, DeviceError> {
-        let mut out = vec![];
-        for (n, vals, fit) in &self.list {
-            if let Some(w) = with.iter().find(|w| w.0 == *n) { out.push(w.clone()); continue; }
-            let vals: Vec<i64> = vals.iter().map(|v| v.eval_int(names).unwrap()).collect();
-            let v = match fit { None => vals[0], Some(f) => { let s = f.eval_int(names).map_err(|e| DeviceError(e.to_string()))?; vals.iter().copied().find(|v| *v <= s).unwrap_or(*vals.last().unwrap()) } };
-            out.push((n.clone(), v));
+/// Size given to dimensions where only the shape of a kernel's code matters.
+const SAMPLE_SIZE: u64 = 64;
+/// Largest source file that is read, in bytes; the front end has its own, smaller limit.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// What a tensor parameter's elements are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum InterfaceElement {
+    /// A generic parameter decides.
+    Generic(String),
+    /// A dtype or format.
+    Named(String),
+}
+
+/// A parameter.
+#[derive(Clone, PartialEq, Debug)]
+pub enum InterfaceParam {
+    /// Memory.
+    Tensor {
+        /// Its name.
+        name: String,
+        /// Element type.
+        element: InterfaceElement,
+        /// Extents.
+        shape: Vec<Expr>,
+    },
+    /// A number.
+    Scalar {
+        /// Its name.
+        name: String,
+        /// Its type.
+        dtype: DType,
+    },
+}
+
+impl InterfaceParam {
+    /// The parameter's name.
+    pub fn name(&self) -> &str {
+        match self {
+            InterfaceParam::Tensor { name, .. } | InterfaceParam::Scalar { name, .. } => name,
         }
-        Ok(out)
     }
 }
-pub struct Library { lib: lite::Lib, interfaces: HashMap<String, Interface>, main: Vec<String> }
+
+/// What a launcher must know of a kernel.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Parameters in order.
+    pub params: Vec<InterfaceParam>,
+    /// Dimensions that an instance must be given.
+    pub required: Vec<String>,
+    /// Names of the tune constants.
+    pub tunes: Vec<String>,
+    declared: tvmc_sema::KernelInterface,
+}
+
+impl Interface {
+    /// The value of every tune name: set by hand, else by the default rule for these sizes.
+    pub fn choose(
+        &self,
+        names: &dyn Fn(&str) -> Option<Number>,
+        with: &[(String, i64)],
+    ) -> Result<Vec<(String, i64)>, DeviceError> {
+        let sizes = |name: &str| match names(name) {
+            Some(Number::Int(size)) => Some(size),
+            Some(Number::Float(_) | Number::Bool(_)) | None => None,
+        };
+        let mut chosen = tvmc_sema::choose_tunes(&self.declared, &sizes);
+        for (name, value) in with {
+            match chosen.iter_mut().find(|(n, _)| n == name) {
+                Some((_, v)) => *v = *value,
+                None => return Err(DeviceError(format!("`{}` has no tune name `{name}`", self.declared.name))),
+            }
+        }
+        Ok(chosen)
+    }
+}
+
+/// See the module head.
+pub struct Library {
+    inner: tvmc_sema::Library,
+    /// Of loading: syntax errors, unresolved `use`s.
+    diagnostics: Vec<Diagnostic>,
+    root: String,
+    interfaces: RefCell<HashMap<String, Interface>>,
+    formats: RefCell<HashMap<String, Format>>,
+}
+
 impl Library {
-    fn make(sources: Vec<(String, String)>) -> Result<Self, Failure> {
-        let mut all: Vec<(String, String)> = tvmc_stdlib::MODULES.iter().map(|m| (m.name.to_owned(), m.source.to_owned())).collect();
-        all.extend(sources);
-        let lib = lite::Lib::new(&all).map_err(Failure::user)?;
-        let mut interfaces = HashMap::new();
-        let mut main = vec![];
-        for (f, file) in lib.files.iter().enumerate() { for item in &file.items { if let tvmc_lang::ast::ItemKind::Kernel(k) = &item.kind {
-            let name = k.name.name.clone();
-            let i = lite::iface(&lib, &name).map_err(Failure::user)?;
-            if f == lib.files.len() - 1 { main.push(name.clone()); }
-            interfaces.insert(name, Interface { params: i.params.iter().map(|(n, t, d, _)| match t { Some((el, s)) => InterfaceParam::Tensor { name: n.clone(), element: match el { Ok(x) => InterfaceElement::Named(x.clone()), Err(g) => InterfaceElement::Generic(g.clone()) }, shape: s.clone() }, None => InterfaceParam::Scalar { name: n.clone(), dtype: *d } }).collect(), required: i.required, tunes: i.tunes.iter().map(|t| t.0.clone()).collect(), list: i.tunes });
-        } } }
-        Ok(Self { lib, interfaces, main })
+    /// A module of the standard library as the root.
+    pub fn standard(module: &str) -> Result<Self, Failure> {
+        let text = tvmc_stdlib::module(module)
+            .ok_or_else(|| Failure::user(format!("the standard library has no module `{module}`")))?;
+        let library = Self::load(format!("stdlib/{module}.tile"), text.to_owned());
+        library.complete()
     }
-    pub fn standard(_m: &str) -> Result<Self, Failure> { Self::make(vec![]) }
-    pub fn open(p: &Path) -> Result<Self, Failure> { let t = std::fs::read_to_string(p).map_err(|e| Failure::user(e.to_string()))?; Self::make(vec![(p.display().to_string(), t)]) }
-    pub fn check(&self) -> Result<(), Failure> { Ok(()) }
-    pub fn printed(&self) -> String { String::new() }
-    pub fn kernel_names(&self) -> Vec<String> { self.main.clone() }
-    pub fn program_names(&self) -> Vec<String> { vec![] }
-    pub fn program(&self, n: &str) -> Result<Program, Failure> { lite::program(&self.lib, n).map_err(Failure::user) }
-    pub fn interface(&self, k: &str) -> Result<&Interface, DeviceError> { self.interfaces.get(k).ok_or_else(|| DeviceError(format!("no kernel {k}"))) }
-    pub fn instantiate(&self, key: &InstanceKey) -> Result<Kernel, DeviceError> { lite::instantiate(&self.lib, &key.kernel, &lite::Inst { elements: key.elements.clone(), dims: key.dims.clone(), tunes: key.tunes.clone() }).map_err(DeviceError) }
-    pub fn group_bytes(&self, e: &str) -> Result<usize, DeviceError> { if let Some(d) = DType::from_name(e) { return Ok(d.bits() as usize / 8); } Ok(lite::format_named(&self.lib, e).map_err(DeviceError)?.bytes as usize) }
-    pub fn multiplies(&self, kernel: &str, p: usize) -> Result<bool, DeviceError> { Ok(kernel.starts_with("linear") && p == 1) }
-    pub fn tensor_bytes(&self, e: &str, shape: &[u64]) -> Result<u64, DeviceError> {
-        if let Some(d) = DType::from_name(e) { return Ok((shape.iter().product::<u64>() * d.bits() as u64).div_ceil(8)); }
-        let f = lite::format_named(&self.lib, e).map_err(DeviceError)?;
-        let (l, o) = shape.split_last().unwrap();
-        Ok(o.iter().product::<u64>() * f.row_bytes(*l).unwrap())
+
+    /// A file of the user's as the root.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let text = read(path).map_err(|why| Failure::user(format!("cannot read {}: {why}", path.display())))?;
+        Self::load(path.display().to_string(), text).complete()
     }
+
+    fn load(name: String, text: String) -> Self {
+        let mut load = |wanted: Use<'_>| match wanted {
+            Use::Library(module) => tvmc_stdlib::module(module)
+                .map(|text| Source { name: format!("stdlib/{module}.tile"), text: text.to_owned() }),
+            Use::File { from, path } => {
+                let path = Path::new(from).parent().unwrap_or(Path::new("")).join(path);
+                read(&path).ok().map(|text| Source { name: path.display().to_string(), text })
+            }
+        };
+        let root = Source { name: name.clone(), text };
+        let loaded = tvmc_sema::Library::load(root, tvmc_stdlib::PRELUDE, &mut load);
+        Self {
+            inner: loaded.library,
+            diagnostics: loaded.diagnostics,
+            root: name,
+            interfaces: RefCell::default(),
+            formats: RefCell::default(),
+        }
+    }
+
+    /// Refuses a library with errors.
+    fn complete(self) -> Result<Self, Failure> {
+        self.settle(&self.diagnostics)?;
+        Ok(self)
+    }
+
+    /// Prints diagnostics; errors among them end the command.
+    fn settle(&self, diagnostics: &[Diagnostic]) -> Result<(), Failure> {
+        output::diagnostics(diagnostics, self.inner.sources());
+        let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+        if errors == 0 { Ok(()) } else { Err(Failure::silent(USER_ERROR)) }
+    }
+
+    /// Diagnostics as one text, for errors that pass through the executor.
+    fn words(&self, diagnostics: &[Diagnostic]) -> DeviceError {
+        let all: Vec<String> = diagnostics.iter().map(|d| render(d, self.inner.sources(), false)).collect();
+        DeviceError(all.join("\n"))
+    }
+
+    /// Checks everything; prints what is wrong.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.settle(&tvmc_sema::check(&self.inner))
+    }
+
+    /// The root's source, printed from its tree.
+    pub fn printed(&self) -> String {
+        let sources = self.inner.sources();
+        let root = sources.iter().find(|(_, source)| source.name() == self.root);
+        root.map_or_else(String::new, |(id, source)| {
+            tvmc_lang::print::print(&tvmc_lang::parse(id, source.text()).file, source.text())
+        })
+    }
+
+    /// Names of the root's kernels.
+    pub fn kernel_names(&self) -> Vec<String> {
+        self.inner.kernels().into_iter().map(str::to_owned).collect()
+    }
+
+    /// Names of the root's programs.
+    pub fn program_names(&self) -> Vec<String> {
+        self.inner.programs().into_iter().map(str::to_owned).collect()
+    }
+
+    /// A program.
+    pub fn program(&self, name: &str) -> Result<Program, Failure> {
+        tvmc_sema::program(&self.inner, name).map_err(|diagnostics| match self.settle(&diagnostics) {
+            Err(failure) => failure,
+            Ok(()) => Failure::user(format!("program `{name}` cannot be compiled")),
+        })
+    }
+
+    /// What a launcher must know of a kernel.
+    pub fn interface(&self, kernel: &str) -> Result<Interface, DeviceError> {
+        if let Some(known) = self.interfaces.borrow().get(kernel) {
+            return Ok(known.clone());
+        }
+        let declared = tvmc_sema::interface(&self.inner, kernel).map_err(|d| self.words(&d))?;
+        let params = declared
+            .params
+            .iter()
+            .map(|param| match &param.kind {
+                ParamKind::Tensor { element, shape } => InterfaceParam::Tensor {
+                    name: param.name.clone(),
+                    element: match element {
+                        ElementType::DType(dtype) => InterfaceElement::Named(dtype.name().to_owned()),
+                        ElementType::Format(name) => InterfaceElement::Named(name.clone()),
+                        ElementType::Generic(name) => InterfaceElement::Generic(name.clone()),
+                    },
+                    shape: shape.clone(),
+                },
+                ParamKind::Scalar(dtype) => InterfaceParam::Scalar { name: param.name.clone(), dtype: *dtype },
+            })
+            .collect();
+        let interface = Interface {
+            params,
+            required: declared.dims.iter().filter(|d| d.specialised).map(|d| d.name.clone()).collect(),
+            tunes: declared.tunes.iter().map(|t| t.name.clone()).collect(),
+            declared,
+        };
+        self.interfaces.borrow_mut().insert(kernel.to_owned(), interface.clone());
+        Ok(interface)
+    }
+
+    /// One specialised kernel.
+    pub fn instantiate(&self, key: &InstanceKey) -> Result<Kernel, DeviceError> {
+        let choice = |name: &str| match DType::from_name(name) {
+            Some(dtype) => ElementChoice::DType(dtype),
+            None => ElementChoice::Format(name.to_owned()),
+        };
+        let instance = Instance {
+            formats: key.elements.iter().map(|(generic, name)| (generic.clone(), choice(name))).collect(),
+            dims: key.dims.iter().cloned().collect(),
+            tunes: key.tunes.iter().cloned().collect(),
+        };
+        tvmc_sema::instantiate(&self.inner, &key.kernel, &instance).map_err(|d| self.words(&d))
+    }
+
+    fn format<T>(&self, name: &str, read: impl FnOnce(&Format) -> T) -> Result<T, DeviceError> {
+        if let Some(known) = self.formats.borrow().get(name) {
+            return Ok(read(known));
+        }
+        let format = tvmc_sema::format(&self.inner, name).map_err(|d| self.words(&d))?;
+        let answer = read(&format);
+        self.formats.borrow_mut().insert(name.to_owned(), format);
+        Ok(answer)
+    }
+
+    /// Bytes of a group of a format, or of as many elements of a dtype as fill whole bytes.
+    pub fn group_bytes(&self, element: &str) -> Result<usize, DeviceError> {
+        match DType::from_name(element) {
+            Some(dtype) => {
+                let count = (1..=8).find(|n| (n * dtype.bits()).is_multiple_of(8)).unwrap_or(8);
+                Ok((count * dtype.bits() / 8) as usize)
+            }
+            None => self.format(element, |f| f.bytes as usize),
+        }
+    }
+
+    /// Bytes of a tensor.
+    pub fn tensor_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError> {
+        let large = || DeviceError(format!("a tensor of shape {shape:?} is too large"));
+        let product = |s: &[u64]| s.iter().try_fold(1u64, |p, e| p.checked_mul(*e)).ok_or_else(large);
+        if let Some(dtype) = DType::from_name(element) {
+            let bits = product(shape)?.checked_mul(u64::from(dtype.bits())).ok_or_else(large)?;
+            return Ok(bits.div_ceil(8));
+        }
+        let Some((columns, rows)) = shape.split_last() else {
+            return Err(DeviceError(format!("a number of format `{element}`: formats store rows")));
+        };
+        let row = self.format(element, |f| f.row_bytes(*columns))?.ok_or_else(large)?;
+        product(rows)?.checked_mul(row).ok_or_else(large)
+    }
+
+    /// Whether a parameter is the right operand of a product, transposed: then lanes lie along its rows.
+    pub fn multiplies(&self, kernel: &str, parameter: usize) -> Result<bool, DeviceError> {
+        let interface = self.interface(kernel)?;
+        let Some(InterfaceParam::Tensor { element: InterfaceElement::Generic(_), shape, .. }) =
+            interface.params.get(parameter)
+        else {
+            return Ok(false);
+        };
+        if shape.len() != 2 {
+            return Ok(false);
+        }
+        let generics = interface.declared.generics.iter();
+        let key = InstanceKey {
+            kernel: kernel.to_owned(),
+            elements: generics.map(|g| (g.name.clone(), "f32".to_owned())).collect(),
+            dims: interface.declared.dims.iter().map(|d| (d.name.clone(), SAMPLE_SIZE)).collect(),
+            tunes: interface.choose(&|_| Some(Number::Int(SAMPLE_SIZE as i64)), &[])?,
+            packing: Vec::new(),
+        };
+        let kernel = self.instantiate(&key)?;
+        let mut transposed = BTreeSet::new();
+        Ok(feeds_product(&kernel.body, Param(parameter as u32), &mut transposed))
+    }
+}
+
+/// Whether a load of this parameter reaches the right operand of a `dot` through a transposition.
+fn feeds_product(region: &Region, param: Param, loaded: &mut BTreeSet<(Value, bool)>) -> bool {
+    region.stmts.iter().any(|stmt| match stmt {
+        Stmt::Inst(inst) => {
+            let reached = |at: usize, flipped: bool, loaded: &BTreeSet<(Value, bool)>| {
+                inst.args.get(at).is_some_and(|a| loaded.contains(&(*a, flipped)))
+            };
+            match (&inst.op, inst.result) {
+                (Op::Load { memory: Memory::Param(p), .. }, Some(result)) if *p == param => {
+                    loaded.insert((result, false));
+                }
+                (Op::Permute(_), Some(result)) if reached(0, false, loaded) => {
+                    loaded.insert((result, true));
+                }
+                (Op::Cast(_), Some(result)) => {
+                    for flipped in [false, true] {
+                        if reached(0, flipped, loaded) {
+                            loaded.insert((result, flipped));
+                        }
+                    }
+                }
+                (Op::Dot, _) => return reached(1, true, loaded),
+                (_, _) => {}
+            }
+            false
+        }
+        Stmt::For { body, .. } | Stmt::Loop { body, .. } => feeds_product(body, param, loaded),
+        Stmt::If { then, otherwise, .. } => {
+            feeds_product(then, param, loaded) || feeds_product(otherwise, param, loaded)
+        }
+    })
+}
+
+/// A text file of bounded size. What is not UTF-8 is shown by the front end's own diagnostics as far as it can be read.
+fn read(path: &Path) -> Result<String, String> {
+    let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(format!("{size} bytes, at most {MAX_FILE_BYTES} are read"));
+    }
+    let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+    String::from_utf8(bytes).map_err(|e| format!("it is not UTF-8: byte {} is wrong", e.utf8_error().valid_up_to()))
 }

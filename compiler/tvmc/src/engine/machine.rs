@@ -4,12 +4,12 @@
 use super::cpu::CpuMachine;
 use super::gpu::GpuMachine;
 use super::interp::InterpMachine;
+use tvmc_ir::lane;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_ir::tile::{Kernel, TensorDecl};
 use tvmc_model::executor::{DeviceError, MemoryId, Slice};
 use tvmc_passes::packing::Packing;
 use tvmc_passes::{Lowered, Options, ScalarBinding, lower};
-use tvmc_ir::lane;
 
 /// An argument, ready for a machine.
 #[derive(Clone, PartialEq, Debug)]

@@ -144,7 +144,10 @@ impl Engine {
     }
 
     /// The engine and program for a model of this architecture.
-    pub fn for_architecture(architecture: &str, options: &MachineOptions) -> Result<(Self, Program), Failure> {
+    pub fn for_architecture(
+        architecture: &str,
+        options: &MachineOptions,
+    ) -> Result<(Self, Program), Failure> {
         let Some((module, program)) = tvmc_stdlib::program_for(architecture) else {
             let known: Vec<&str> = tvmc_stdlib::architectures().collect();
             return Err(Failure::user(format!(
@@ -162,7 +165,11 @@ impl Engine {
         let library = Library::open(path)?;
         let names = library.program_names();
         let [name] = names.as_slice() else {
-            return Err(Failure::user(format!("{} has {} programs, one is needed", path.display(), names.len())));
+            return Err(Failure::user(format!(
+                "{} has {} programs, one is needed",
+                path.display(),
+                names.len()
+            )));
         };
         let program = library.program(name)?;
         Ok((Self::new(library, options)?, program))
@@ -228,6 +235,9 @@ impl Engine {
         }
         let mut key = InstanceKey { kernel: kernel.to_owned(), ..InstanceKey::default() };
         let mut dims: HashMap<&str, (u64, bool)> = HashMap::new();
+        // Rows of groups (and of types below a byte) are addressed by their length, so it must be known.
+        let grouped = |element: &str| DType::from_name(element).is_none_or(|d| d.bits() < 8);
+        let mut row_lengths: Vec<&str> = Vec::new();
         for (param, argument) in interface.params.iter().zip(arguments) {
             key.packing.push(Packing::AsDeclared);
             let Argument::Tensor { shape, element, arrangement, .. } = argument else { continue };
@@ -263,6 +273,9 @@ impl Engine {
                     declared.len()
                 )));
             }
+            if let (true, Some(Expr::Name(last))) = (grouped(element), declared.last()) {
+                row_lengths.push(last);
+            }
             for (expr, extent) in declared.iter().zip(shape) {
                 if let Expr::Name(dim) = expr {
                     let known = dims.entry(dim.as_str()).or_insert((extent.size, extent.fixed));
@@ -280,14 +293,20 @@ impl Engine {
             if let Some(known) = dims.get(name.as_str())
                 && known.0 != *value
             {
-                return Err(DeviceError(format!("`{name}` is set to {value}, but the arguments say {}", known.0)));
+                return Err(DeviceError(format!(
+                    "`{name}` is set to {value}, but the arguments say {}",
+                    known.0
+                )));
             }
         }
         let set_dims: Vec<&str> = set.iter().map(|(name, _)| name.as_str()).collect();
         key.dims = dims
             .iter()
             .filter(|(name, (_, fixed))| {
-                *fixed || interface.required.iter().any(|r| r == *name) || set_dims.contains(name)
+                *fixed
+                    || interface.required.iter().any(|r| r == *name)
+                    || set_dims.contains(name)
+                    || row_lengths.contains(name)
             })
             .map(|(name, (size, _))| ((*name).to_owned(), *size))
             .collect();
@@ -455,7 +474,9 @@ fn overlaps(kernel: &Kernel, arguments: &[MachineArgument]) -> Result<(), Device
 
 impl Device for Engine {
     fn allocate(&mut self, bytes: u64, what: &str) -> Result<MemoryId, DeviceError> {
-        self.machine.allocate(bytes).map_err(|e| DeviceError(format!("memory for `{what}` ({bytes} bytes): {e}")))
+        self.machine
+            .allocate(bytes)
+            .map_err(|e| DeviceError(format!("memory for `{what}` ({bytes} bytes): {e}")))
     }
 
     fn write(&mut self, memory: MemoryId, offset: u64, bytes: &[u8]) -> Result<(), DeviceError> {
@@ -536,7 +557,8 @@ impl Device for Engine {
         if self.sites.len() <= site {
             self.sites.resize_with(site + 1, Vec::new);
         }
-        let found = self.sites[site].iter().find(|s| same(s)).map(|s| (s.instance.clone(), s.binding.clone()));
+        let found =
+            self.sites[site].iter().find(|s| same(s)).map(|s| (s.instance.clone(), s.binding.clone()));
         let (instance, binding) = match found {
             Some((instance, _)) if instance.scalar_grid => {
                 let binding = self.bind(&instance, arguments)?;
@@ -547,10 +569,7 @@ impl Device for Engine {
                 let key = self.key(kernel, arguments, with, &[])?;
                 let instance = self.instance(&key)?;
                 let binding = self.bind(&instance, arguments)?;
-                let arguments = arguments
-                    .iter()
-                    .map(SiteArgument::of)
-                    .collect();
+                let arguments = arguments.iter().map(SiteArgument::of).collect();
                 // Few shapes repeat; a long list would only be searched.
                 if self.sites[site].len() >= 8 {
                     self.sites[site].remove(0);

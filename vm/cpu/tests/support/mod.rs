@@ -125,10 +125,9 @@ impl Guarded {
         assert_ne!(map, libc::MAP_FAILED);
         let map = map.cast::<u8>();
         // SAFETY: the inner pages of the mapping just made.
-        assert_eq!(
-            unsafe { libc::mprotect(map.add(PAGE).cast(), inner, libc::PROT_READ | libc::PROT_WRITE) },
-            0
-        );
+        let refused =
+            unsafe { libc::mprotect(map.add(PAGE).cast(), inner, libc::PROT_READ | libc::PROT_WRITE) };
+        assert_eq!(refused, 0);
         let at = match placement {
             Placement::Start => PAGE,
             Placement::End => PAGE + inner - padded,

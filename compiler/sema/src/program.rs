@@ -1,0 +1,745 @@
+//! Programs: declarations and straight calls to program IR.
+//!
+//! Names of an expression are hyper-parameters, constants, dimensions, scalar inputs and loop counters. A dimension is a capital name that
+//! stands alone as an extent of a weight (bound by the file), an input or an output (bound by the call). A `let` of a number or of a part of memory is a
+//! name for the expression and leaves no trace.
+//!
+//! ```text
+//! let q = buffer f32[S, H * E];                       buffer b2 "q": f32[S, mul(H, E)]
+//! rope(q.view(S, H, E / 2, 2), start, theta);         launch rope(b2 as [S, H, div(E, 2), 2], start, theta)
+//! ```
+//!
+//! A launch is checked against the kernel's interface: number, kind, dtype and rank of the arguments, sizes where they are known, tune names, and
+//! that what the kernel writes may be written and overlaps no other argument.
+
+mod launch;
+
+use crate::constant::Constant;
+use crate::host::{Cx, Env, Host, Named};
+use crate::library::{ItemId, Library};
+use std::collections::BTreeMap;
+use tvmc_ir::host::Expr;
+use tvmc_ir::program::{
+    Base, Buffer, Hyper, Input, MemoryDecl, Output, Program, ScalarInput, State, Stmt, View, Weight, WeightDecl,
+    WeightElement,
+};
+use tvmc_ir::tile::MAX_RANK;
+use tvmc_lang::ast::{self, Arg, Block, Declaration, ExprId, ExprKind, Ident, IndexKind, ItemKind, StmtKind, TypeName};
+use tvmc_lang::diag::{Code, Diagnostic, closest};
+use tvmc_lang::span::Span;
+use tvmc_types::dtype::DType;
+
+/// Memory under a name, or a part of it.
+#[derive(Clone, Debug)]
+struct Memory {
+    base: Base,
+    element: WeightElement,
+    /// Extents of this part.
+    shape: Vec<Host>,
+    views: Vec<View>,
+    /// A list of weights that is not indexed yet.
+    list: bool,
+    writable: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Meaning {
+    Number(Host),
+    Memory(Memory),
+    Poison,
+}
+
+struct Scope {
+    names: Vec<BTreeMap<String, (Meaning, Span)>>,
+}
+
+impl Scope {
+    fn find(&self, name: &str) -> Option<&Meaning> {
+        self.names.iter().rev().find_map(|n| n.get(name)).map(|(m, _)| m)
+    }
+}
+
+impl Env for Scope {
+    fn name(&self, name: &str) -> Named {
+        match self.find(name) {
+            Some(Meaning::Number(host)) => Named::Value(host.clone()),
+            Some(Meaning::Memory(_)) => Named::Other("memory"),
+            Some(Meaning::Poison) => Named::Poison,
+            None => Named::Unknown,
+        }
+    }
+
+    fn group(&self, _: &str) -> Option<Constant> {
+        None
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.names.iter().flat_map(|n| n.keys().cloned()).collect()
+    }
+}
+
+struct Compiler<'c, 'l> {
+    cx: &'c mut Cx<'l>,
+    module: usize,
+    file: &'l ast::File,
+    scope: Scope,
+    program: Program,
+}
+
+/// A program by its name.
+pub fn program(library: &Library, name: &str) -> Result<Program, Vec<Diagnostic>> {
+    let Some(id) = library.find(name, |kind| matches!(kind, ItemKind::Program(_))) else {
+        return Err(vec![library.no_such("program", name, library.programs())]);
+    };
+    let mut cx = Cx::new(library);
+    match compile(&mut cx, id) {
+        Some(program) if cx.diags.errors() == 0 => Ok(program),
+        Some(_) | None => Err(cx.diags.into_vec()),
+    }
+}
+
+/// Compiles a program item; errors are reported.
+pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<Program> {
+    let lib = cx.lib;
+    let ItemKind::Program(ast) = &lib.item(id).kind else { return None };
+    let errors = cx.diags.errors();
+    let program = Program { name: ast.name.name.clone(), ..Program::default() };
+    let file = &lib.module(id.module).file;
+    let scope = Scope { names: vec![BTreeMap::new()] };
+    let mut compiler = Compiler { cx, module: id.module, file, scope, program };
+    compiler.dims(&ast.body);
+    let body = compiler.stmts(&ast.body.stmts);
+    let mut program = compiler.program;
+    program.body = body;
+    (cx.diags.errors() == errors).then_some(program)
+}
+
+impl Compiler<'_, '_> {
+    fn error(&mut self, code: Code, span: Span, message: impl Into<String>, label: impl Into<String>) {
+        self.cx.diags.error(code, span, message, label);
+    }
+
+    fn define(&mut self, name: &Ident, meaning: Meaning) {
+        let inner = self.scope.names.len() - 1;
+        if let Some((_, first)) = self.scope.names[inner].get(&name.name) {
+            let first = *first;
+            self.cx.diags.push(
+                Diagnostic::error(Code::DuplicateName, format!("`{}` is defined twice", name.name))
+                    .at(name.span, "defined again")
+                    .also(first, "first definition")
+                    .help("rename one of them"),
+            );
+            return;
+        }
+        if inner > 0
+            && let Some(Meaning::Number(Host::Expr(Expr::Name(_), _))) = self.scope.find(&name.name)
+        {
+            // Numbers keep their name in the IR, so an inner one would capture the outer.
+            self.error(Code::DuplicateName, name.span, format!("`{}` is defined outside already", name.name), "defined again");
+            return;
+        }
+        self.scope.names[inner].insert(name.name.clone(), (meaning, name.span));
+    }
+
+    /// Dimensions: capital names that stand alone as an extent of a weight, input or output, and that nothing else defines.
+    fn dims(&mut self, body: &Block) {
+        let mut defined: Vec<&str> = Vec::new();
+        let mut alone: Vec<&Ident> = Vec::new();
+        for stmt in &body.stmts {
+            let StmtKind::Declare(declaration) = &stmt.kind else { continue };
+            let ty = match declaration {
+                Declaration::Hyper { name, .. } => {
+                    defined.push(&name.name);
+                    continue;
+                }
+                Declaration::Const(c) => {
+                    defined.push(&c.name.name);
+                    continue;
+                }
+                Declaration::State { .. } => continue,
+                Declaration::Weight { ty, .. } | Declaration::Input { ty, .. } | Declaration::Output { ty, .. } => ty,
+            };
+            alone.extend(ty.shape.iter().flatten().filter_map(|e| self.file.exprs.name(*e)));
+        }
+        for name in alone {
+            let capital = name.name.starts_with(|c: char| c.is_ascii_uppercase());
+            let known = defined.contains(&name.name.as_str())
+                || self.scope.find(&name.name).is_some()
+                || self
+                    .cx
+                    .lib
+                    .lookup(self.module, &name.name)
+                    .is_some_and(|id| matches!(self.cx.lib.item(id).kind, ItemKind::Const(_)));
+            if capital && !known {
+                let value = Host::Expr(Expr::Name(name.name.clone()), DType::I32);
+                self.scope.names[0].insert(name.name.clone(), (Meaning::Number(value), name.span));
+            }
+        }
+    }
+
+    fn number(&mut self, id: ExprId) -> Option<Host> {
+        self.cx.host(self.module, id, &self.scope)
+    }
+
+    /// An integer expression.
+    fn integer(&mut self, id: ExprId, what: &str) -> Option<Host> {
+        let value = self.number(id)?;
+        if value.dtype() != DType::I32 {
+            let kind = value.describe();
+            self.error(Code::WrongType, self.file[id].span, format!("{what} is an integer, not {kind}"), kind);
+            return None;
+        }
+        Some(value)
+    }
+
+    fn shape(&mut self, ty: &ast::Type) -> Option<Vec<Host>> {
+        let extents: Vec<Option<Host>> =
+            ty.shape.iter().flatten().map(|e| self.integer(*e, "an extent")).collect();
+        if let Some(layout) = &ty.layout {
+            self.error(Code::Unsupported, layout.span, "memory of a program is row-major", "a layout is not possible here");
+        }
+        if extents.len() > MAX_RANK {
+            self.error(Code::RankTooHigh, ty.span, format!("a tensor has at most {MAX_RANK} dimensions"), "too many");
+            return None;
+        }
+        extents.into_iter().collect()
+    }
+
+    fn dtype(&mut self, name: &TypeName) -> Option<DType> {
+        let ident = name.ident();
+        let dtype = DType::from_name(&ident.name);
+        if dtype.is_none() {
+            let d = Diagnostic::error(Code::UnknownType, format!("`{}` is no dtype", ident.name))
+                .at(ident.span, "a dtype is needed here");
+            self.cx.diags.push(match ident.name.as_str() {
+                "any" => d.help("only weights may be of any format: the file decides"),
+                other => match closest(other, DType::ALL.iter().map(|d| d.name())) {
+                    Some(near) => d.help(format!("did you mean `{near}`?")),
+                    None => d.help("such as f32, f16 or i32"),
+                },
+            });
+        }
+        dtype
+    }
+
+    // ---- declarations ----
+
+    fn declare(&mut self, declaration: &Declaration, span: Span) {
+        match declaration {
+            Declaration::Hyper { name, ty, key, default } => {
+                let meaning = self.hyper(name, ty, &key.value, *default);
+                self.define(name, meaning.unwrap_or(Meaning::Poison));
+            }
+            Declaration::Const(c) => {
+                let meaning = match self.number(c.value) {
+                    Some(Host::Expr(expr, dtype)) => {
+                        self.program.consts.push((c.name.name.clone(), expr));
+                        Meaning::Number(Host::Expr(Expr::Name(c.name.name.clone()), dtype))
+                    }
+                    Some(constant @ Host::Constant(_)) => {
+                        self.program.consts.push((c.name.name.clone(), constant.expr()));
+                        Meaning::Number(constant)
+                    }
+                    None => Meaning::Poison,
+                };
+                self.define(&c.name, meaning);
+            }
+            Declaration::Weight { name, count, ty, pattern, fallback } => {
+                let meaning = self.weight(name, *count, ty, pattern, *fallback);
+                self.define(name, meaning.unwrap_or(Meaning::Poison));
+            }
+            Declaration::State { name, ty, grows } => {
+                let meaning = self.state(name, ty, grows.as_ref());
+                self.define(name, meaning.unwrap_or(Meaning::Poison));
+            }
+            Declaration::Input { name, ty } => {
+                let meaning = self.input(name, ty);
+                self.define(name, meaning.unwrap_or(Meaning::Poison));
+            }
+            Declaration::Output { name, ty } => {
+                let meaning = self.output(name, ty, span);
+                self.define(name, meaning.unwrap_or(Meaning::Poison));
+            }
+        }
+    }
+
+    fn hyper(&mut self, name: &Ident, ty: &ast::Type, key: &str, default: Option<ExprId>) -> Option<Meaning> {
+        let dtype = self.dtype(&ty.elem)?;
+        if !matches!(dtype, DType::I32 | DType::F32) || ty.shape.is_some() {
+            self.cx.diags.push(
+                Diagnostic::error(Code::HyperType, "a hyper-parameter is one i32 or f32")
+                    .at(ty.span, "another type")
+                    .help("write `: i32` or `: f32`"),
+            );
+            return None;
+        }
+        let default = match default {
+            None => None,
+            Some(id) => {
+                let value = self.number(id)?;
+                let Some(expr) = value.expr_as(dtype) else {
+                    let kind = value.describe();
+                    self.error(Code::WrongType, self.file[id].span, format!("the default is {kind}, not {dtype}"), kind);
+                    return None;
+                };
+                Some(expr)
+            }
+        };
+        self.program.hypers.push(Hyper { name: name.name.clone(), dtype, key: key.to_owned(), default });
+        Some(Meaning::Number(Host::Expr(Expr::Name(name.name.clone()), dtype)))
+    }
+
+    fn weight(
+        &mut self,
+        name: &Ident,
+        count: Option<ExprId>,
+        ty: &ast::Type,
+        pattern: &ast::Str,
+        fallback: Option<ExprId>,
+    ) -> Option<Meaning> {
+        let count = match count {
+            None => None,
+            Some(id) => Some(self.integer(id, "the number of layers")?.expr()),
+        };
+        let element = if ty.elem.ident().name == "any" {
+            Some(WeightElement::Any)
+        } else {
+            let ident = ty.elem.ident();
+            let format = self.cx.lib.lookup(self.module, &ident.name);
+            if format.is_some_and(|id| matches!(self.cx.lib.item(id).kind, ItemKind::Format(_))) {
+                self.cx.diags.push(
+                    Diagnostic::error(Code::Unsupported, "a weight cannot be pinned to one format yet")
+                        .at(ident.span, "a format")
+                        .help("write `any`: the file decides, and the kernels follow"),
+                );
+                None
+            } else {
+                self.dtype(&ty.elem).map(WeightElement::DType)
+            }
+        };
+        let shape = self.shape(ty);
+        if ty.shape.is_none() {
+            self.error(Code::RankMismatch, ty.span, "a weight has a shape", "no extents");
+            return None;
+        }
+        let places = pattern.value.matches("{}").count();
+        if places != usize::from(count.is_some()) {
+            let (message, help) = if count.is_some() {
+                ("one weight a layer needs one `{}` in its pattern", "`{}` stands for the number of the layer")
+            } else {
+                ("a single weight has no `{}` in its pattern", "give the number of layers: `weight w[L]: ..`")
+            };
+            self.cx.diags.push(
+                Diagnostic::error(Code::PatternInvalid, message)
+                    .at(pattern.span, format!("{places} places"))
+                    .help(help),
+            );
+        }
+        let fallback = match fallback {
+            None => None,
+            Some(id) => Some(self.fallback(id, count.is_some())?),
+        };
+        let (element, shape) = (element?, shape?);
+        let exprs = shape.iter().map(Host::expr).collect();
+        let list = count.is_some();
+        self.program.weights.push(WeightDecl {
+            name: name.name.clone(),
+            count,
+            element,
+            shape: exprs,
+            pattern: pattern.value.clone(),
+            fallback,
+        });
+        let at = Weight(self.program.weights.len() as u32 - 1);
+        let base = Base::Weight(at, None);
+        Some(Meaning::Memory(Memory { base, element, shape, views: Vec::new(), list, writable: false }))
+    }
+
+    fn fallback(&mut self, id: ExprId, list: bool) -> Option<Weight> {
+        let span = self.file[id].span;
+        let name = self.file.exprs.name(id);
+        if let Some(name) = name {
+            match self.scope.find(&name.name) {
+                Some(Meaning::Memory(Memory { base: Base::Weight(weight, None), list: other, .. })) => {
+                    if *other == list {
+                        return Some(*weight);
+                    }
+                    self.error(Code::UnknownWeight, span, "a list of weights cannot stand for a single one", "another kind");
+                    return None;
+                }
+                Some(Meaning::Poison) => return None,
+                Some(Meaning::Memory(_) | Meaning::Number(_)) | None => {}
+            }
+        }
+        let d = Diagnostic::error(Code::UnknownWeight, "what stands for a missing weight is a weight declared above")
+            .at(span, "not a weight");
+        let names: Vec<&str> = self.program.weights.iter().map(|w| w.name.as_str()).collect();
+        let near = name.and_then(|n| closest(&n.name, names));
+        self.cx.diags.push(match near {
+            Some(near) => d.help(format!("did you mean `{near}`?")),
+            None => d.help("`else` names another weight of this program"),
+        });
+        None
+    }
+
+    fn state(&mut self, name: &Ident, ty: &ast::Type, grows: Option<&Ident>) -> Option<Meaning> {
+        let dtype = self.dtype(&ty.elem);
+        let shape = self.shape(ty);
+        let (dtype, shape) = (dtype?, shape?);
+        if let Some(grows) = grows {
+            let named = shape.iter().any(|h| matches!(h, Host::Expr(Expr::Name(n), _) if *n == grows.name));
+            if !named {
+                self.cx.diags.push(
+                    Diagnostic::error(Code::StateInvalid, format!("`{}` is no dimension of `{}`", grows.name, name.name))
+                        .at(grows.span, "not one of its extents")
+                        .help("name the extent along which the state fills"),
+                );
+            }
+        }
+        if shape.is_empty() {
+            self.cx.diags.push(
+                Diagnostic::error(Code::StateInvalid, "a state has a shape").at(ty.span, "no extents").help("such as `f16[L, C]`"),
+            );
+            return None;
+        }
+        self.program.states.push(MemoryDecl {
+            name: name.name.clone(),
+            dtype,
+            shape: shape.iter().map(Host::expr).collect(),
+            grows: grows.map(|g| g.name.clone()),
+        });
+        let base = Base::State(State(self.program.states.len() as u32 - 1));
+        Some(self.memory_of(base, dtype, shape, true))
+    }
+
+    fn memory_of(&self, base: Base, dtype: DType, shape: Vec<Host>, writable: bool) -> Meaning {
+        let element = WeightElement::DType(dtype);
+        Meaning::Memory(Memory { base, element, shape, views: Vec::new(), list: false, writable })
+    }
+
+    fn input(&mut self, name: &Ident, ty: &ast::Type) -> Option<Meaning> {
+        let dtype = self.dtype(&ty.elem);
+        let shape = self.shape(ty);
+        let (dtype, shape) = (dtype?, shape?);
+        if ty.shape.is_none() {
+            if !matches!(dtype, DType::I32 | DType::F32) {
+                self.error(Code::WrongType, ty.span, format!("a number given by a call is i32 or f32, not {dtype}"), "another type");
+                return None;
+            }
+            self.program.scalars.push(ScalarInput { name: name.name.clone(), dtype });
+            return Some(Meaning::Number(Host::Expr(Expr::Name(name.name.clone()), dtype)));
+        }
+        self.program.inputs.push(MemoryDecl {
+            name: name.name.clone(),
+            dtype,
+            shape: shape.iter().map(Host::expr).collect(),
+            grows: None,
+        });
+        let base = Base::Input(Input(self.program.inputs.len() as u32 - 1));
+        Some(self.memory_of(base, dtype, shape, false))
+    }
+
+    fn output(&mut self, name: &Ident, ty: &ast::Type, span: Span) -> Option<Meaning> {
+        let dtype = self.dtype(&ty.elem);
+        let shape = self.shape(ty);
+        let (dtype, shape) = (dtype?, shape?);
+        if ty.shape.is_none() {
+            self.error(Code::RankMismatch, span, "an output has a shape", "no extents");
+            return None;
+        }
+        self.program.outputs.push(MemoryDecl {
+            name: name.name.clone(),
+            dtype,
+            shape: shape.iter().map(Host::expr).collect(),
+            grows: None,
+        });
+        let base = Base::Output(Output(self.program.outputs.len() as u32 - 1));
+        Some(self.memory_of(base, dtype, shape, true))
+    }
+
+    fn buffer(&mut self, name: &Ident, ty: &ast::Type) -> Option<Meaning> {
+        let dtype = self.dtype(&ty.elem);
+        let span = ty.span;
+        if self.scope.names.len() > 1 {
+            self.cx.diags.push(
+                Diagnostic::error(Code::Unsupported, "a buffer is declared directly in the program")
+                    .at(span, "inside a loop or `if`")
+                    .help("move it out; its memory is reused between iterations anyway"),
+            );
+        }
+        let shape = self.shape(ty);
+        let (dtype, shape) = (dtype?, shape?);
+        self.program.buffers.push(MemoryDecl {
+            name: name.name.clone(),
+            dtype,
+            shape: shape.iter().map(Host::expr).collect(),
+            grows: None,
+        });
+        let base = Base::Buffer(Buffer(self.program.buffers.len() as u32 - 1));
+        Some(self.memory_of(base, dtype, shape, true))
+    }
+
+    // ---- memory expressions ----
+
+    /// Whether an expression speaks of memory: the name at its root does.
+    fn is_memory(&self, id: ExprId) -> bool {
+        let mut at = id;
+        loop {
+            match &self.file[at].kind {
+                ExprKind::Name(name) => {
+                    return matches!(self.scope.find(&name.name), Some(Meaning::Memory(_)));
+                }
+                ExprKind::Index { base, .. } | ExprKind::Method { base, .. } | ExprKind::Field { base, .. } => at = *base,
+                _ => return false,
+            }
+        }
+    }
+
+    fn memory(&mut self, id: ExprId) -> Option<Memory> {
+        let span = self.file[id].span;
+        self.cx.enter(span)?;
+        let memory = self.memory_inner(id, span);
+        self.cx.leave();
+        memory
+    }
+
+    fn memory_inner(&mut self, id: ExprId, span: Span) -> Option<Memory> {
+        match &self.file[id].kind {
+            ExprKind::Name(name) => match self.scope.find(&name.name) {
+                Some(Meaning::Memory(memory)) => Some(memory.clone()),
+                Some(Meaning::Number(_) | Meaning::Poison) | None => None,
+            },
+            ExprKind::Index { base, indices, fill } => {
+                let memory = self.memory(*base)?;
+                if let Some(fill) = fill {
+                    self.error(Code::NotInKernel, self.file[*fill].span, "a part of memory has no `else` value", "only in kernels");
+                }
+                let [index] = &indices[..] else {
+                    self.cx.diags.push(
+                        Diagnostic::error(Code::RankMismatch, "in a program one index is taken at a time")
+                            .at(span, format!("{} indices", indices.len()))
+                            .help("write `t[l][i +: n]`"),
+                    );
+                    return None;
+                };
+                self.part(memory, index, span)
+            }
+            ExprKind::Method { base, name, args } if name.name == "view" => {
+                let memory = self.memory(*base);
+                let extents: Vec<Option<Host>> = args.iter().map(|a| self.view_extent(a)).collect();
+                let extents: Option<Vec<Host>> = extents.into_iter().collect();
+                self.view(memory?, extents?, span)
+            }
+            ExprKind::Method { name, .. } | ExprKind::Field { name, .. } => {
+                self.cx.diags.push(
+                    Diagnostic::error(Code::UnknownMember, format!("memory has no `{}`", name.name))
+                        .at(name.span, "not known")
+                        .help("memory has `t[i]`, `t[i +: n]` and `t.view(a, b)`"),
+                );
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn view_extent(&mut self, arg: &Arg) -> Option<Host> {
+        match arg.expr().filter(|_| arg.name.is_none()) {
+            Some(expr) => self.integer(expr, "an extent"),
+            None => {
+                self.error(Code::WrongArgument, arg.span, "an extent is needed here", "not a number");
+                None
+            }
+        }
+    }
+
+    fn part(&mut self, mut memory: Memory, index: &ast::IndexItem, span: Span) -> Option<Memory> {
+        if memory.list {
+            let IndexKind::Point(at) = index.kind else {
+                self.error(Code::RankMismatch, index.span, "a list of weights is indexed by the number of a layer", "not a number");
+                return None;
+            };
+            let at = self.integer(at, "the number of a layer")?;
+            if let Base::Weight(_, slot) = &mut memory.base {
+                *slot = Some(at.expr());
+            }
+            memory.list = false;
+            return Some(memory);
+        }
+        if memory.shape.is_empty() {
+            self.error(Code::RankMismatch, span, "no dimension is left to index", "one index too many");
+            return None;
+        }
+        if memory.shape.len() == 1 && matches!(index.kind, IndexKind::Point(_)) && memory.element == WeightElement::Any {
+            self.error(Code::Unsupported, span, "a single element of a weight of any format", "not possible");
+            return None;
+        }
+        match index.kind {
+            IndexKind::Point(at) => {
+                let at = self.integer(at, "an index")?;
+                self.bounded(&at, 1, &memory.shape[0], span)?;
+                memory.shape.remove(0);
+                memory.views.push(View::At(at.expr()));
+            }
+            IndexKind::Slice { start, extent } => {
+                let from = self.integer(start, "an index");
+                let length = self.integer(extent, "a number of rows");
+                let (from, length) = (from?, length?);
+                if let Some(n) = length.constant().and_then(|c| c.as_int()) {
+                    self.bounded(&from, n, &memory.shape[0], span)?;
+                }
+                memory.shape[0] = length.clone();
+                memory.views.push(View::Rows { from: from.expr(), length: length.expr() });
+            }
+            IndexKind::Whole => {
+                self.error(Code::RankMismatch, index.span, "the whole of memory needs no index", "leave it out");
+                return None;
+            }
+        }
+        Some(memory)
+    }
+
+    /// Refuses rows that are known to lie outside.
+    fn bounded(&mut self, from: &Host, length: i64, extent: &Host, span: Span) -> Option<()> {
+        let int = |h: &Host| h.constant().and_then(|c| c.as_int());
+        let (Some(from), Some(extent)) = (int(from), int(extent)) else { return Some(()) };
+        if from >= 0 && length >= 0 && from.checked_add(length).is_some_and(|end| end <= extent) {
+            return Some(());
+        }
+        self.error(Code::StaticOutOfBounds, span, format!("rows {from} and on lie outside the {extent} there are"), "outside");
+        None
+    }
+
+    fn view(&mut self, mut memory: Memory, extents: Vec<Host>, span: Span) -> Option<Memory> {
+        if memory.list {
+            self.error(Code::RankMismatch, span, "choose a layer first: `w[l]`", "a list of weights");
+            return None;
+        }
+        if extents.is_empty() || extents.len() > MAX_RANK {
+            self.error(Code::RankTooHigh, span, format!("a view has from 1 to {MAX_RANK} dimensions"), "another number");
+            return None;
+        }
+        let count = |shape: &[Host]| {
+            shape.iter().try_fold(1i64, |n, h| n.checked_mul(h.constant().and_then(|c| c.as_int())?))
+        };
+        if let (Some(old), Some(new)) = (count(&memory.shape), count(&extents))
+            && old != new
+        {
+            self.cx.diags.push(
+                Diagnostic::error(Code::ViewSize, format!("a view of {new} elements of memory that has {old}"))
+                    .at(span, "another number of elements")
+                    .help("the extents multiply to the same number"),
+            );
+            return None;
+        }
+        memory.views.push(View::Shape(extents.iter().map(Host::expr).collect()));
+        memory.shape = extents;
+        Some(memory)
+    }
+
+    // ---- statements ----
+
+    fn block(&mut self, block: &Block) -> Vec<Stmt> {
+        self.scope.names.push(BTreeMap::new());
+        let body = self.stmts(&block.stmts);
+        self.scope.names.pop();
+        body
+    }
+
+    fn stmts(&mut self, stmts: &[ast::Stmt]) -> Vec<Stmt> {
+        let mut out = Vec::new();
+        for stmt in stmts {
+            if self.cx.enter(stmt.span).is_none() {
+                continue;
+            }
+            self.stmt(stmt, &mut out);
+            self.cx.leave();
+        }
+        out
+    }
+
+    fn stmt(&mut self, stmt: &ast::Stmt, out: &mut Vec<Stmt>) {
+        match &stmt.kind {
+            StmtKind::Declare(declaration) => self.declare(declaration, stmt.span),
+            StmtKind::Let(binding) => self.binding(binding),
+            StmtKind::Call { callee, args, with } => out.extend(self.launch(callee, args, with, stmt.span)),
+            StmtKind::For(f) => out.extend(self.for_loop(f)),
+            StmtKind::If { arms, otherwise } => out.extend(self.if_chain(arms, otherwise.as_ref())),
+            StmtKind::StaticAssert { condition, message } => {
+                let Some(value) = self.number(*condition) else { return };
+                let span = self.file[*condition].span;
+                let Some(constant) = self.cx.need_constant(value, span) else { return };
+                if constant.as_bool() != Some(true) {
+                    let text = message.as_ref().map_or("static_assert failed", |m| m.value.as_str());
+                    self.error(Code::StaticAssertFailed, span, text, "not true");
+                }
+            }
+            StmtKind::Var(_)
+            | StmtKind::Assign { .. }
+            | StmtKind::While { .. }
+            | StmtKind::Break
+            | StmtKind::Assert { .. }
+            | StmtKind::Assume(_)
+            | StmtKind::Print(_) => {
+                self.cx.diags.push(
+                    Diagnostic::error(Code::NotInKernel, "a program has no such statement")
+                        .at(stmt.span, "only in kernels")
+                        .help("a program allocates, takes parts of memory, launches kernels and loops; put the rest in a kernel"),
+                );
+            }
+            StmtKind::Return(_) | StmtKind::Error => {}
+        }
+    }
+
+    fn binding(&mut self, binding: &ast::Binding) {
+        let meaning = match &self.file[binding.value].kind {
+            ExprKind::Buffer(ty) => self.buffer(&binding.name, ty),
+            _ if self.is_memory(binding.value) => self.memory(binding.value).map(Meaning::Memory),
+            _ => self.number(binding.value).map(Meaning::Number),
+        };
+        if let Some(ty) = &binding.ty {
+            self.error(Code::Unsupported, ty.span, "a `let` of a program takes its type from its value", "leave the type out");
+        }
+        self.define(&binding.name, meaning.unwrap_or(Meaning::Poison));
+    }
+
+    fn for_loop(&mut self, f: &ast::For) -> Option<Stmt> {
+        let from = self.integer(f.start, "a loop bound");
+        let to = self.integer(f.end, "a loop bound");
+        for (expr, what) in [(f.step, "a step other than 1"), (f.pipeline, "`pipeline`")] {
+            let Some(expr) = expr else { continue };
+            let one = what != "`pipeline`"
+                && self.number(expr).and_then(|v| v.constant()).and_then(|c| c.as_int()) == Some(1);
+            if !one {
+                self.error(Code::Unsupported, self.file[expr].span, format!("{what} exists in kernels only"), "not in a program");
+            }
+        }
+        self.scope.names.push(BTreeMap::new());
+        let counter = Host::Expr(Expr::Name(f.var.name.clone()), DType::I32);
+        self.define(&f.var, Meaning::Number(counter));
+        let body = self.block(&f.body);
+        self.scope.names.pop();
+        Some(Stmt::For { counter: f.var.name.clone(), from: from?.expr(), to: to?.expr(), body })
+    }
+
+    fn if_chain(&mut self, arms: &[ast::IfArm], otherwise: Option<&Block>) -> Option<Stmt> {
+        // From the last arm to the first: each is the `else` of the one before it.
+        let conditions: Vec<Option<Host>> = arms
+            .iter()
+            .map(|arm| {
+                let value = self.number(arm.condition)?;
+                if value.dtype() == DType::BOOL {
+                    return Some(value);
+                }
+                let kind = value.describe();
+                self.error(Code::WrongType, self.file[arm.condition].span, format!("a condition is bool, not {kind}"), kind);
+                None
+            })
+            .collect();
+        let bodies: Vec<Vec<Stmt>> = arms.iter().map(|arm| self.block(&arm.body)).collect();
+        let mut rest = otherwise.map_or_else(Vec::new, |b| self.block(b));
+        for (condition, then) in conditions.into_iter().zip(bodies).rev() {
+            rest = vec![Stmt::If { condition: condition?.expr(), then, otherwise: rest }];
+        }
+        rest.pop()
+    }
+}
