@@ -115,7 +115,10 @@ fn files_are_short() {
 /// Weight formats are declarations in the standard library. Their names occur in Rust only in the table of GGUF's ids and in tests.
 #[test]
 fn no_format_name_in_rust() {
-    let names = ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q8_1", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "tq1_0", "tq2_0"];
+    let names = [
+        "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q8_1", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "tq1_0",
+        "tq2_0",
+    ];
     let mut found = Vec::new();
     for (path, text) in sources() {
         if path.ends_with("type_ids.rs") || path.contains("/tests/") || path.starts_with("tests/") {
@@ -138,10 +141,15 @@ fn no_format_name_in_rust() {
 /// Unsafe code only where code memory, mapped files or device calls need it.
 #[test]
 fn unsafe_is_fenced() {
-    let allowed = ["vm/cpu/", "runtime/weights/src/mapped.rs", "tests/"];
+    // The last one vouches for the lengths of arguments when it calls generated code.
+    let allowed = ["vm/cpu/", "runtime/weights/src/mapped.rs", "tests/", "compiler/tvmc/src/engine/cpu.rs"];
     let found: Vec<String> = sources()
         .into_iter()
-        .filter(|(path, _)| !allowed.iter().any(|a| path.starts_with(a)) && !path.contains("/tests/") && !path.contains("/examples/"))
+        .filter(|(path, _)| {
+            !allowed.iter().any(|a| path.starts_with(a))
+                && !path.contains("/tests/")
+                && !path.contains("/examples/")
+        })
         .filter(|(_, text)| {
             text.split("#[cfg(test)]").next().unwrap_or("").lines().any(|line| {
                 let line = line.split("//").next().unwrap_or("");
@@ -179,10 +187,13 @@ fn kernels_mention_no_target() {
 /// The runtime's only loops over tensor elements are the sampler's and the logits' statistics, over one row of logits.
 #[test]
 fn the_runtime_does_no_tensor_arithmetic() {
-    let allowed = ["runtime/model/src/sampler", "runtime/model/src/logits"];
+    // A SentencePiece vocabulary has a score per piece: floats, but no tensor.
+    let allowed = ["runtime/model/src/sampler", "runtime/model/src/logits", "runtime/model/src/tokenizer/"];
     let found: Vec<String> = sources()
         .into_iter()
-        .filter(|(path, _)| path.starts_with("runtime/model/src/") && !allowed.iter().any(|a| path.starts_with(a)))
+        .filter(|(path, _)| {
+            path.starts_with("runtime/model/src/") && !allowed.iter().any(|a| path.starts_with(a))
+        })
         .filter(|(_, text)| {
             let code = text.split("#[cfg(test)]").next().unwrap_or("");
             code.contains("[f32]") || code.contains("Vec<f32>")
