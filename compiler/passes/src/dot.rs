@@ -121,7 +121,7 @@ impl<'k> Lowering<'k> {
         let in_registers = matches!(self.repr[a.index()], Some(Repr::Registers(_)));
         let computed = matches!(self.repr[a.index()], Some(Repr::Lazy)) && self.plan.cost[a.index()] > 0;
         if k > 1 && (in_registers || computed) {
-            self.to_arena(a)?;
+            self.move_to_arena(a)?;
         }
         let mut sums = Vec::new();
         for row in 0..m {
@@ -141,7 +141,7 @@ impl<'k> Lowering<'k> {
                 }
             }
         } else {
-            let unroll = if k % K_UNROLL == 0 { K_UNROLL } else { 1 };
+            let unroll = if k.is_multiple_of(K_UNROLL) { K_UNROLL } else { 1 };
             let (position, carried) = self.open_loop(k, unroll, false, &sums);
             sums = carried;
             for step in 0..unroll {
@@ -189,10 +189,10 @@ impl<'k> Lowering<'k> {
         let scalar = self.scalar(result)?;
         let (rows, columns) = self.micro_tile(m, chunks);
         if !self.is_plain(a, false) {
-            self.to_arena(a)?;
+            self.move_to_arena(a)?;
         }
         if !self.is_plain(b, true) {
-            self.to_arena(b)?;
+            self.move_to_arena(b)?;
         }
         let tile = match self.plan.in_place.get(&result).and_then(|v| self.repr[v.index()].clone()) {
             Some(Repr::Arena(tile)) => tile,
@@ -292,7 +292,7 @@ impl<'k> Lowering<'k> {
             }
             return Ok(sums);
         }
-        let unroll = if k % K_UNROLL == 0 { K_UNROLL } else { 1 };
+        let unroll = if k.is_multiple_of(K_UNROLL) { K_UNROLL } else { 1 };
         let (position, mut carried) = self.open_loop(k, unroll, false, &sums);
         for step in 0..unroll {
             steps(self, position.plus(i64::from(step)), &mut carried)?;
@@ -322,7 +322,7 @@ impl<'k> Lowering<'k> {
         let lanes = self.target.lanes;
         let shape = self.kernel.ty(value).shape.clone();
         let lanes_on_last_axis = matches!(indices.last(), Some(tvmc_ir::tile::Index::Slice(_)));
-        if lanes_last && (!lanes_on_last_axis || shape[1] % lanes != 0) {
+        if lanes_last && (!lanes_on_last_axis || !shape[1].is_multiple_of(lanes)) {
             return false;
         }
         // The far corner of the slice stands for all of it: facts of offsets cover both ends.

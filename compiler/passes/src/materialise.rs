@@ -14,6 +14,9 @@ use tvmc_types::dtype::{DType, Kind};
 /// Most steps written out where a generated loop is impossible.
 const MAX_UNROLLED: u64 = 16_384;
 
+/// What to do with a chunk: lanes along the last axis, the other coordinates given.
+type ChunkBody<'b, 'k> = &'b mut dyn FnMut(&mut Lowering<'k>, &[Coord]) -> Result<(), LowerError>;
+
 impl<'k> Lowering<'k> {
     /// Whether evaluating a value at runtime positions would need registers indexed by them.
     pub(crate) fn needs_constants(&self, value: Value) -> bool {
@@ -47,7 +50,7 @@ impl<'k> Lowering<'k> {
         shape: &[u32],
         value: Value,
         writes: bool,
-        body: &mut dyn FnMut(&mut Self, &[Coord]) -> Result<(), LowerError>,
+        body: ChunkBody<'_, 'k>,
     ) -> Result<(), LowerError> {
         let total = self.lane_registers(shape);
         let fixed = self.needs_constants(value);
@@ -70,7 +73,7 @@ impl<'k> Lowering<'k> {
         unroll: bool,
         writes: bool,
         coords: &mut Vec<Coord>,
-        body: &mut dyn FnMut(&mut Self, &[Coord]) -> Result<(), LowerError>,
+        body: ChunkBody<'_, 'k>,
     ) -> Result<(), LowerError> {
         let axis = coords.len();
         let lanes = self.target.lanes;
@@ -105,7 +108,7 @@ impl<'k> Lowering<'k> {
         } else if self.lane_registers(&shape) <= u64::from(self.target.tile_registers) {
             Repr::Registers(self.registers(value)?)
         } else {
-            self.to_arena(value)?;
+            self.move_to_arena(value)?;
             return Ok(());
         };
         self.repr[value.index()] = Some(repr);
@@ -113,7 +116,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// Moves a value to block scratch, whatever its size.
-    pub(crate) fn to_arena(&mut self, value: Value) -> Result<ArenaTile, LowerError> {
+    pub(crate) fn move_to_arena(&mut self, value: Value) -> Result<ArenaTile, LowerError> {
         if let Some(Repr::Arena(tile)) = &self.repr[value.index()] {
             return Ok(tile.clone());
         }
@@ -201,7 +204,7 @@ impl<'k> Lowering<'k> {
         to: &[u32],
         at: &[Coord],
     ) -> Result<lane::Value, LowerError> {
-        let tile = self.to_arena(operand)?;
+        let tile = self.move_to_arena(operand)?;
         // Flat position in the result's order, then the operand's coordinates.
         let flat_at = |this: &mut Self| {
             let mut flat = this.emit.i32(0);

@@ -123,11 +123,13 @@ impl Constant {
             (Number::Int(value), Kind::Unsigned) => u32::try_from(value).ok(),
             (Number::Int(value), Kind::Float) => {
                 let single = value as f32;
-                (f64::from(single) == value as f64 && value.unsigned_abs() <= 1 << 53).then(|| single.to_bits())
+                (f64::from(single) == value as f64 && value.unsigned_abs() <= 1 << 53)
+                    .then(|| single.to_bits())
             }
             (Number::Float(_), Kind::Float) => {
                 let single = self.as_f32()?;
-                let overflow = single.is_infinite() && matches!(self.number, Number::Float(v) if v.is_finite());
+                let overflow =
+                    single.is_infinite() && matches!(self.number, Number::Float(v) if v.is_finite());
                 (!overflow).then(|| single.to_bits())
             }
             (Number::Bool(_), Kind::Signed | Kind::Unsigned | Kind::Float)
@@ -277,10 +279,9 @@ fn shift(op: BinaryOp, a: Constant, b: Constant) -> Result<Constant, FoldError> 
 }
 
 fn integers(op: BinaryOp, a: i64, b: i64) -> Result<Number, FoldError> {
-    let divide =
-        |f: fn(i64, i64) -> Option<i64>| {
-            if b == 0 { Err(FoldError::DivisionByZero) } else { f(a, b).ok_or(FoldError::Overflow) }
-        };
+    let divide = |f: fn(i64, i64) -> Option<i64>| {
+        if b == 0 { Err(FoldError::DivisionByZero) } else { f(a, b).ok_or(FoldError::Overflow) }
+    };
     Ok(match op {
         BinaryOp::Add => Number::Int(a.checked_add(b).ok_or(FoldError::Overflow)?),
         BinaryOp::Sub => Number::Int(a.checked_sub(b).ok_or(FoldError::Overflow)?),
@@ -369,7 +370,9 @@ pub(crate) fn call(name: &str, args: &[Constant]) -> Option<Result<Constant, Fol
         ("abs", [a]) => match a.number {
             Number::Int(v) if v < 0 => unary(UnaryOp::Neg, *a),
             Number::Int(_) => Ok(*a),
-            Number::Float(v) => Ok(Constant { number: Number::Float(v.abs()), single: a.single.map(f32::abs), ..*a }),
+            Number::Float(v) => {
+                Ok(Constant { number: Number::Float(v.abs()), single: a.single.map(f32::abs), ..*a })
+            }
             Number::Bool(_) => Err(FoldError::Kinds),
         },
         ("sqrt" | "floor" | "ceil" | "trunc" | "round", [a]) => {
@@ -388,8 +391,11 @@ pub(crate) fn call(name: &str, args: &[Constant]) -> Option<Result<Constant, Fol
             Constant::finish(Number::Float(value), a.promoted().dtype, a.dims)
         }
         ("where", [c, a, b]) => match c.number {
-            Number::Bool(choice) => unify(*a, *b)
-                .map(|(x, y, dtype)| Constant { dtype, dims: a.dims | b.dims | c.dims, ..if choice { x } else { y } }),
+            Number::Bool(choice) => unify(*a, *b).map(|(x, y, dtype)| Constant {
+                dtype,
+                dims: a.dims | b.dims | c.dims,
+                ..if choice { x } else { y }
+            }),
             Number::Int(_) | Number::Float(_) => Err(FoldError::Kinds),
         },
         _ => return None,
@@ -426,8 +432,14 @@ mod tests {
     #[test]
     fn casts_demand_a_rule_where_something_could_be_lost() {
         assert_eq!(Constant::int(300).cast(DType::U8, None), None);
-        assert_eq!(Constant::int(300).cast(DType::U8, Some(Narrowing::Wrap)).and_then(|c| c.as_int()), Some(44));
-        assert_eq!(Constant::int(300).cast(DType::U8, Some(Narrowing::Saturate)).and_then(|c| c.as_int()), Some(255));
+        assert_eq!(
+            Constant::int(300).cast(DType::U8, Some(Narrowing::Wrap)).and_then(|c| c.as_int()),
+            Some(44)
+        );
+        assert_eq!(
+            Constant::int(300).cast(DType::U8, Some(Narrowing::Saturate)).and_then(|c| c.as_int()),
+            Some(255)
+        );
         assert_eq!(Constant::int(200).cast(DType::U8, None).and_then(|c| c.as_int()), Some(200));
         assert_eq!(Constant::float(-1.5).cast(DType::I32, None).and_then(|c| c.as_int()), Some(-1));
         assert_eq!(Constant::float(f64::NAN).cast(DType::I32, None).and_then(|c| c.as_int()), Some(0));

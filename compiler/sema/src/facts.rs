@@ -96,7 +96,8 @@ impl Facts {
     }
 
     pub fn add(self, other: Facts) -> Facts {
-        let mut sum = Facts::range(self.lo + other.lo, self.hi + other.hi, gcd(self.multiple, other.multiple));
+        let mut sum =
+            Facts::range(self.lo + other.lo, self.hi + other.hi, gcd(self.multiple, other.multiple));
         if sum != Facts::ANY {
             sum.below = match (other.as_constant(), self.as_constant()) {
                 (Some(c), _) => self.shift_below(c),
@@ -277,8 +278,20 @@ mod tests {
                                 Binary::Add => x + y,
                                 Binary::Sub => x - y,
                                 Binary::Mul => x * y,
-                                Binary::Div => if y == 0 { 0 } else { x / y },
-                                Binary::Rem => if y == 0 { x } else { x % y },
+                                Binary::Div => {
+                                    if y == 0 {
+                                        0
+                                    } else {
+                                        x / y
+                                    }
+                                }
+                                Binary::Rem => {
+                                    if y == 0 {
+                                        x
+                                    } else {
+                                        x % y
+                                    }
+                                }
                                 Binary::Min => x.min(y),
                                 Binary::Max => x.max(y),
                                 Binary::And => x & y,

@@ -16,7 +16,9 @@ use crate::facts::Facts;
 use crate::host::{Cx, NoNames};
 use crate::library::{ItemId, Library};
 use tvmc_ir::host::Number;
-use tvmc_ir::tile::{self, Binary, CastRule, Decode, Field, FieldMode, Inst, Op, Stmt, TileType, Unary, Value};
+use tvmc_ir::tile::{
+    self, Binary, CastRule, Decode, Field, FieldMode, Inst, Op, Stmt, TileType, Unary, Value,
+};
 use tvmc_lang::ast::{self, ExprId, ExprKind, FormatMember, Ident, ItemKind, ScopeKind};
 use tvmc_lang::diag::{Code, Diagnostic};
 use tvmc_lang::span::Span;
@@ -155,7 +157,12 @@ pub(crate) fn table(cx: &mut Cx, module: usize, table: &ast::Table) -> Option<(V
             None => {
                 good = false;
                 if constant.is_some() {
-                    cx.diags.error(Code::LiteralOutOfRange, span, format!("this is no number of {dtype}"), "does not fit");
+                    cx.diags.error(
+                        Code::LiteralOutOfRange,
+                        span,
+                        format!("this is no number of {dtype}"),
+                        "does not fit",
+                    );
                 }
             }
         }
@@ -170,7 +177,11 @@ fn entry(c: Constant, dtype: DType, wide: DType) -> Option<u32> {
         }
         (Number::Int(v), None) => Constant::float(dtype.round(v as f64)).bits(wide),
         (Number::Float(v), None) if dtype.round(v).is_finite() == v.is_finite() => {
-            if dtype == DType::F32 { c.bits(wide) } else { Constant::float(dtype.round(v)).bits(wide) }
+            if dtype == DType::F32 {
+                c.bits(wide)
+            } else {
+                Constant::float(dtype.round(v)).bits(wide)
+            }
         }
         (Number::Int(_) | Number::Float(_) | Number::Bool(_), _) => None,
     }
@@ -227,7 +238,12 @@ fn modes(cx: &mut Cx, module: usize, field: &ast::FormatField, count: u32) -> Op
                 Some(v) => numbers.push(v),
                 None => {
                     let span = cx.lib.module(module).file[*arg].span;
-                    cx.diags.error(Code::LayoutInvalid, span, "a number of a layout is a small positive integer", "out of range");
+                    cx.diags.error(
+                        Code::LayoutInvalid,
+                        span,
+                        "a number of a layout is a small positive integer",
+                        "out of range",
+                    );
                     return None;
                 }
             }
@@ -337,22 +353,35 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<tile::Format> {
                     layouter.good &= ok;
                 }
             }
-            FormatMember::Scope { kind: ScopeKind::Tensor | ScopeKind::Row, span, .. } => layouter.cx.diags.push(
-                Diagnostic::error(Code::Unsupported, "fields stored once a row or tensor are not translated yet")
+            FormatMember::Scope { kind: ScopeKind::Tensor | ScopeKind::Row, span, .. } => {
+                layouter.cx.diags.push(
+                    Diagnostic::error(
+                        Code::Unsupported,
+                        "fields stored once a row or tensor are not translated yet",
+                    )
                     .at(span.start_point(), "this scope")
                     .help("keep them in a tensor of their own, passed to the kernel beside this one"),
-            ),
+                )
+            }
             FormatMember::Table(table) => tables.push((table, table.span)),
             FormatMember::Value { index, body, span } => {
                 if value.is_some() {
-                    layouter.cx.diags.error(Code::ValueMissing, span.start_point(), "a format has one `value`", "given again");
+                    layouter.cx.diags.error(
+                        Code::ValueMissing,
+                        span.start_point(),
+                        "a format has one `value`",
+                        "given again",
+                    );
                 } else {
                     value = Some((index, body));
                 }
             }
             FormatMember::Encode { span, .. } => layouter.cx.diags.push(
-                Diagnostic::warning(Code::Unsupported, "`encode` is not translated yet: the format can only be read")
-                    .at(span.start_point(), "not used"),
+                Diagnostic::warning(
+                    Code::Unsupported,
+                    "`encode` is not translated yet: the format can only be read",
+                )
+                .at(span.start_point(), "not used"),
             ),
             FormatMember::Error(_) => layouter.good = false,
         }
@@ -361,16 +390,22 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<tile::Format> {
     if good && bits % 8 != 0 {
         let rest = 8 - bits % 8;
         cx.diags.push(
-            Diagnostic::error(Code::GroupNotBytes, format!("the group has {bits} bits, {rest} short of whole bytes"))
-                .at(group_span.start_point(), format!("{bits} bits"))
-                .help(format!("add a field for the unused bits: `unused: u1[{rest}];`")),
+            Diagnostic::error(
+                Code::GroupNotBytes,
+                format!("the group has {bits} bits, {rest} short of whole bytes"),
+            )
+            .at(group_span.start_point(), format!("{bits} bits"))
+            .help(format!("add a field for the unused bits: `unused: u1[{rest}];`")),
         );
     }
     let Some((index, body)) = value else {
         cx.diags.push(
-            Diagnostic::error(Code::ValueMissing, format!("format `{}` does not say how an element is decoded", format.name.name))
-                .at(format.name.span, "no value")
-                .help("write `value[i] = ..;`"),
+            Diagnostic::error(
+                Code::ValueMissing,
+                format!("format `{}` does not say how an element is decoded", format.name.name),
+            )
+            .at(format.name.span, "no value")
+            .help("write `value[i] = ..;`"),
         );
         return None;
     };
@@ -384,7 +419,12 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<tile::Format> {
         let taken = elab.format.fields.iter().any(|f| f.0 == ast.name.name)
             || elab.format.tables.iter().any(|t| t.0 == ast.name.name);
         if taken {
-            elab.error(Code::DuplicateName, span, format!("`{}` is defined twice", ast.name.name), "defined again");
+            elab.error(
+                Code::DuplicateName,
+                span,
+                format!("`{}` is defined twice", ast.name.name),
+                "defined again",
+            );
         }
         let (shape, dtype, entries) = table(elab.cx, id.module, ast)?;
         elab.format.tables.push((ast.name.name.clone(), shape, dtype, entries));
@@ -415,7 +455,8 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<tile::Format> {
             Stmt::For { .. } | Stmt::Loop { .. } | Stmt::If { .. } => None,
         })
         .collect();
-    let tables: Vec<(DType, Vec<u32>)> = tables.into_iter().map(|(_, _, dtype, entries)| (dtype, entries)).collect();
+    let tables: Vec<(DType, Vec<u32>)> =
+        tables.into_iter().map(|(_, _, dtype, entries)| (dtype, entries)).collect();
     let decode = Decode { values: kernel.values, insts, result };
     let name = format.name.name.clone();
     let format = tile::Format { name, group, bytes: (bits / 8) as u32, fields, tables, decode };
@@ -519,7 +560,9 @@ fn step(format: &tile::Format, values: &[Known], inst: &Inst, result: Value, ele
             Some(false) => facts(2),
             None => facts(1).union(facts(2)),
         },
-        Op::Cast(CastRule::Exact) if format.decode.values[inst.args[0].index()].dtype.is_integer() => facts(0),
+        Op::Cast(CastRule::Exact) if format.decode.values[inst.args[0].index()].dtype.is_integer() => {
+            facts(0)
+        }
         Op::Table(at) => {
             let entries = &format.tables[*at as usize].1;
             let index = facts(0);

@@ -56,11 +56,13 @@ impl Host {
         match self {
             Host::Expr(expr, d) => (*d == dtype).then(|| expr.clone()),
             Host::Constant(c) => match (c.number, dtype) {
-                (Number::Int(_), DType::I32) | (Number::Float(_), DType::F32) | (Number::Bool(_), DType::BOOL) => {
-                    Some(Expr::Const(c.number))
-                }
+                (Number::Int(_), DType::I32)
+                | (Number::Float(_), DType::F32)
+                | (Number::Bool(_), DType::BOOL) => Some(Expr::Const(c.number)),
                 (Number::Int(v), DType::U32) => (v >= 0).then_some(Expr::Const(c.number)),
-                (Number::Int(v), DType::F32) if c.dtype.is_none() => Some(Expr::Const(Number::Float(v as f64))),
+                (Number::Int(v), DType::F32) if c.dtype.is_none() => {
+                    Some(Expr::Const(Number::Float(v as f64)))
+                }
                 (Number::Int(_) | Number::Float(_) | Number::Bool(_), _) => None,
             },
         }
@@ -129,7 +131,14 @@ impl Env for NoNames {
 
 impl<'l> Cx<'l> {
     pub fn new(lib: &'l Library) -> Self {
-        Cx { lib, diags: Diags::default(), depth: 0, consts: HashMap::new(), groups: HashMap::new(), evaluating: Vec::new() }
+        Cx {
+            lib,
+            diags: Diags::default(),
+            depth: 0,
+            consts: HashMap::new(),
+            groups: HashMap::new(),
+            evaluating: Vec::new(),
+        }
     }
 
     /// The value of a `const` item.
@@ -150,7 +159,8 @@ impl<'l> Cx<'l> {
         self.evaluating.push(id);
         let value = self.host(id.module, item.value, &NoNames);
         self.evaluating.pop();
-        let value = value.and_then(|v| self.need_constant(v, self.lib.module(id.module).file[item.value].span));
+        let value =
+            value.and_then(|v| self.need_constant(v, self.lib.module(id.module).file[item.value].span));
         self.consts.insert(id, value);
         value
     }
@@ -185,9 +195,12 @@ impl<'l> Cx<'l> {
     pub fn enter(&mut self, span: Span) -> Option<()> {
         if self.depth >= MAX_DEPTH {
             self.diags.push(
-                Diagnostic::error(Code::NestingTooDeep, "nested too deeply with its fns and constants expanded")
-                    .at(span, "too deep")
-                    .help("give parts a name with `let`"),
+                Diagnostic::error(
+                    Code::NestingTooDeep,
+                    "nested too deeply with its fns and constants expanded",
+                )
+                .at(span, "too deep")
+                .help("give parts a name with `let`"),
             );
             return None;
         }
@@ -215,7 +228,12 @@ impl<'l> Cx<'l> {
             ExprKind::Int(value) => match i64::try_from(*value) {
                 Ok(value) => Some(Host::Constant(Constant::int(value))),
                 Err(_) => {
-                    self.diags.error(Code::LiteralOutOfRange, span, "the integer exceeds 63 bits", "too large");
+                    self.diags.error(
+                        Code::LiteralOutOfRange,
+                        span,
+                        "the integer exceeds 63 bits",
+                        "too large",
+                    );
                     None
                 }
             },
@@ -277,9 +295,12 @@ impl<'l> Cx<'l> {
             | ExprKind::Buffer(_)
             | ExprKind::List(_) => {
                 self.diags.push(
-                    Diagnostic::error(Code::HostExpression, "this cannot be computed outside a kernel's body")
-                        .at(span, "not a number of the host")
-                        .help("use literals, constants, dimensions and arithmetic on them"),
+                    Diagnostic::error(
+                        Code::HostExpression,
+                        "this cannot be computed outside a kernel's body",
+                    )
+                    .at(span, "not a number of the host")
+                    .help("use literals, constants, dimensions and arithmetic on them"),
                 );
                 None
             }
@@ -331,7 +352,9 @@ impl<'l> Cx<'l> {
                 let candidates = own.iter().map(String::as_str).chain(self.lib.visible(module));
                 self.diags.push(match closest(&name.name, candidates) {
                     Some(near) => d.help(format!("did you mean `{near}`?")),
-                    None => d.help("dimensions are bound by the shapes of parameters; items of other files need `use`"),
+                    None => d.help(
+                        "dimensions are bound by the shapes of parameters; items of other files need `use`",
+                    ),
                 });
                 None
             }
@@ -340,12 +363,11 @@ impl<'l> Cx<'l> {
 
     pub fn fold_error(&mut self, error: FoldError, operands: &str, span: Span) {
         let d = match error {
-            FoldError::Kinds => Diagnostic::error(
-                Code::WrongType,
-                format!("this operation does not exist for {operands}"),
-            )
-            .at(span, "kinds that do not go together")
-            .help("convert one side with `as`"),
+            FoldError::Kinds => {
+                Diagnostic::error(Code::WrongType, format!("this operation does not exist for {operands}"))
+                    .at(span, "kinds that do not go together")
+                    .help("convert one side with `as`")
+            }
             FoldError::Overflow | FoldError::DivisionByZero => {
                 Diagnostic::error(Code::ConstantOverflow, format!("constant expression: {}", error.text()))
                     .at(span, error.text())
@@ -413,7 +435,9 @@ impl<'l> Cx<'l> {
             };
         }
         let (x, y, dtype) = self.pair(&a, &b, span)?;
-        let make = |op: host::Binary, x: Expr, y: Expr, dtype: DType| Some(Host::Expr(Expr::binary(op, x, y), dtype));
+        let make = |op: host::Binary, x: Expr, y: Expr, dtype: DType| {
+            Some(Host::Expr(Expr::binary(op, x, y), dtype))
+        };
         let number = matches!(dtype, DType::I32 | DType::F32);
         match op {
             BinaryOp::Add if number => make(host::Binary::Add, x, y, dtype),
@@ -491,7 +515,9 @@ impl<'l> Cx<'l> {
         self.diags.push(
             Diagnostic::error(Code::NarrowingPolicy, format!("not every {from} fits {to}"))
                 .at(span, "what happens to a value that does not fit?")
-                .help(format!("keep the low bits with `as {to} wrap`, or take the nearest value with `as {to} saturate`")),
+                .help(format!(
+                    "keep the low bits with `as {to} wrap`, or take the nearest value with `as {to} saturate`"
+                )),
         );
     }
 

@@ -77,7 +77,7 @@ pub fn instantiate(
 fn unknown_names(cx: &mut Cx, id: ItemId, bindings: &Bindings) {
     use tvmc_lang::diag::{Code, closest};
     let Some(ast) = kernel_ast(cx.lib, id) else { return };
-    let shape = crate::signature::shape_of(&mut Cx::new(cx.lib), id);
+    let shape = crate::interface::shape_of(&mut Cx::new(cx.lib), id);
     let generics: Vec<&str> = shape.generics.iter().map(|g| g.name.as_str()).collect();
     let dims: Vec<&str> = shape.dims.iter().map(|d| d.name.as_str()).collect();
     let tunes: Vec<&str> = shape.tunes.iter().map(|t| t.name.as_str()).collect();
@@ -208,7 +208,7 @@ pub(crate) fn sample(
     only: Option<&[String]>,
 ) -> Bindings {
     let names: Vec<String> =
-        crate::signature::shape_of(&mut Cx::new(lib), id).dims.into_iter().map(|d| d.name).collect();
+        crate::interface::shape_of(&mut Cx::new(lib), id).dims.into_iter().map(|d| d.name).collect();
     let bind = |size: u64| Bindings {
         generics: generics.clone(),
         dims: names

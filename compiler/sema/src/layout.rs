@@ -17,8 +17,9 @@ pub(crate) fn build(cx: &mut Cx, factors: &[(Ident, Vec<u32>, Span)], span: Span
     };
     for (name, numbers, at) in factors {
         if !FACTORS.contains(&name.name.as_str()) {
-            let d = Diagnostic::error(Code::UnknownLayout, format!("there is no layout factor `{}`", name.name))
-                .at(name.span, "not known");
+            let d =
+                Diagnostic::error(Code::UnknownLayout, format!("there is no layout factor `{}`", name.name))
+                    .at(name.span, "not known");
             cx.diags.push(match closest(&name.name, FACTORS) {
                 Some(near) => d.help(format!("did you mean `{near}`?")),
                 None => d.help(format!("the factors are: {}", FACTORS.join(", "))),
@@ -29,9 +30,12 @@ pub(crate) fn build(cx: &mut Cx, factors: &[(Ident, Vec<u32>, Span)], span: Span
             Ok(layout) => layout,
             Err(error) => {
                 cx.diags.push(
-                    Diagnostic::error(Code::LayoutInvalid, format!("`{}` cannot be applied here: {error}", name.name))
-                        .at(*at, "refused")
-                        .note(format!("the layout so far is {layout}")),
+                    Diagnostic::error(
+                        Code::LayoutInvalid,
+                        format!("`{}` cannot be applied here: {error}", name.name),
+                    )
+                    .at(*at, "refused")
+                    .note(format!("the layout so far is {layout}")),
                 );
                 return None;
             }

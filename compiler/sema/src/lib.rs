@@ -33,6 +33,7 @@ mod facts;
 mod fold;
 mod format;
 mod host;
+mod interface;
 mod kernel;
 mod layout;
 mod library;
@@ -45,7 +46,7 @@ pub use format::format;
 pub use kernel::{ElementChoice, Instance, instantiate};
 pub use library::{Library, Loaded, Source, Use};
 pub use program::program;
-pub use signature::{
+pub use interface::{
     DimDecl, ElementType, GenericDecl, KernelInterface, ParamDecl, ParamKind, TuneDecl, choose_tunes,
     interface,
 };

@@ -242,12 +242,20 @@ impl Analysis<'_> {
         match (&inst.op, args) {
             (Op::Binary(Binary::Mul), _) if is_zero(0) || is_zero(1) => Some(0),
             (Op::Binary(Binary::And), _) if is_zero(0) || is_zero(1) => Some(0),
-            (Op::Binary(Binary::Or), [a, b]) if to == DType::BOOL && (*a == Some(1) || *b == Some(1)) => Some(1),
+            (Op::Binary(Binary::Or), [a, b]) if to == DType::BOOL && (*a == Some(1) || *b == Some(1)) => {
+                Some(1)
+            }
             (Op::Fma, [_, _, c]) if is_zero(0) || is_zero(1) => *c,
             (Op::Fma, [Some(a), Some(b), Some(c)]) => {
                 Some(f32::from_bits(*a).mul_add(f32::from_bits(*b), f32::from_bits(*c)).to_bits())
             }
-            (Op::Select, [Some(c), a, b]) => if *c != 0 { *a } else { *b },
+            (Op::Select, [Some(c), a, b]) => {
+                if *c != 0 {
+                    *a
+                } else {
+                    *b
+                }
+            }
             (Op::Select, [None, a, b]) if a == b => *a,
             (Op::Unary(op), [Some(a)]) => fold::unary(*op, dtype(0), *a),
             (Op::Binary(op), [Some(a), Some(b)]) => fold::binary(*op, dtype(0), *a, *b),
@@ -259,7 +267,8 @@ impl Analysis<'_> {
 
     fn elementwise(&self, inst: &Inst, ty: &TileType, states: &[&State]) -> State {
         let splats: Vec<Option<u32>> = states.iter().map(|s| s.splat).collect();
-        let splat = if splats.iter().all(Option::is_some) { self.eval(inst, ty.dtype, &splats) } else { None };
+        let splat =
+            if splats.iter().all(Option::is_some) { self.eval(inst, ty.dtype, &splats) } else { None };
         let dims = (0..ty.shape.len()).map(|axis| {
             let iota = states.iter().any(|s| s.dims[axis].iota);
             let masked = matches!(inst.op, Op::Select) && states[0].dims[axis].iota;
@@ -380,7 +389,10 @@ impl Analysis<'_> {
                 let size = self.kernel.ty(inst.args[0]).shape[usize::from(*axis)];
                 let d = Diagnostic::error(
                     Code::ReductionOverPadding,
-                    format!("`{}` runs over axis {axis}, which may hold padding: {value}, not {wanted}", op.name()),
+                    format!(
+                        "`{}` runs over axis {axis}, which may hold padding: {value}, not {wanted}",
+                        op.name()
+                    ),
                 )
                 .at(span, "padding would take part");
                 out.push(

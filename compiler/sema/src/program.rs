@@ -12,6 +12,7 @@
 //! A launch is checked against the kernel's interface: number, kind, dtype and rank of the arguments, sizes where they are known, tune names, and
 //! that what the kernel writes may be written and overlaps no other argument.
 
+mod declare;
 mod launch;
 
 use crate::constant::Constant;
@@ -19,12 +20,11 @@ use crate::host::{Cx, Env, Host, Named};
 use crate::library::{ItemId, Library};
 use std::collections::BTreeMap;
 use tvmc_ir::host::Expr;
-use tvmc_ir::program::{
-    Base, Buffer, Hyper, Input, MemoryDecl, Output, Program, ScalarInput, State, Stmt, View, Weight, WeightDecl,
-    WeightElement,
-};
+use tvmc_ir::program::{Base, Program, Stmt, View, WeightElement};
 use tvmc_ir::tile::MAX_RANK;
-use tvmc_lang::ast::{self, Arg, Block, Declaration, ExprId, ExprKind, Ident, IndexKind, ItemKind, StmtKind, TypeName};
+use tvmc_lang::ast::{
+    self, Arg, Block, Declaration, ExprId, ExprKind, Ident, IndexKind, ItemKind, StmtKind, TypeName,
+};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
 use tvmc_lang::span::Span;
 use tvmc_types::dtype::DType;
@@ -135,7 +135,12 @@ impl Compiler<'_, '_> {
             && let Some(Meaning::Number(Host::Expr(Expr::Name(_), _))) = self.scope.find(&name.name)
         {
             // Numbers keep their name in the IR, so an inner one would capture the outer.
-            self.error(Code::DuplicateName, name.span, format!("`{}` is defined outside already", name.name), "defined again");
+            self.error(
+                Code::DuplicateName,
+                name.span,
+                format!("`{}` is defined outside already", name.name),
+                "defined again",
+            );
             return;
         }
         self.scope.names[inner].insert(name.name.clone(), (meaning, name.span));
@@ -157,7 +162,9 @@ impl Compiler<'_, '_> {
                     continue;
                 }
                 Declaration::State { .. } => continue,
-                Declaration::Weight { ty, .. } | Declaration::Input { ty, .. } | Declaration::Output { ty, .. } => ty,
+                Declaration::Weight { ty, .. }
+                | Declaration::Input { ty, .. }
+                | Declaration::Output { ty, .. } => ty,
             };
             alone.extend(ty.shape.iter().flatten().filter_map(|e| self.file.exprs.name(*e)));
         }
@@ -186,7 +193,12 @@ impl Compiler<'_, '_> {
         let value = self.number(id)?;
         if value.dtype() != DType::I32 {
             let kind = value.describe();
-            self.error(Code::WrongType, self.file[id].span, format!("{what} is an integer, not {kind}"), kind);
+            self.error(
+                Code::WrongType,
+                self.file[id].span,
+                format!("{what} is an integer, not {kind}"),
+                kind,
+            );
             return None;
         }
         Some(value)
@@ -196,10 +208,20 @@ impl Compiler<'_, '_> {
         let extents: Vec<Option<Host>> =
             ty.shape.iter().flatten().map(|e| self.integer(*e, "an extent")).collect();
         if let Some(layout) = &ty.layout {
-            self.error(Code::Unsupported, layout.span, "memory of a program is row-major", "a layout is not possible here");
+            self.error(
+                Code::Unsupported,
+                layout.span,
+                "memory of a program is row-major",
+                "a layout is not possible here",
+            );
         }
         if extents.len() > MAX_RANK {
-            self.error(Code::RankTooHigh, ty.span, format!("a tensor has at most {MAX_RANK} dimensions"), "too many");
+            self.error(
+                Code::RankTooHigh,
+                ty.span,
+                format!("a tensor has at most {MAX_RANK} dimensions"),
+                "too many",
+            );
             return None;
         }
         extents.into_iter().collect()
@@ -222,263 +244,6 @@ impl Compiler<'_, '_> {
         dtype
     }
 
-    // ---- declarations ----
-
-    fn declare(&mut self, declaration: &Declaration, span: Span) {
-        match declaration {
-            Declaration::Hyper { name, ty, key, default } => {
-                let meaning = self.hyper(name, ty, &key.value, *default);
-                self.define(name, meaning.unwrap_or(Meaning::Poison));
-            }
-            Declaration::Const(c) => {
-                let meaning = match self.number(c.value) {
-                    Some(Host::Expr(expr, dtype)) => {
-                        self.program.consts.push((c.name.name.clone(), expr));
-                        Meaning::Number(Host::Expr(Expr::Name(c.name.name.clone()), dtype))
-                    }
-                    Some(constant @ Host::Constant(_)) => {
-                        self.program.consts.push((c.name.name.clone(), constant.expr()));
-                        Meaning::Number(constant)
-                    }
-                    None => Meaning::Poison,
-                };
-                self.define(&c.name, meaning);
-            }
-            Declaration::Weight { name, count, ty, pattern, fallback } => {
-                let meaning = self.weight(name, *count, ty, pattern, *fallback);
-                self.define(name, meaning.unwrap_or(Meaning::Poison));
-            }
-            Declaration::State { name, ty, grows } => {
-                let meaning = self.state(name, ty, grows.as_ref());
-                self.define(name, meaning.unwrap_or(Meaning::Poison));
-            }
-            Declaration::Input { name, ty } => {
-                let meaning = self.input(name, ty);
-                self.define(name, meaning.unwrap_or(Meaning::Poison));
-            }
-            Declaration::Output { name, ty } => {
-                let meaning = self.output(name, ty, span);
-                self.define(name, meaning.unwrap_or(Meaning::Poison));
-            }
-        }
-    }
-
-    fn hyper(&mut self, name: &Ident, ty: &ast::Type, key: &str, default: Option<ExprId>) -> Option<Meaning> {
-        let dtype = self.dtype(&ty.elem)?;
-        if !matches!(dtype, DType::I32 | DType::F32) || ty.shape.is_some() {
-            self.cx.diags.push(
-                Diagnostic::error(Code::HyperType, "a hyper-parameter is one i32 or f32")
-                    .at(ty.span, "another type")
-                    .help("write `: i32` or `: f32`"),
-            );
-            return None;
-        }
-        let default = match default {
-            None => None,
-            Some(id) => {
-                let value = self.number(id)?;
-                let Some(expr) = value.expr_as(dtype) else {
-                    let kind = value.describe();
-                    self.error(Code::WrongType, self.file[id].span, format!("the default is {kind}, not {dtype}"), kind);
-                    return None;
-                };
-                Some(expr)
-            }
-        };
-        self.program.hypers.push(Hyper { name: name.name.clone(), dtype, key: key.to_owned(), default });
-        Some(Meaning::Number(Host::Expr(Expr::Name(name.name.clone()), dtype)))
-    }
-
-    fn weight(
-        &mut self,
-        name: &Ident,
-        count: Option<ExprId>,
-        ty: &ast::Type,
-        pattern: &ast::Str,
-        fallback: Option<ExprId>,
-    ) -> Option<Meaning> {
-        let count = match count {
-            None => None,
-            Some(id) => Some(self.integer(id, "the number of layers")?.expr()),
-        };
-        let element = if ty.elem.ident().name == "any" {
-            Some(WeightElement::Any)
-        } else {
-            let ident = ty.elem.ident();
-            let format = self.cx.lib.lookup(self.module, &ident.name);
-            if format.is_some_and(|id| matches!(self.cx.lib.item(id).kind, ItemKind::Format(_))) {
-                self.cx.diags.push(
-                    Diagnostic::error(Code::Unsupported, "a weight cannot be pinned to one format yet")
-                        .at(ident.span, "a format")
-                        .help("write `any`: the file decides, and the kernels follow"),
-                );
-                None
-            } else {
-                self.dtype(&ty.elem).map(WeightElement::DType)
-            }
-        };
-        let shape = self.shape(ty);
-        if ty.shape.is_none() {
-            self.error(Code::RankMismatch, ty.span, "a weight has a shape", "no extents");
-            return None;
-        }
-        let places = pattern.value.matches("{}").count();
-        if places != usize::from(count.is_some()) {
-            let (message, help) = if count.is_some() {
-                ("one weight a layer needs one `{}` in its pattern", "`{}` stands for the number of the layer")
-            } else {
-                ("a single weight has no `{}` in its pattern", "give the number of layers: `weight w[L]: ..`")
-            };
-            self.cx.diags.push(
-                Diagnostic::error(Code::PatternInvalid, message)
-                    .at(pattern.span, format!("{places} places"))
-                    .help(help),
-            );
-        }
-        let fallback = match fallback {
-            None => None,
-            Some(id) => Some(self.fallback(id, count.is_some())?),
-        };
-        let (element, shape) = (element?, shape?);
-        let exprs = shape.iter().map(Host::expr).collect();
-        let list = count.is_some();
-        self.program.weights.push(WeightDecl {
-            name: name.name.clone(),
-            count,
-            element,
-            shape: exprs,
-            pattern: pattern.value.clone(),
-            fallback,
-        });
-        let at = Weight(self.program.weights.len() as u32 - 1);
-        let base = Base::Weight(at, None);
-        Some(Meaning::Memory(Memory { base, element, shape, views: Vec::new(), list, writable: false }))
-    }
-
-    fn fallback(&mut self, id: ExprId, list: bool) -> Option<Weight> {
-        let span = self.file[id].span;
-        let name = self.file.exprs.name(id);
-        if let Some(name) = name {
-            match self.scope.find(&name.name) {
-                Some(Meaning::Memory(Memory { base: Base::Weight(weight, None), list: other, .. })) => {
-                    if *other == list {
-                        return Some(*weight);
-                    }
-                    self.error(Code::UnknownWeight, span, "a list of weights cannot stand for a single one", "another kind");
-                    return None;
-                }
-                Some(Meaning::Poison) => return None,
-                Some(Meaning::Memory(_) | Meaning::Number(_)) | None => {}
-            }
-        }
-        let d = Diagnostic::error(Code::UnknownWeight, "what stands for a missing weight is a weight declared above")
-            .at(span, "not a weight");
-        let names: Vec<&str> = self.program.weights.iter().map(|w| w.name.as_str()).collect();
-        let near = name.and_then(|n| closest(&n.name, names));
-        self.cx.diags.push(match near {
-            Some(near) => d.help(format!("did you mean `{near}`?")),
-            None => d.help("`else` names another weight of this program"),
-        });
-        None
-    }
-
-    fn state(&mut self, name: &Ident, ty: &ast::Type, grows: Option<&Ident>) -> Option<Meaning> {
-        let dtype = self.dtype(&ty.elem);
-        let shape = self.shape(ty);
-        let (dtype, shape) = (dtype?, shape?);
-        if let Some(grows) = grows {
-            let named = shape.iter().any(|h| matches!(h, Host::Expr(Expr::Name(n), _) if *n == grows.name));
-            if !named {
-                self.cx.diags.push(
-                    Diagnostic::error(Code::StateInvalid, format!("`{}` is no dimension of `{}`", grows.name, name.name))
-                        .at(grows.span, "not one of its extents")
-                        .help("name the extent along which the state fills"),
-                );
-            }
-        }
-        if shape.is_empty() {
-            self.cx.diags.push(
-                Diagnostic::error(Code::StateInvalid, "a state has a shape").at(ty.span, "no extents").help("such as `f16[L, C]`"),
-            );
-            return None;
-        }
-        self.program.states.push(MemoryDecl {
-            name: name.name.clone(),
-            dtype,
-            shape: shape.iter().map(Host::expr).collect(),
-            grows: grows.map(|g| g.name.clone()),
-        });
-        let base = Base::State(State(self.program.states.len() as u32 - 1));
-        Some(self.memory_of(base, dtype, shape, true))
-    }
-
-    fn memory_of(&self, base: Base, dtype: DType, shape: Vec<Host>, writable: bool) -> Meaning {
-        let element = WeightElement::DType(dtype);
-        Meaning::Memory(Memory { base, element, shape, views: Vec::new(), list: false, writable })
-    }
-
-    fn input(&mut self, name: &Ident, ty: &ast::Type) -> Option<Meaning> {
-        let dtype = self.dtype(&ty.elem);
-        let shape = self.shape(ty);
-        let (dtype, shape) = (dtype?, shape?);
-        if ty.shape.is_none() {
-            if !matches!(dtype, DType::I32 | DType::F32) {
-                self.error(Code::WrongType, ty.span, format!("a number given by a call is i32 or f32, not {dtype}"), "another type");
-                return None;
-            }
-            self.program.scalars.push(ScalarInput { name: name.name.clone(), dtype });
-            return Some(Meaning::Number(Host::Expr(Expr::Name(name.name.clone()), dtype)));
-        }
-        self.program.inputs.push(MemoryDecl {
-            name: name.name.clone(),
-            dtype,
-            shape: shape.iter().map(Host::expr).collect(),
-            grows: None,
-        });
-        let base = Base::Input(Input(self.program.inputs.len() as u32 - 1));
-        Some(self.memory_of(base, dtype, shape, false))
-    }
-
-    fn output(&mut self, name: &Ident, ty: &ast::Type, span: Span) -> Option<Meaning> {
-        let dtype = self.dtype(&ty.elem);
-        let shape = self.shape(ty);
-        let (dtype, shape) = (dtype?, shape?);
-        if ty.shape.is_none() {
-            self.error(Code::RankMismatch, span, "an output has a shape", "no extents");
-            return None;
-        }
-        self.program.outputs.push(MemoryDecl {
-            name: name.name.clone(),
-            dtype,
-            shape: shape.iter().map(Host::expr).collect(),
-            grows: None,
-        });
-        let base = Base::Output(Output(self.program.outputs.len() as u32 - 1));
-        Some(self.memory_of(base, dtype, shape, true))
-    }
-
-    fn buffer(&mut self, name: &Ident, ty: &ast::Type) -> Option<Meaning> {
-        let dtype = self.dtype(&ty.elem);
-        let span = ty.span;
-        if self.scope.names.len() > 1 {
-            self.cx.diags.push(
-                Diagnostic::error(Code::Unsupported, "a buffer is declared directly in the program")
-                    .at(span, "inside a loop or `if`")
-                    .help("move it out; its memory is reused between iterations anyway"),
-            );
-        }
-        let shape = self.shape(ty);
-        let (dtype, shape) = (dtype?, shape?);
-        self.program.buffers.push(MemoryDecl {
-            name: name.name.clone(),
-            dtype,
-            shape: shape.iter().map(Host::expr).collect(),
-            grows: None,
-        });
-        let base = Base::Buffer(Buffer(self.program.buffers.len() as u32 - 1));
-        Some(self.memory_of(base, dtype, shape, true))
-    }
-
     // ---- memory expressions ----
 
     /// Whether an expression speaks of memory: the name at its root does.
@@ -489,7 +254,9 @@ impl Compiler<'_, '_> {
                 ExprKind::Name(name) => {
                     return matches!(self.scope.find(&name.name), Some(Meaning::Memory(_)));
                 }
-                ExprKind::Index { base, .. } | ExprKind::Method { base, .. } | ExprKind::Field { base, .. } => at = *base,
+                ExprKind::Index { base, .. }
+                | ExprKind::Method { base, .. }
+                | ExprKind::Field { base, .. } => at = *base,
                 _ => return false,
             }
         }
@@ -512,7 +279,12 @@ impl Compiler<'_, '_> {
             ExprKind::Index { base, indices, fill } => {
                 let memory = self.memory(*base)?;
                 if let Some(fill) = fill {
-                    self.error(Code::NotInKernel, self.file[*fill].span, "a part of memory has no `else` value", "only in kernels");
+                    self.error(
+                        Code::NotInKernel,
+                        self.file[*fill].span,
+                        "a part of memory has no `else` value",
+                        "only in kernels",
+                    );
                 }
                 let [index] = &indices[..] else {
                     self.cx.diags.push(
@@ -555,7 +327,12 @@ impl Compiler<'_, '_> {
     fn part(&mut self, mut memory: Memory, index: &ast::IndexItem, span: Span) -> Option<Memory> {
         if memory.list {
             let IndexKind::Point(at) = index.kind else {
-                self.error(Code::RankMismatch, index.span, "a list of weights is indexed by the number of a layer", "not a number");
+                self.error(
+                    Code::RankMismatch,
+                    index.span,
+                    "a list of weights is indexed by the number of a layer",
+                    "not a number",
+                );
                 return None;
             };
             let at = self.integer(at, "the number of a layer")?;
@@ -569,7 +346,10 @@ impl Compiler<'_, '_> {
             self.error(Code::RankMismatch, span, "no dimension is left to index", "one index too many");
             return None;
         }
-        if memory.shape.len() == 1 && matches!(index.kind, IndexKind::Point(_)) && memory.element == WeightElement::Any {
+        if memory.shape.len() == 1
+            && matches!(index.kind, IndexKind::Point(_))
+            && memory.element == WeightElement::Any
+        {
             self.error(Code::Unsupported, span, "a single element of a weight of any format", "not possible");
             return None;
         }
@@ -591,7 +371,12 @@ impl Compiler<'_, '_> {
                 memory.views.push(View::Rows { from: from.expr(), length: length.expr() });
             }
             IndexKind::Whole => {
-                self.error(Code::RankMismatch, index.span, "the whole of memory needs no index", "leave it out");
+                self.error(
+                    Code::RankMismatch,
+                    index.span,
+                    "the whole of memory needs no index",
+                    "leave it out",
+                );
                 return None;
             }
         }
@@ -605,7 +390,12 @@ impl Compiler<'_, '_> {
         if from >= 0 && length >= 0 && from.checked_add(length).is_some_and(|end| end <= extent) {
             return Some(());
         }
-        self.error(Code::StaticOutOfBounds, span, format!("rows {from} and on lie outside the {extent} there are"), "outside");
+        self.error(
+            Code::StaticOutOfBounds,
+            span,
+            format!("rows {from} and on lie outside the {extent} there are"),
+            "outside",
+        );
         None
     }
 
@@ -615,7 +405,12 @@ impl Compiler<'_, '_> {
             return None;
         }
         if extents.is_empty() || extents.len() > MAX_RANK {
-            self.error(Code::RankTooHigh, span, format!("a view has from 1 to {MAX_RANK} dimensions"), "another number");
+            self.error(
+                Code::RankTooHigh,
+                span,
+                format!("a view has from 1 to {MAX_RANK} dimensions"),
+                "another number",
+            );
             return None;
         }
         let count = |shape: &[Host]| {
@@ -625,9 +420,12 @@ impl Compiler<'_, '_> {
             && old != new
         {
             self.cx.diags.push(
-                Diagnostic::error(Code::ViewSize, format!("a view of {new} elements of memory that has {old}"))
-                    .at(span, "another number of elements")
-                    .help("the extents multiply to the same number"),
+                Diagnostic::error(
+                    Code::ViewSize,
+                    format!("a view of {new} elements of memory that has {old}"),
+                )
+                .at(span, "another number of elements")
+                .help("the extents multiply to the same number"),
             );
             return None;
         }
@@ -697,7 +495,12 @@ impl Compiler<'_, '_> {
             _ => self.number(binding.value).map(Meaning::Number),
         };
         if let Some(ty) = &binding.ty {
-            self.error(Code::Unsupported, ty.span, "a `let` of a program takes its type from its value", "leave the type out");
+            self.error(
+                Code::Unsupported,
+                ty.span,
+                "a `let` of a program takes its type from its value",
+                "leave the type out",
+            );
         }
         self.define(&binding.name, meaning.unwrap_or(Meaning::Poison));
     }
@@ -710,7 +513,12 @@ impl Compiler<'_, '_> {
             let one = what != "`pipeline`"
                 && self.number(expr).and_then(|v| v.constant()).and_then(|c| c.as_int()) == Some(1);
             if !one {
-                self.error(Code::Unsupported, self.file[expr].span, format!("{what} exists in kernels only"), "not in a program");
+                self.error(
+                    Code::Unsupported,
+                    self.file[expr].span,
+                    format!("{what} exists in kernels only"),
+                    "not in a program",
+                );
             }
         }
         self.scope.names.push(BTreeMap::new());
@@ -731,7 +539,12 @@ impl Compiler<'_, '_> {
                     return Some(value);
                 }
                 let kind = value.describe();
-                self.error(Code::WrongType, self.file[arm.condition].span, format!("a condition is bool, not {kind}"), kind);
+                self.error(
+                    Code::WrongType,
+                    self.file[arm.condition].span,
+                    format!("a condition is bool, not {kind}"),
+                    kind,
+                );
                 None
             })
             .collect();

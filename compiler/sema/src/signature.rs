@@ -6,104 +6,20 @@
 //! kernel rope(x: inout f32[M, H, P, 2], start: i32)      dimensions M, H, P, in this order
 //! kernel f(x: f32[H * E], y: f32[H])                     error: no argument binds `E`
 //! ```
-//!
-//! [`interface`] tells a launcher what it must know to choose an instance; which dimensions must be constants is found by compiling the body once
-//! with sample values and noting which of them a tile extent, a step or another constant was computed from.
 
 use crate::constant::Constant;
 use crate::host::{Cx, Env, Host, Named};
+use crate::interface::TuneDecl;
 use crate::library::{ItemId, Library};
 use std::collections::{BTreeMap, HashMap};
 use tvmc_ir::host::{self, Expr};
-use tvmc_ir::tile::launch::MAX_EXTENT;
 use tvmc_ir::lane::Access;
 use tvmc_ir::tile::MAX_RANK;
+use tvmc_ir::tile::launch::MAX_EXTENT;
 use tvmc_lang::ast::{self, ExprKind, GenericKind, HeaderKind, ItemKind, Mode, TypeName};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
 use tvmc_lang::span::Span;
 use tvmc_types::dtype::DType;
-
-/// What a launcher must know of a kernel.
-#[derive(Clone, PartialEq, Debug)]
-pub struct KernelInterface {
-    /// Its name.
-    pub name: String,
-    /// Its doc comment.
-    pub docs: Vec<String>,
-    /// Generic parameters.
-    pub generics: Vec<GenericDecl>,
-    /// Parameters in order.
-    pub params: Vec<ParamDecl>,
-    /// Dimensions in order of their first appearance.
-    pub dims: Vec<DimDecl>,
-    /// Tune names in order.
-    pub tunes: Vec<TuneDecl>,
-}
-
-/// A generic parameter.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct GenericDecl {
-    /// Its name.
-    pub name: String,
-    /// What it may stand for.
-    pub kind: GenericKind,
-}
-
-/// A parameter.
-#[derive(Clone, PartialEq, Debug)]
-pub struct ParamDecl {
-    /// Its name.
-    pub name: String,
-    /// What the kernel may do with it.
-    pub access: Access,
-    /// Tensor or number.
-    pub kind: ParamKind,
-}
-
-/// Tensor or number.
-#[derive(Clone, PartialEq, Debug)]
-pub enum ParamKind {
-    /// Memory.
-    Tensor {
-        /// What its elements are.
-        element: ElementType,
-        /// Extents over the dimensions' names.
-        shape: Vec<Expr>,
-    },
-    /// A number: f32, i32, u32 or bool.
-    Scalar(DType),
-}
-
-/// What a parameter's elements are.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ElementType {
-    /// Plain values.
-    DType(DType),
-    /// A format, by a name that `format` finds.
-    Format(String),
-    /// The generic parameter of this name decides.
-    Generic(String),
-}
-
-/// A dimension.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DimDecl {
-    /// Its name.
-    pub name: String,
-    /// Whether an instance must be given its value.
-    pub specialised: bool,
-}
-
-/// A tune name.
-#[derive(Clone, PartialEq, Debug)]
-pub struct TuneDecl {
-    /// Its name.
-    pub name: String,
-    /// The values offered, the default first.
-    pub values: Vec<i64>,
-    /// The size to fit.
-    pub fit: Option<Expr>,
-}
 
 /// What a generic parameter stands for.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -132,7 +48,10 @@ pub(crate) struct Parameter {
 
 #[derive(Clone, Debug)]
 pub(crate) enum ParameterKind {
-    Tensor { element: Choice, shape: Vec<Host> },
+    Tensor {
+        element: Choice,
+        shape: Vec<Host>,
+    },
     Scalar(DType),
     /// Wrong; reported.
     Poison,
@@ -199,7 +118,12 @@ pub(crate) fn kernel_ast(lib: &Library, id: ItemId) -> Option<&ast::Kernel> {
 }
 
 /// A type's name as a dtype or a format of the library.
-pub(crate) fn element(cx: &mut Cx, module: usize, name: &TypeName, generics: &BTreeMap<String, Choice>) -> Option<Choice> {
+pub(crate) fn element(
+    cx: &mut Cx,
+    module: usize,
+    name: &TypeName,
+    generics: &BTreeMap<String, Choice>,
+) -> Option<Choice> {
     let ident = name.ident();
     if let Some(choice) = generics.get(&ident.name) {
         return Some(*choice);
@@ -216,7 +140,9 @@ pub(crate) fn element(cx: &mut Cx, module: usize, name: &TypeName, generics: &BT
             let names = generics.keys().map(String::as_str).chain(cx.lib.visible(module)).chain(dtypes);
             cx.diags.push(match closest(&ident.name, names) {
                 Some(near) => d.help(format!("did you mean `{near}`?")),
-                None if ident.name == "any" => d.help("`any` stands in programs; a kernel takes a generic: `<W: format>`"),
+                None if ident.name == "any" => {
+                    d.help("`any` stands in programs; a kernel takes a generic: `<W: format>`")
+                }
                 None => d.help("use a dtype such as f32, a declared format, or a generic parameter"),
             });
             None
@@ -273,9 +199,12 @@ impl Reader<'_, '_> {
             || h.params.iter().any(|p| p.name.name == name.name);
         if known {
             self.cx.diags.push(
-                Diagnostic::error(Code::DuplicateName, format!("`{}` is defined twice in this kernel", name.name))
-                    .at(name.span, "defined again")
-                    .help("rename one of them"),
+                Diagnostic::error(
+                    Code::DuplicateName,
+                    format!("`{}` is defined twice in this kernel", name.name),
+                )
+                .at(name.span, "defined again")
+                .help("rename one of them"),
             );
         }
         known
@@ -341,23 +270,34 @@ impl Reader<'_, '_> {
             let known = own.contains(&name.name.as_str())
                 || self.header.generics.contains_key(&name.name)
                 || self.header.values.contains_key(&name.name)
-                || self.cx.lib.lookup(self.module, &name.name)
+                || self
+                    .cx
+                    .lib
+                    .lookup(self.module, &name.name)
                     .is_some_and(|id| matches!(self.cx.lib.item(id).kind, ItemKind::Const(_)));
             if !capital || known {
                 continue;
             }
             if !bound.contains(&name.name) {
                 self.cx.diags.push(
-                    Diagnostic::error(Code::UnknownName, format!("no argument binds dimension `{}`", name.name))
-                        .at(name.span, "only part of an extent")
-                        .help(format!("a parameter must have `{}` alone as one of its extents", name.name)),
+                    Diagnostic::error(
+                        Code::UnknownName,
+                        format!("no argument binds dimension `{}`", name.name),
+                    )
+                    .at(name.span, "only part of an extent")
+                    .help(format!("a parameter must have `{}` alone as one of its extents", name.name)),
                 );
                 self.header.values.insert(name.name, None);
                 continue;
             }
             let at = self.header.dims.len();
             if at == 64 {
-                self.cx.diags.error(Code::Unsupported, name.span, "a kernel has at most 64 dimensions", "one too many");
+                self.cx.diags.error(
+                    Code::Unsupported,
+                    name.span,
+                    "a kernel has at most 64 dimensions",
+                    "one too many",
+                );
             }
             let value = bindings.dims.get(&name.name).copied();
             let host = match value {
@@ -438,14 +378,24 @@ impl Reader<'_, '_> {
                     if let Some(v) = value.constant().and_then(|c| c.as_int())
                         && v < 0
                     {
-                        self.cx.diags.error(Code::ConstantOverflow, span, format!("an extent cannot be {v}"), "negative");
+                        self.cx.diags.error(
+                            Code::ConstantOverflow,
+                            span,
+                            format!("an extent cannot be {v}"),
+                            "negative",
+                        );
                         good = false;
                     }
                     shape.push(value);
                 }
                 Some(value) => {
                     let what = value.describe();
-                    self.cx.diags.error(Code::WrongType, span, format!("an extent is an integer, not {what}"), what);
+                    self.cx.diags.error(
+                        Code::WrongType,
+                        span,
+                        format!("an extent is an integer, not {what}"),
+                        what,
+                    );
                     good = false;
                 }
                 None => good = false,
@@ -500,7 +450,12 @@ impl Reader<'_, '_> {
                             Some(v) => {
                                 let what = v.describe();
                                 let span = self.file[*axis].span;
-                                self.cx.diags.error(Code::WrongType, span, format!("a grid axis is an integer, not {what}"), what);
+                                self.cx.diags.error(
+                                    Code::WrongType,
+                                    span,
+                                    format!("a grid axis is an integer, not {what}"),
+                                    what,
+                                );
                                 self.header.grid.push(Host::Constant(Constant::int(1)));
                             }
                             None => self.header.grid.push(Host::Constant(Constant::int(1))),
@@ -538,9 +493,12 @@ impl Reader<'_, '_> {
                 self.header.lanes = Some((lanes, span));
             }
             Some(_) | None => self.cx.diags.push(
-                Diagnostic::error(Code::LanesInvalid, "`lanes` is one power of two from 1 to 1024, given once")
-                    .at(span, "not valid")
-                    .help("leave it out: the compiler chooses"),
+                Diagnostic::error(
+                    Code::LanesInvalid,
+                    "`lanes` is one power of two from 1 to 1024, given once",
+                )
+                .at(span, "not valid")
+                .help("leave it out: the compiler chooses"),
             ),
         }
     }
@@ -559,9 +517,12 @@ impl Reader<'_, '_> {
                     Some(_) | None => {
                         good = false;
                         self.cx.diags.push(
-                            Diagnostic::error(Code::TuneEmpty, "a tune value is a positive constant that no dimension decides")
-                                .at(span, "not valid")
-                                .help("list numbers, and fit them to a size: `tune BM in {32, 8, 1} fit M`"),
+                            Diagnostic::error(
+                                Code::TuneEmpty,
+                                "a tune value is a positive constant that no dimension decides",
+                            )
+                            .at(span, "not valid")
+                            .help("list numbers, and fit them to a size: `tune BM in {32, 8, 1} fit M`"),
                         );
                     }
                 },
@@ -572,7 +533,12 @@ impl Reader<'_, '_> {
             let value = self.cx.host(self.module, fit, &self.header)?;
             if value.dtype() != DType::I32 {
                 let what = value.describe();
-                self.cx.diags.error(Code::WrongType, self.file[fit].span, "a size to fit is an integer", what);
+                self.cx.diags.error(
+                    Code::WrongType,
+                    self.file[fit].span,
+                    "a size to fit is an integer",
+                    what,
+                );
                 return None;
             }
             Some(value.expr())
@@ -613,28 +579,11 @@ impl Reader<'_, '_> {
 }
 
 /// The first value not above the size, else the last; the first if there is no size.
-fn pick(values: &[i64], first: i64, fit: Option<&Expr>, dims: &dyn Fn(&str) -> Option<host::Number>) -> i64 {
+pub(crate) fn pick(values: &[i64], first: i64, fit: Option<&Expr>, dims: &dyn Fn(&str) -> Option<host::Number>) -> i64 {
     match fit.and_then(|f| f.eval_int(dims).ok()) {
-        Some(size) => {
-            values.iter().copied().find(|v| *v <= size).or(values.last().copied()).unwrap_or(first)
-        }
+        Some(size) => values.iter().copied().find(|v| *v <= size).or(values.last().copied()).unwrap_or(first),
         None => first,
     }
-}
-
-/// The default choice of every tune name: the first value, or the first that is not above the size it is to fit.
-///
-/// `dims` gives the sizes of dimensions (and integer arguments) by name; a size that is not known counts as large.
-pub fn choose_tunes(interface: &KernelInterface, dims: &dyn Fn(&str) -> Option<i64>) -> Vec<(String, i64)> {
-    let numbers = |name: &str| dims(name).map(host::Number::Int);
-    interface
-        .tunes
-        .iter()
-        .filter_map(|t| {
-            let first = *t.values.first()?;
-            Some((t.name.clone(), pick(&t.values, first, t.fit.as_ref(), &numbers)))
-        })
-        .collect()
 }
 
 pub(crate) fn access(mode: Mode) -> Access {
@@ -642,84 +591,6 @@ pub(crate) fn access(mode: Mode) -> Access {
         Mode::In => Access::Read,
         Mode::Out => Access::Write,
         Mode::InOut => Access::ReadWrite,
-    }
-}
-
-/// The interface of a kernel, by its name.
-pub fn interface(library: &Library, kernel: &str) -> Result<KernelInterface, Vec<Diagnostic>> {
-    let is_kernel = |kind: &ItemKind| matches!(kind, ItemKind::Kernel(_));
-    let Some(id) = library.find(kernel, is_kernel) else {
-        return Err(vec![library.no_such("kernel", kernel, library.kernels())]);
-    };
-    let mut cx = Cx::new(library);
-    let interface = interface_of(&mut cx, id);
-    if cx.diags.errors() > 0 {
-        return Err(cx.diags.into_vec());
-    }
-    Ok(interface)
-}
-
-/// The interface of a kernel item; errors of its header are reported.
-pub(crate) fn interface_of(cx: &mut Cx, id: ItemId) -> KernelInterface {
-    let mut interface = shape_of(cx, id);
-    for name in crate::kernel::required_dims(cx.lib, id) {
-        for dim in interface.dims.iter_mut().filter(|d| d.name == name) {
-            dim.specialised = true;
-        }
-    }
-    interface
-}
-
-/// The interface without knowing which dimensions must be specialised.
-pub(crate) fn shape_of(cx: &mut Cx, id: ItemId) -> KernelInterface {
-    let lib = cx.lib;
-    let Some(kernel) = kernel_ast(lib, id) else {
-        return KernelInterface {
-            name: String::new(),
-            docs: Vec::new(),
-            generics: Vec::new(),
-            params: Vec::new(),
-            dims: Vec::new(),
-            tunes: Vec::new(),
-        };
-    };
-    let bindings = Bindings { generics: sample_generics(kernel), ..Bindings::default() };
-    let header = header(cx, id, &bindings);
-    let params = kernel.params.iter().zip(&header.params).map(|(param, p)| {
-        let kind = match &p.kind {
-            ParameterKind::Scalar(dtype) => ParamKind::Scalar(*dtype),
-            ParameterKind::Poison => ParamKind::Scalar(DType::I32),
-            ParameterKind::Tensor { element, shape } => {
-                let name = &param.ty.elem.ident().name;
-                let generic = kernel.generics.iter().any(|g| g.name.name == *name);
-                let element = match element {
-                    _ if generic => ElementType::Generic(name.clone()),
-                    Choice::DType(dtype) => ElementType::DType(*dtype),
-                    Choice::Format(id) => {
-                        let is_format = |kind: &ItemKind| matches!(kind, ItemKind::Format(_));
-                        ElementType::Format(lib.name_of(*id, is_format))
-                    }
-                };
-                ParamKind::Tensor { element, shape: shape.iter().map(Host::expr).collect() }
-            }
-        };
-        ParamDecl { name: p.name.name.clone(), access: access(p.mode), kind }
-    });
-    KernelInterface {
-        name: kernel.name.name.clone(),
-        docs: lib.item(id).docs.clone(),
-        generics: kernel
-            .generics
-            .iter()
-            .map(|g| GenericDecl { name: g.name.name.clone(), kind: g.kind })
-            .collect(),
-        params: params.collect(),
-        dims: header
-            .dims
-            .iter()
-            .map(|d| DimDecl { name: d.name.clone(), specialised: false })
-            .collect(),
-        tunes: header.tunes,
     }
 }
 

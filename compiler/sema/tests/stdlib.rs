@@ -43,7 +43,9 @@ fn execute(kernel: &Kernel, args: Vec<Arg>) -> Vec<Vec<u8>> {
         .iter_mut()
         .zip(&args)
         .map(|(bytes, a)| match a {
-            Arg::F32(_, shape) | Arg::Bytes(_, shape) => Argument::Tensor(bytes.as_mut_slice(), shape.clone()),
+            Arg::F32(_, shape) | Arg::Bytes(_, shape) => {
+                Argument::Tensor(bytes.as_mut_slice(), shape.clone())
+            }
             Arg::Int(v) => Argument::Scalar(*v as u32),
             Arg::Float(v) => Argument::Scalar(v.to_bits()),
         })
@@ -343,7 +345,8 @@ fn causal_attention() {
     let half = |v: &[f32]| -> Vec<u8> {
         v.iter().flat_map(|v| (DType::F16.encode_f32(*v) as u16).to_le_bytes()).collect()
     };
-    let rounded = |v: Vec<f32>| -> Vec<f32> { v.into_iter().map(|v| DType::F16.round(f64::from(v)) as f32).collect() };
+    let rounded =
+        |v: Vec<f32>| -> Vec<f32> { v.into_iter().map(|v| DType::F16.round(f64::from(v)) as f32).collect() };
     let q = noise(m * h * e, 11);
     let keys = rounded(noise(g * e * c, 12));
     let values = rounded(noise(g * c * e, 13));

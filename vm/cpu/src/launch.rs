@@ -111,14 +111,14 @@ pub struct Printed {
     pub location: String,
 }
 
-/// What a launch gives besides memory. The same for any number of threads.
+/// What a launch gives besides memory. The same for any number of threads, unless prints were lost.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LaunchReport {
     /// Blocks that ran.
     pub blocks: u64,
     /// What they printed, in block order, axis 0 fastest.
     pub printed: Vec<Printed>,
-    /// Prints beyond the log's limit, which are not in `printed`.
+    /// Prints beyond the log's limit (16 MiB a thread), which are not in `printed`. Which ones depends on the threads.
     pub prints_lost: u64,
 }
 

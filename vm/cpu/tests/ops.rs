@@ -36,6 +36,36 @@ fn operands(op: Pure, random: &mut Random) -> Vec<Vec<u32>> {
     for operand in &mut out {
         operand.extend((0..100).map(|_| random.next() as u32));
     }
+    match op {
+        Pure::F16ToF32 => out[0] = (0..0x1_0000).collect(),
+        Pure::F32ToF16 => out[0].extend(around_f16()),
+        Pure::F32ToBf16 => out[0].extend((0..0x300).flat_map(|half| around(half << 22 | half << 15, 0x8000))),
+        _ => {}
+    }
+    out
+}
+
+/// Bits of a float, halfway to the next half, and right beside both.
+fn around(bits: u32, half: u32) -> [u32; 5] {
+    [bits, bits + 1, bits + half - 1, bits + half, bits + half + 1]
+}
+
+/// Floats at and between neighbouring f16, both signs, subnormals and the step to infinity included.
+fn around_f16() -> Vec<u32> {
+    let mut out = Vec::new();
+    for half in (0..0x7c00u32).step_by(5).chain(0x7bf0..0x7c00) {
+        let scale = 2f32.powi(-25);
+        if half < 0x400 {
+            // Subnormals are multiples of 2^-24.
+            out.extend([2 * half, 2 * half + 1].map(|twice| (twice as f32 * scale).to_bits()));
+            out.push(((2 * half + 1) as f32 * scale).to_bits() + 1);
+            out.push(((2 * half + 1) as f32 * scale).to_bits() - 1);
+        } else {
+            out.extend(around((half << 13) + (112 << 23), 0x1000));
+        }
+    }
+    let negative: Vec<u32> = out.iter().map(|bits| bits | 0x8000_0000).collect();
+    out.extend(negative);
     out
 }
 

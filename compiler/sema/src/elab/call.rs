@@ -1,4 +1,4 @@
-//! Built-in functions, and fns, which are expanded where they are called.
+//! Element-wise functions, and fns, which are expanded where they are called.
 //!
 //! Constants stay constants through `min`, `max`, `ceil`, `where` and the rounding functions. A fn's argument takes the dtype of its parameter
 //! and keeps its own shape: the fn is element-wise, so applied to tiles it works element by element.
@@ -7,8 +7,8 @@ use super::{Elab, Local, Operand};
 use crate::constant;
 use crate::host::item_word;
 use crate::library::{BUILTINS, ItemId};
-use tvmc_ir::tile::{Binary, Op, Reduce, TileType, Unary, Value};
-use tvmc_lang::ast::{self, Arg, ArgValue, ExprId, ExprKind, IndexKind, ItemKind, TypeName};
+use tvmc_ir::tile::{Binary, Op, TileType, Unary, Value};
+use tvmc_lang::ast::{self, Arg, ArgValue, ExprId, ItemKind};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
 use tvmc_lang::span::Span;
 use tvmc_types::dtype::{DType, Kind};
@@ -53,9 +53,12 @@ impl Elab<'_, '_> {
             "full" => self.full_tile(&plain, span),
             "zeros" => {
                 self.report(
-                    Diagnostic::error(Code::WrongArgument, "`zeros` is followed by a type, not by parentheses")
-                        .at(span, "not a call")
-                        .help("write `zeros f32[M, N]`"),
+                    Diagnostic::error(
+                        Code::WrongArgument,
+                        "`zeros` is followed by a type, not by parentheses",
+                    )
+                    .at(span, "not a call")
+                    .help("write `zeros f32[M, N]`"),
                 );
                 None
             }
@@ -79,7 +82,7 @@ impl Elab<'_, '_> {
     }
 
     /// The arguments' operands; all are looked at before giving up.
-    fn values(&mut self, args: &[&Arg]) -> Option<Vec<Spanned>> {
+    pub(super) fn values(&mut self, args: &[&Arg]) -> Option<Vec<Spanned>> {
         let mut values = Vec::new();
         let mut good = true;
         for arg in args {
@@ -101,7 +104,7 @@ impl Elab<'_, '_> {
         good.then_some(values)
     }
 
-    fn count_error(&mut self, name: &str, takes: &str, span: Span) {
+    pub(super) fn count_error(&mut self, name: &str, takes: &str, span: Span) {
         self.report(
             Diagnostic::error(Code::WrongArgumentCount, format!("`{name}` takes {takes}"))
                 .at(span, "another number of arguments"),
@@ -109,10 +112,8 @@ impl Elab<'_, '_> {
     }
 
     fn elementwise_call(&mut self, name: &str, args: &[Spanned], span: Span) -> Option<Operand> {
-        let constants: Option<Vec<constant::Constant>> = args
-            .iter()
-            .map(|(o, _)| if let Operand::Constant(c) = o { Some(*c) } else { None })
-            .collect();
+        let constants: Option<Vec<constant::Constant>> =
+            args.iter().map(|(o, _)| if let Operand::Constant(c) = o { Some(*c) } else { None }).collect();
         if let Some(constants) = constants
             && let Some(Ok(value)) = constant::call(name, &constants)
         {
@@ -150,7 +151,8 @@ impl Elab<'_, '_> {
                 for value in values {
                     operands.push(self.broadcast(value, &shape, span)?);
                 }
-                self.define(Op::Fma, &operands, TileType { dtype: DType::F32, shape }, span).map(Operand::Value)
+                self.define(Op::Fma, &operands, TileType { dtype: DType::F32, shape }, span)
+                    .map(Operand::Value)
             }
             ("fma", _) => {
                 self.count_error(name, "three floats: a * b + c", span);
@@ -159,7 +161,12 @@ impl Elab<'_, '_> {
             ("ceil", [a, b]) => {
                 let (x, y, dtype) = self.pair(*a, *b, span)?;
                 if !dtype.is_integer() {
-                    self.wrong_type(name, dtype, "`ceil(a, b)` divides integers; of floats write `ceil(a / b)`", span);
+                    self.wrong_type(
+                        name,
+                        dtype,
+                        "`ceil(a, b)` divides integers; of floats write `ceil(a / b)`",
+                        span,
+                    );
                     return None;
                 }
                 if dtype != DType::I32 {
@@ -169,7 +176,9 @@ impl Elab<'_, '_> {
                 self.ceil_div(x, y, span).map(Operand::Value)
             }
             ("concat", _) => self.concat(args, span),
-            ("abs" | "sqrt" | "floor" | "ceil" | "trunc" | "round" | "popcount", [a]) => self.math(name, *a, span),
+            ("abs" | "sqrt" | "floor" | "ceil" | "trunc" | "round" | "popcount", [a]) => {
+                self.math(name, *a, span)
+            }
             _ => {
                 self.count_error(name, "one value", span);
                 None
@@ -177,7 +186,7 @@ impl Elab<'_, '_> {
         }
     }
 
-    fn wrong_type(&mut self, name: &str, dtype: DType, help: &str, span: Span) {
+    pub(super) fn wrong_type(&mut self, name: &str, dtype: DType, help: &str, span: Span) {
         self.report(
             Diagnostic::error(Code::WrongType, format!("`{name}` does not exist for {dtype}"))
                 .at(span, dtype.to_string())
@@ -204,7 +213,11 @@ impl Elab<'_, '_> {
             Unary::Neg | Unary::Not => false,
         };
         if !good {
-            let help = if op == Unary::PopCount { "it counts the one bits of an integer" } else { "convert with `as f32`" };
+            let help = if op == Unary::PopCount {
+                "it counts the one bits of an integer"
+            } else {
+                "convert with `as f32`"
+            };
             self.wrong_type(name, ty.dtype, help, span);
             return None;
         }
@@ -238,7 +251,12 @@ impl Elab<'_, '_> {
         let mut parts: Vec<(Spanned, u32)> = Vec::new();
         if let [hi, lo, (Operand::Constant(width), width_span)] = args {
             let Some(width) = width.as_int().filter(|w| (1..32).contains(w)) else {
-                self.error(Code::FormatExpression, *width_span, "the width of the low part is from 1 to 31", "bits");
+                self.error(
+                    Code::FormatExpression,
+                    *width_span,
+                    "the width of the low part is from 1 to 31",
+                    "bits",
+                );
                 return None;
             };
             parts.extend([(*hi, 32), (*lo, width as u32)]);
@@ -261,7 +279,11 @@ impl Elab<'_, '_> {
             }
         }
         if parts.len() < 2 {
-            self.count_error("concat", "a high and a low part, and the width of the low one where its type does not say it", span);
+            self.count_error(
+                "concat",
+                "a high and a low part, and the width of the low one where its type does not say it",
+                span,
+            );
             return None;
         }
         let mut whole: Option<Value> = None;
@@ -269,7 +291,12 @@ impl Elab<'_, '_> {
             let mut value = self.computed(operand, at)?;
             let ty = self.ty(value);
             if ty.dtype != DType::I32 {
-                self.wrong_type("concat", ty.dtype, "its parts are integers of up to 32 bits, signed: `as i32`", at);
+                self.wrong_type(
+                    "concat",
+                    ty.dtype,
+                    "its parts are integers of up to 32 bits, signed: `as i32`",
+                    at,
+                );
                 return None;
             }
             let facts = self.facts(value);
@@ -289,216 +316,13 @@ impl Elab<'_, '_> {
         whole.map(Operand::Value)
     }
 
-    // ---- tiles ----
-
-    pub fn zeros(&mut self, ty: &ast::Type, span: Span) -> Option<Operand> {
-        if !self.in_kernel("zeros", span) {
-            return None;
-        }
-        let dtype = self.dtype_named(&ty.elem);
-        let shape = self.shape(ty);
-        let (dtype, shape) = (dtype?, shape?);
-        let zero = match dtype.kind() {
-            Kind::Float => constant::Constant::float(0.0),
-            Kind::Signed | Kind::Unsigned => constant::Constant::int(0),
-            Kind::Bool => constant::Constant::bool(false),
-        };
-        let value = self.adopt(zero, dtype, span)?;
-        self.broadcast(value, &shape, span).map(Operand::Value)
-    }
-
-    /// The type that an argument is: written as one, or `T[M, N]` for a generic T, which reads as an index list.
-    fn type_argument(&mut self, arg: &Arg) -> Option<(DType, Vec<u32>)> {
-        match &arg.value {
-            ArgValue::Type(ty) => {
-                let dtype = self.dtype_named(&ty.elem);
-                let shape = self.shape(ty);
-                Some((dtype?, shape?))
-            }
-            ArgValue::Expr(expr) => {
-                let file = self.file();
-                let (name, indices): (&ast::Ident, &[ast::IndexItem]) = match &file[*expr].kind {
-                    ExprKind::Name(name) => (name, &[]),
-                    ExprKind::Index { base, indices, fill: None } => match file.exprs.name(*base) {
-                        Some(name) => (name, indices),
-                        None => return self.not_a_type(arg),
-                    },
-                    _ => return self.not_a_type(arg),
-                };
-                let dtype = self.dtype_named(&TypeName::Named(name.clone()))?;
-                let mut shape = Vec::new();
-                for index in indices {
-                    match index.kind {
-                        IndexKind::Point(extent) => shape.push(self.extent(extent)?),
-                        IndexKind::Slice { .. } | IndexKind::Whole => return self.not_a_type(arg),
-                    }
-                }
-                self.check_shape(&shape, arg.span)?;
-                Some((dtype, shape))
-            }
-        }
-    }
-
-    fn not_a_type<T>(&mut self, arg: &Arg) -> Option<T> {
-        self.report(
-            Diagnostic::error(Code::WrongArgument, "a type is needed here")
-                .at(arg.span, "not a type")
-                .help("such as `f32[16, 16]` or `i32`"),
-        );
-        None
-    }
-
-    fn full_tile(&mut self, args: &[&Arg], span: Span) -> Option<Operand> {
-        if !self.in_kernel("full", span) {
-            return None;
-        }
-        let [ty, value] = args else {
-            self.count_error("full", "a type and a value: `full(f32[16], 1.0)`", span);
-            return None;
-        };
-        let ty = self.type_argument(ty);
-        let value = self.values(&[value]);
-        let ((dtype, shape), value) = (ty?, value?[0]);
-        let scalar = self.assign_to(value.0, dtype, value.1)?;
-        if !self.b.ty(scalar).is_scalar() {
-            self.error(Code::NotAScalar, value.1, "a tile is filled with one number", "not a scalar");
-            return None;
-        }
-        self.broadcast(scalar, &shape, span).map(Operand::Value)
-    }
-
-    fn iota(&mut self, args: &[&Arg], span: Span) -> Option<Operand> {
-        if !self.in_kernel("iota", span) {
-            return None;
-        }
-        let [Arg { value: ArgValue::Expr(extent), .. }] = args else {
-            self.count_error("iota", "one extent", span);
-            return None;
-        };
-        let extent = self.extent(*extent)?;
-        self.define(Op::Iota, &[], TileType::new(DType::I32, &[extent]), span).map(Operand::Value)
-    }
-
-    fn reduce(&mut self, name: &str, args: &[&Arg], axis: Option<&Arg>, span: Span) -> Option<Operand> {
-        if !self.in_kernel(name, span) {
-            return None;
-        }
-        if args.len() != 1 {
-            self.count_error(name, "one tile and perhaps an axis: `sum(x, axis = 1)`", span);
-            return None;
-        }
-        let values = self.values(args);
-        let (operand, at) = values?[0];
-        let mut value = self.computed(operand, at)?;
-        let ty = self.ty(value);
-        let (op, good) = match name {
-            "sum" => (Reduce::Sum, ty.dtype != DType::BOOL),
-            "min" => (Reduce::Min, ty.dtype != DType::BOOL),
-            "max" => (Reduce::Max, ty.dtype != DType::BOOL),
-            "any" => (Reduce::Any, ty.dtype == DType::BOOL),
-            _ => (Reduce::All, ty.dtype == DType::BOOL),
-        };
-        if !good {
-            let help = if ty.dtype == DType::BOOL {
-                "of bools there are `any` and `all`; convert with `as i32` to count"
-            } else {
-                "compare first: `any(x > 0.0)`"
-            };
-            self.wrong_type(name, ty.dtype, help, span);
-            return None;
-        }
-        let axes: Vec<usize> = match axis {
-            None => (0..ty.shape.len()).rev().collect(),
-            Some(axis) => {
-                let Some(expr) = axis.expr() else {
-                    self.error(Code::WrongArgument, axis.span, "an axis is a constant integer", "a type");
-                    return None;
-                };
-                let last = ty.shape.len() as i64 - 1;
-                if last < 0 {
-                    self.error(Code::AxisOutOfRange, axis.span, "a scalar has no axes", "no such axis");
-                    return None;
-                }
-                vec![self.known_int(expr, Code::NotConstant, "an axis", 0, last)? as usize]
-            }
-        };
-        for axis in axes {
-            let mut ty = self.ty(value);
-            ty.shape.remove(axis);
-            value = self.define(Op::Reduce(op, axis as u8), &[value], ty, span)?;
-        }
-        Some(Operand::Value(value))
-    }
-
-    fn bitcast(&mut self, args: &[&Arg], span: Span) -> Option<Operand> {
-        let [value, to] = args else {
-            self.count_error("bitcast", "a value and a type: `bitcast(x, i32)`", span);
-            return None;
-        };
-        let value = self.values(&[value]);
-        let to_span = to.span;
-        let to = self.type_argument(to);
-        let ((operand, at), (to, shape)) = (value?[0], to?);
-        let value = self.value(operand, at)?;
-        let ty = self.ty(value);
-        if !shape.is_empty() && shape != ty.shape {
-            self.error(Code::ShapeMismatch, to_span, "`bitcast` keeps the shape", "leave the shape out");
-            return None;
-        }
-        if ty.dtype.bits() != to.bits() {
-            self.report(
-                Diagnostic::error(Code::WidthMismatch, format!("{} has {} bits, {to} has {}", ty.dtype, ty.dtype.bits(), to.bits()))
-                    .at(span, "another number of bits")
-                    .help("convert with `as` first"),
-            );
-            return None;
-        }
-        let plain = |d: DType| matches!(d, DType::F32 | DType::I32 | DType::U32);
-        if !plain(ty.dtype) || !plain(to) {
-            if ty.dtype == to {
-                return Some(Operand::Value(value));
-            }
-            self.report(
-                Diagnostic::error(Code::Unsupported, format!("`bitcast` of {} to {to} is not translated yet", ty.dtype))
-                    .at(span, "not a 32-bit type")
-                    .help("f32, i32 and u32 are exchanged; for narrower types load them as integers"),
-            );
-            return None;
-        }
-        if ty.dtype == to {
-            return Some(Operand::Value(value));
-        }
-        self.define(Op::Bitcast, &[value], ty.with_dtype(to), span).map(Operand::Value)
-    }
-
-    fn relayout(&mut self, args: &[&Arg], span: Span) -> Option<Operand> {
-        if !self.in_kernel("relayout", span) {
-            return None;
-        }
-        let [value, layout] = args else {
-            self.count_error("relayout", "a tile and a layout: `relayout(t, local(2).spatial(8))`", span);
-            return None;
-        };
-        let value = self.values(&[value]);
-        let (operand, at) = value?[0];
-        let value = self.value(operand, at)?;
-        let Some(layout_ast) = layout.expr().and_then(|e| self.file().exprs.layout(e)) else {
-            self.error(Code::WrongArgument, layout.span, "a layout is needed here", "not a layout");
-            return None;
-        };
-        let shape = self.ty(value).shape;
-        self.pin(&layout_ast, &shape)?;
-        Some(Operand::Value(value))
-    }
-
-    // ---- fns ----
-
     fn call_item(&mut self, callee: &ast::Ident, args: &[Arg], span: Span) -> Option<Operand> {
         let lib = self.cx.lib;
         let Some(id) = lib.lookup(self.module, &callee.name) else {
             let names = BUILTINS.iter().copied().chain(lib.visible(self.module));
-            let d = Diagnostic::error(Code::UnknownFunction, format!("there is no function `{}`", callee.name))
-                .at(callee.span, "not defined");
+            let d =
+                Diagnostic::error(Code::UnknownFunction, format!("there is no function `{}`", callee.name))
+                    .at(callee.span, "not defined");
             self.report(match closest(&callee.name, names) {
                 Some(near) => d.help(format!("did you mean `{near}`?")),
                 None => d.help("define a `fn`, or bring one in with `use`"),
@@ -508,8 +332,11 @@ impl Elab<'_, '_> {
         };
         let ItemKind::Function(function) = &lib.item(id).kind else {
             let word = item_word(&lib.item(id).kind);
-            let d = Diagnostic::error(Code::NotCallable, format!("`{}` is a {word}, not a function", callee.name))
-                .at(callee.span, "cannot be called here");
+            let d = Diagnostic::error(
+                Code::NotCallable,
+                format!("`{}` is a {word}, not a function", callee.name),
+            )
+            .at(callee.span, "cannot be called here");
             self.report(match &lib.item(id).kind {
                 ItemKind::Kernel(_) => d.help("kernels are launched as statements of a program"),
                 _ => d.help("fns and built-in functions are called in expressions"),
@@ -526,7 +353,12 @@ impl Elab<'_, '_> {
             self.report(
                 Diagnostic::error(
                     Code::WrongArgumentCount,
-                    format!("`{}` takes {} arguments, not {}", callee.name, function.params.len(), values.len()),
+                    format!(
+                        "`{}` takes {} arguments, not {}",
+                        callee.name,
+                        function.params.len(),
+                        values.len()
+                    ),
                 )
                 .at(span, "another number of arguments")
                 .also(function.name.span, "defined here"),
@@ -537,7 +369,13 @@ impl Elab<'_, '_> {
     }
 
     /// Expands a fn with these arguments.
-    pub fn expand(&mut self, id: ItemId, function: &ast::Function, values: &[Spanned], span: Span) -> Option<Value> {
+    pub fn expand(
+        &mut self,
+        id: ItemId,
+        function: &ast::Function,
+        values: &[Spanned],
+        span: Span,
+    ) -> Option<Value> {
         if self.calls.contains(&id) || self.calls.len() >= MAX_CALLS {
             self.report(
                 Diagnostic::error(Code::Recursion, format!("`{}` leads back to itself", function.name.name))
@@ -584,7 +422,12 @@ impl Elab<'_, '_> {
         }
         let dtype = self.dtype_named(&ty.elem)?;
         if dtype.bits() > 32 {
-            self.error(Code::UnsupportedWidth, ty.span, format!("{dtype} has no arithmetic in kernels"), "64 bits wide");
+            self.error(
+                Code::UnsupportedWidth,
+                ty.span,
+                format!("{dtype} has no arithmetic in kernels"),
+                "64 bits wide",
+            );
             return None;
         }
         Some(dtype)

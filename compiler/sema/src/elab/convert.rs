@@ -23,14 +23,14 @@ pub(crate) fn is_exact(from: DType, to: DType) -> bool {
         return true;
     }
     match (from.int_range(), to.int_range()) {
-        (Some((lo, hi)), Some((to_lo, to_hi))) => {
-            to.kind() != Kind::Bool && to_lo <= lo && hi <= to_hi
-        }
+        (Some((lo, hi)), Some((to_lo, to_hi))) => to.kind() != Kind::Bool && to_lo <= lo && hi <= to_hi,
         (None, Some(_)) => false,
         // The magnitude fits the mantissa with its hidden bit, and the largest is below the type's largest.
         (Some((lo, hi)), None) => {
             let magnitude = from.bits() - u32::from(from.is_signed());
-            (lo == 0 || to.is_signed()) && magnitude <= to.row().mantissa + 1 && hi.max(-lo) as f64 <= to.max()
+            (lo == 0 || to.is_signed())
+                && magnitude <= to.row().mantissa + 1
+                && hi.max(-lo) as f64 <= to.max()
         }
         (None, None) if to == DType::F32 || to == DType::F64 => from != DType::F64,
         (None, None) if from.bits() > 16 => false,
@@ -171,7 +171,9 @@ impl Elab<'_, '_> {
             None => {
                 let text = c.number.to_string();
                 let kinds = match (c.number, dtype.kind()) {
-                    (Number::Float(_), Kind::Signed | Kind::Unsigned) => Some("convert with `as`, or write an integer"),
+                    (Number::Float(_), Kind::Signed | Kind::Unsigned) => {
+                        Some("convert with `as`, or write an integer")
+                    }
                     (Number::Bool(_), _) | (_, Kind::Bool) => Some("convert with `as`, or compare: `x != 0`"),
                     _ => None,
                 };
@@ -182,9 +184,15 @@ impl Elab<'_, '_> {
                     )
                     .at(span, format!("{dtype} is needed here"))
                     .help(help),
-                    None => Diagnostic::error(Code::LiteralOutOfRange, format!("{text} is no number of {dtype}"))
-                        .at(span, "does not fit")
-                        .help(format!("the finite numbers of {dtype} run from {} to {}", dtype.min(), dtype.max())),
+                    None => {
+                        Diagnostic::error(Code::LiteralOutOfRange, format!("{text} is no number of {dtype}"))
+                            .at(span, "does not fit")
+                            .help(format!(
+                                "the finite numbers of {dtype} run from {} to {}",
+                                dtype.min(),
+                                dtype.max()
+                            ))
+                    }
                 };
                 self.report(d);
                 None
@@ -284,7 +292,8 @@ impl Elab<'_, '_> {
             },
             Operand::Value(v) => {
                 let from = self.b.ty(v).dtype;
-                let rule = if from == DType::I32 && to == DType::F32 { CastRule::Round } else { CastRule::Exact };
+                let rule =
+                    if from == DType::I32 && to == DType::F32 { CastRule::Round } else { CastRule::Exact };
                 self.cast_value(v, to, rule, span)
             }
             Operand::Memory(_) | Operand::Field(_) | Operand::Table(_) | Operand::Block => None,
@@ -292,7 +301,12 @@ impl Elab<'_, '_> {
     }
 
     /// Two operands in the type in which they meet, not yet broadcast.
-    pub fn pair(&mut self, a: (Operand, Span), b: (Operand, Span), span: Span) -> Option<(Value, Value, DType)> {
+    pub fn pair(
+        &mut self,
+        a: (Operand, Span),
+        b: (Operand, Span),
+        span: Span,
+    ) -> Option<(Value, Value, DType)> {
         let x = self.numeric(a.0, a.1);
         let y = self.numeric(b.0, b.1);
         let (x, y) = (x?, y?);
@@ -325,7 +339,11 @@ impl Elab<'_, '_> {
                     );
                     None
                 } else if is_exact(from, to) || counted {
-                    let rule = if from == DType::I32 && to == DType::F32 { CastRule::Round } else { CastRule::Exact };
+                    let rule = if from == DType::I32 && to == DType::F32 {
+                        CastRule::Round
+                    } else {
+                        CastRule::Exact
+                    };
                     self.cast_value(v, to, rule, span)
                 } else {
                     self.lossy(&from.to_string(), to, span);
@@ -337,7 +355,8 @@ impl Elab<'_, '_> {
     }
 
     fn lossy(&mut self, from: &str, to: DType, span: Span) {
-        let how = if to.is_integer() && to.bits() < 32 { format!("as {to} saturate") } else { format!("as {to}") };
+        let how =
+            if to.is_integer() && to.bits() < 32 { format!("as {to} saturate") } else { format!("as {to}") };
         self.report(
             Diagnostic::error(Code::LossyConversion, format!("{from} becomes {to} only where you say so"))
                 .at(span, format!("{to} is needed here"))
@@ -376,9 +395,12 @@ impl Elab<'_, '_> {
         }
         if narrowing.is_some() && !to.is_integer() {
             self.report(
-                Diagnostic::error(Code::NarrowingPolicy, format!("`wrap` and `saturate` have no meaning for {to}"))
-                    .at(span, "not an integer type")
-                    .help("leave the word out"),
+                Diagnostic::error(
+                    Code::NarrowingPolicy,
+                    format!("`wrap` and `saturate` have no meaning for {to}"),
+                )
+                .at(span, "not an integer type")
+                .help("leave the word out"),
             );
             return None;
         }
@@ -432,9 +454,13 @@ impl Elab<'_, '_> {
                     (1, b) => joined.push(b),
                     (a, b) => {
                         let (left, right) = (shape_text(&shape), shape_text(&other));
-                        let d = Diagnostic::error(Code::ShapeMismatch, format!("shapes {left} and {right} do not fit"))
-                            .at(span, format!("{a} against {b} on axis {axis}"));
-                        let (small, large) = if shape.len() < other.len() { (&shape, &other) } else { (&other, &shape) };
+                        let d = Diagnostic::error(
+                            Code::ShapeMismatch,
+                            format!("shapes {left} and {right} do not fit"),
+                        )
+                        .at(span, format!("{a} against {b} on axis {axis}"));
+                        let (small, large) =
+                            if shape.len() < other.len() { (&shape, &other) } else { (&other, &shape) };
                         let axis = large.iter().position(|e| small.first() == Some(e));
                         self.report(match axis {
                             Some(0) if small.len() == 1 && large.len() == 2 => d.help(

@@ -92,7 +92,9 @@ impl Elab<'_, '_> {
         let mut slots: Vec<Slot> = names
             .iter()
             .filter_map(|name| self.find_local(name))
-            .filter(|slot| self.local(*slot).mutable && matches!(self.local(*slot).operand, Some(Operand::Value(_))))
+            .filter(|slot| {
+                self.local(*slot).mutable && matches!(self.local(*slot).operand, Some(Operand::Value(_)))
+            })
             .collect();
         slots.sort_unstable();
         slots

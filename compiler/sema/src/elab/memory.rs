@@ -53,10 +53,13 @@ impl Elab<'_, '_> {
             }
             (Mode::Out, false) => {
                 self.report(
-                    Diagnostic::error(Code::ReadOfOut, format!("`{name}` is `out`: it holds nothing to read"))
-                        .at(span, "read here")
-                        .also(at, "declared here")
-                        .help(format!("declare it `{name}: inout ..`")),
+                    Diagnostic::error(
+                        Code::ReadOfOut,
+                        format!("`{name}` is `out`: it holds nothing to read"),
+                    )
+                    .at(span, "read here")
+                    .also(at, "declared here")
+                    .help(format!("declare it `{name}: inout ..`")),
                 );
                 false
             }
@@ -82,7 +85,11 @@ impl Elab<'_, '_> {
             self.report(
                 Diagnostic::error(
                     Code::RankMismatch,
-                    format!("`{name}` has {} dimensions, but {} indices are given", extents.len(), items.len()),
+                    format!(
+                        "`{name}` has {} dimensions, but {} indices are given",
+                        extents.len(),
+                        items.len()
+                    ),
                 )
                 .at(span, "one index per dimension")
                 .help("a point `i`, a slice `i +: S`, or `..` for the whole dimension"),
@@ -142,7 +149,12 @@ impl Elab<'_, '_> {
                     }
                 };
                 let Some(size) = size else {
-                    self.error(Code::TileTooLarge, item.span, "this dimension is no extent of a tile", "empty or too large");
+                    self.error(
+                        Code::TileTooLarge,
+                        item.span,
+                        "this dimension is no extent of a tile",
+                        "empty or too large",
+                    );
                     return None;
                 };
                 let zero = self.i32(0, item.span)?;
@@ -166,15 +178,24 @@ impl Elab<'_, '_> {
         }
         let at = facts.as_constant().map_or_else(|| format!("at least {}", facts.lo), |v| v.to_string());
         self.report(
-            Diagnostic::error(Code::StaticOutOfBounds, format!("index {at} lies outside the dimension of {bound}"))
-                .at(span, "always outside")
-                .help(format!("indices count from 0 to {}", bound - 1)),
+            Diagnostic::error(
+                Code::StaticOutOfBounds,
+                format!("index {at} lies outside the dimension of {bound}"),
+            )
+            .at(span, "always outside")
+            .help(format!("indices count from 0 to {}", bound - 1)),
         );
         None
     }
 
     /// A tile or scalar from memory.
-    pub fn load(&mut self, memory: Memory, items: &[IndexItem], fill: Option<ExprId>, span: Span) -> Option<Value> {
+    pub fn load(
+        &mut self,
+        memory: Memory,
+        items: &[IndexItem],
+        fill: Option<ExprId>,
+        span: Span,
+    ) -> Option<Value> {
         let allowed = self.allowed(memory, false, span);
         let access = self.access(memory, items, span);
         let (dtype, _) = self.element_dtype(memory);
@@ -185,7 +206,12 @@ impl Elab<'_, '_> {
                 let at = self.span(id);
                 let value = self.assign_to(operand, dtype, at)?;
                 if !self.b.ty(value).is_scalar() {
-                    self.error(Code::NotAScalar, at, "what stands for elements outside is one number", "a tile");
+                    self.error(
+                        Code::NotAScalar,
+                        at,
+                        "what stands for elements outside is one number",
+                        "a tile",
+                    );
                     return None;
                 }
                 Some(value)
@@ -229,9 +255,12 @@ impl Elab<'_, '_> {
                 .at(name.span, "a field")
                 .help(format!("`{tensor}[..]` gives the decoded values"))
         } else {
-            Diagnostic::error(Code::UnknownField, format!("the format of `{tensor}` has no field `{}`", name.name))
-                .at(name.span, "not known")
-                .help(format!("its fields are: {}", known.join(", ")))
+            Diagnostic::error(
+                Code::UnknownField,
+                format!("the format of `{tensor}` has no field `{}`", name.name),
+            )
+            .at(name.span, "not known")
+            .help(format!("its fields are: {}", known.join(", ")))
         };
         self.report(d);
         None
@@ -258,9 +287,12 @@ impl Elab<'_, '_> {
         if format {
             let name = self.memory_name(memory);
             self.report(
-                Diagnostic::error(Code::EncodeMissing, format!("`{name}` is of a format, and kernels cannot encode yet"))
-                    .at(span, "stored to here")
-                    .help("store to a tensor of a dtype"),
+                Diagnostic::error(
+                    Code::EncodeMissing,
+                    format!("`{name}` is of a format, and kernels cannot encode yet"),
+                )
+                .at(span, "stored to here")
+                .help("store to a tensor of a dtype"),
             );
             self.look(value);
             return None;
@@ -309,13 +341,21 @@ impl Elab<'_, '_> {
         self.check_shape(&shape, span)?;
         if let Some(layout) = &ty.layout {
             self.report(
-                Diagnostic::error(Code::Unsupported, "the order of a block-shared tensor cannot be pinned yet")
-                    .at(layout.span, "not possible here")
-                    .help("leave the layout out: it is row-major"),
+                Diagnostic::error(
+                    Code::Unsupported,
+                    "the order of a block-shared tensor cannot be pinned yet",
+                )
+                .at(layout.span, "not possible here")
+                .help("leave the layout out: it is row-major"),
             );
         }
         if dtype.bits() > 32 {
-            self.error(Code::UnsupportedWidth, span, format!("kernels cannot read or write {dtype}"), "64 bits wide");
+            self.error(
+                Code::UnsupportedWidth,
+                span,
+                format!("kernels cannot read or write {dtype}"),
+                "64 bits wide",
+            );
             return None;
         }
         let decl = tvmc_ir::tile::SharedDecl { name: name.to_owned(), ty: TileType { dtype, shape } };

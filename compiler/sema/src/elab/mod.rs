@@ -12,8 +12,9 @@
 //! | file | what it does |
 //! |---|---|
 //! | `convert` | dtypes: promotion, adoption by literals, `as`, broadcasting |
-//! | `expr` | names, operators, indexing, methods |
-//! | `call` | built-in functions, fns |
+//! | `expr`, `names`, `index` | operators; what a name means; `.T`, index lists, methods |
+//! | `known` | what must be known when the kernel is compiled |
+//! | `call`, `tiles` | element-wise functions and fns; functions of whole tiles |
 //! | `product` | `dot` and what adds onto it |
 //! | `memory` | loads and stores |
 //! | `stmt`, `flow` | statements; control flow with its variables |
@@ -22,9 +23,13 @@ mod call;
 mod convert;
 mod expr;
 mod flow;
+mod index;
+mod known;
 mod memory;
+mod names;
 mod product;
 mod stmt;
+mod tiles;
 
 use crate::constant::Constant;
 use crate::facts::Facts;
@@ -33,9 +38,7 @@ use crate::library::ItemId;
 use crate::signature::Header;
 use std::collections::HashMap;
 use tvmc_ir::host::Expr;
-use tvmc_ir::tile::{
-    Binary, Builder, CastRule, MAX_ELEMENTS, MAX_RANK, Memory, Op, TileType, Value,
-};
+use tvmc_ir::tile::{Binary, Builder, CastRule, MAX_ELEMENTS, MAX_RANK, Memory, Op, TileType, Value};
 use tvmc_lang::ast;
 use tvmc_lang::diag::{Code, Diagnostic};
 use tvmc_lang::span::Span;
@@ -218,9 +221,11 @@ impl<'c, 'l> Elab<'c, 'l> {
     }
 
     pub fn find_local(&self, name: &str) -> Option<Slot> {
-        self.scopes.iter().enumerate().rev().find_map(|(depth, scope)| {
-            scope.iter().rposition(|l| l.name == name).map(|at| (depth, at))
-        })
+        self.scopes
+            .iter()
+            .enumerate()
+            .rev()
+            .find_map(|(depth, scope)| scope.iter().rposition(|l| l.name == name).map(|at| (depth, at)))
     }
 
     pub fn local(&self, (depth, at): Slot) -> &Local {
@@ -336,7 +341,9 @@ impl<'c, 'l> Elab<'c, 'l> {
             }
             Op::Broadcast | Op::Reshape | Op::Permute(_) => of(0),
             Op::Table(at) => {
-                let Some((_, _, _, entries)) = self.format.tables.get(*at as usize) else { return Facts::ANY };
+                let Some((_, _, _, entries)) = self.format.tables.get(*at as usize) else {
+                    return Facts::ANY;
+                };
                 let values = entries.iter().map(|e| i64::from(*e as i32));
                 Facts::range(values.clone().min().unwrap_or(0), values.max().unwrap_or(0), 1)
             }

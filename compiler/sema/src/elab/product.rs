@@ -68,7 +68,11 @@ impl Elab<'_, '_> {
         let at = factors.span;
         match self.binary(BinaryOp::Add, (c_operand, c.1), (Operand::Value(product), at), span)? {
             Operand::Value(sum) => Some(sum),
-            Operand::Constant(_) | Operand::Memory(_) | Operand::Field(_) | Operand::Table(_) | Operand::Block => None,
+            Operand::Constant(_)
+            | Operand::Memory(_)
+            | Operand::Field(_)
+            | Operand::Table(_)
+            | Operand::Block => None,
         }
     }
 
@@ -78,7 +82,12 @@ impl Elab<'_, '_> {
         }
         let exprs: Vec<ExprId> = args.iter().filter(|a| a.name.is_none()).filter_map(Arg::expr).collect();
         let [left, right] = exprs[..] else {
-            self.error(Code::WrongArgumentCount, span, "`dot` takes two tiles", "another number of arguments");
+            self.error(
+                Code::WrongArgumentCount,
+                span,
+                "`dot` takes two tiles",
+                "another number of arguments",
+            );
             return None;
         };
         let (a, b) = (self.expr(left), self.expr(right));
@@ -99,8 +108,11 @@ impl Elab<'_, '_> {
             ([k], [l]) if k == l => (1, *k, 1, Vec::new()),
             _ => {
                 let (left, right) = (shape_text(&x), shape_text(&y));
-                let d = Diagnostic::error(Code::ShapeMismatch, format!("`dot` of {left} and {right} does not exist"))
-                    .at(span, "the last extent of the left must be the first of the right");
+                let d = Diagnostic::error(
+                    Code::ShapeMismatch,
+                    format!("`dot` of {left} and {right} does not exist"),
+                )
+                .at(span, "the last extent of the left must be the first of the right");
                 let turned = x.len() == 2 && y.len() == 2 && x[1] == y[1];
                 self.report(if turned {
                     d.help("did you mean `dot(a, b.T)`?")

@@ -150,7 +150,9 @@ impl Elab<'_, '_> {
                         format!("`{}` is {ty} and cannot become {got}", name.name),
                     )
                     .at(span, got.to_string())
-                    .help("a variable keeps its type: use another name, or give it this shape from the start"),
+                    .help(
+                        "a variable keeps its type: use another name, or give it this shape from the start",
+                    ),
                 );
                 return None;
             }
@@ -178,7 +180,13 @@ impl Elab<'_, '_> {
         self.report(d);
     }
 
-    fn call_statement(&mut self, callee: &ast::Ident, args: &[ast::Arg], with: &[ast::NamedValue], span: Span) {
+    fn call_statement(
+        &mut self,
+        callee: &ast::Ident,
+        args: &[ast::Arg],
+        with: &[ast::NamedValue],
+        span: Span,
+    ) {
         args.iter().filter_map(ast::Arg::expr).for_each(|a| self.look(a));
         with.iter().for_each(|w| self.look(w.value));
         let name = callee.name.as_str();
@@ -189,11 +197,12 @@ impl Elab<'_, '_> {
                     .help("leave it out: the compiler places barriers and copies")
             }
             _ => match self.cx.lib.lookup(self.module, name).map(|id| &self.cx.lib.item(id).kind) {
-                Some(ast::ItemKind::Kernel(_)) => {
-                    Diagnostic::error(Code::NotInProgram, format!("kernel `{name}` cannot be launched from a kernel"))
-                        .at(span, "only in programs")
-                        .help("launch both from a program; share expressions as a `fn`")
-                }
+                Some(ast::ItemKind::Kernel(_)) => Diagnostic::error(
+                    Code::NotInProgram,
+                    format!("kernel `{name}` cannot be launched from a kernel"),
+                )
+                .at(span, "only in programs")
+                .help("launch both from a program; share expressions as a `fn`"),
                 Some(_) => Diagnostic::error(Code::NoEffect, format!("calling `{name}` has no effect here"))
                     .at(span, "its value is not used")
                     .help("bind it: `let x = ..;`"),
@@ -255,9 +264,12 @@ impl Elab<'_, '_> {
             Some(false) => {
                 let source = self.cx.lib.sources().text(span);
                 self.report(
-                    Diagnostic::error(Code::StaticAssertFailed, text.unwrap_or("static_assert failed").to_owned())
-                        .at(span, "false for this instance")
-                        .note(format!("the condition is `{source}`")),
+                    Diagnostic::error(
+                        Code::StaticAssertFailed,
+                        text.unwrap_or("static_assert failed").to_owned(),
+                    )
+                    .at(span, "false for this instance")
+                    .note(format!("the condition is `{source}`")),
                 );
             }
             None => {

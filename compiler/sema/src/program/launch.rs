@@ -2,34 +2,44 @@
 
 use super::{Compiler, Memory};
 use crate::host::{Host, item_word};
-use crate::signature::{ElementType, KernelInterface, ParamKind, shape_of};
+use crate::interface::{ElementType, KernelInterface, ParamKind, shape_of};
 use std::collections::BTreeMap;
 use tvmc_ir::host::Expr;
-use tvmc_ir::program::{Argument, Base, Stmt, View, WeightElement};
 use tvmc_ir::lane::Access;
+use tvmc_ir::program::{Argument, Base, Stmt, View, WeightElement};
 use tvmc_lang::ast::{self, Arg, GenericKind, Ident, ItemKind};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
 use tvmc_lang::span::Span;
 use tvmc_types::dtype::DType;
 
 impl Compiler<'_, '_> {
-    pub(super) fn launch(&mut self, callee: &Ident, args: &[Arg], with: &[ast::NamedValue], span: Span) -> Option<Stmt> {
+    pub(super) fn launch(
+        &mut self,
+        callee: &Ident,
+        args: &[Arg],
+        with: &[ast::NamedValue],
+        span: Span,
+    ) -> Option<Stmt> {
         let lib = self.cx.lib;
         let id = match lib.lookup(self.module, &callee.name) {
             Some(id) if matches!(lib.item(id).kind, ItemKind::Kernel(_)) => id,
             Some(id) => {
                 let word = item_word(&lib.item(id).kind);
                 self.cx.diags.push(
-                    Diagnostic::error(Code::NotCallable, format!("`{}` is a {word}, not a kernel", callee.name))
-                        .at(callee.span, "cannot be launched")
-                        .help("a program launches kernels; fns are called inside them"),
+                    Diagnostic::error(
+                        Code::NotCallable,
+                        format!("`{}` is a {word}, not a kernel", callee.name),
+                    )
+                    .at(callee.span, "cannot be launched")
+                    .help("a program launches kernels; fns are called inside them"),
                 );
                 return None;
             }
             None => {
                 let names = lib.visible(self.module);
-                let d = Diagnostic::error(Code::UnknownFunction, format!("there is no kernel `{}`", callee.name))
-                    .at(callee.span, "not defined");
+                let d =
+                    Diagnostic::error(Code::UnknownFunction, format!("there is no kernel `{}`", callee.name))
+                        .at(callee.span, "not defined");
                 self.cx.diags.push(match closest(&callee.name, names) {
                     Some(near) => d.help(format!("did you mean `{near}`?")),
                     None => d.help("bring it in with `use`"),
@@ -41,7 +51,12 @@ impl Compiler<'_, '_> {
         let mut quiet = crate::host::Cx::new(lib);
         let interface = shape_of(&mut quiet, id);
         if quiet.diags.errors() > 0 {
-            self.error(Code::LaunchMismatch, callee.span, format!("kernel `{}` has errors", callee.name), "launched here");
+            self.error(
+                Code::LaunchMismatch,
+                callee.span,
+                format!("kernel `{}` has errors", callee.name),
+                "launched here",
+            );
             return None;
         }
         let with = self.tunes(&interface, with);
@@ -114,7 +129,12 @@ impl Compiler<'_, '_> {
                 );
             } else if out.iter().any(|(n, _)| *n == tune.name) {
                 good = false;
-                self.error(Code::DuplicateName, named.name.span, format!("`{}` is set twice", tune.name), "set again");
+                self.error(
+                    Code::DuplicateName,
+                    named.name.span,
+                    format!("`{}` is set twice", tune.name),
+                    "set again",
+                );
             } else {
                 out.push((tune.name.clone(), value));
             }
@@ -124,7 +144,12 @@ impl Compiler<'_, '_> {
 
     fn argument(&mut self, arg: &Arg) -> Option<Value> {
         let Some(expr) = arg.expr().filter(|_| arg.name.is_none()) else {
-            self.error(Code::LaunchMismatch, arg.span, "arguments of a launch are memory and numbers, by place", "not possible");
+            self.error(
+                Code::LaunchMismatch,
+                arg.span,
+                "arguments of a launch are memory and numbers, by place",
+                "not possible",
+            );
             return None;
         };
         if self.is_memory(expr) {
@@ -145,7 +170,7 @@ impl Compiler<'_, '_> {
     fn fit(
         &mut self,
         interface: &KernelInterface,
-        param: &crate::signature::ParamDecl,
+        param: &crate::interface::ParamDecl,
         value: &Value,
         span: Span,
         binder: &mut Binder,
@@ -159,9 +184,12 @@ impl Compiler<'_, '_> {
                     None => {
                         let kind = host.describe();
                         self.cx.diags.push(
-                            Diagnostic::error(Code::LaunchMismatch, format!("parameter `{name}` is {dtype}, not {kind}"))
-                                .at(span, kind)
-                                .help(format!("convert it: `x as {wanted}`")),
+                            Diagnostic::error(
+                                Code::LaunchMismatch,
+                                format!("parameter `{name}` is {dtype}, not {kind}"),
+                            )
+                            .at(span, kind)
+                            .help(format!("convert it: `x as {wanted}`")),
                         );
                         None
                     }
@@ -173,20 +201,33 @@ impl Compiler<'_, '_> {
                     & self.shape_fits(name, shape, memory, span, binder);
                 if writes && !memory.writable {
                     self.cx.diags.push(
-                        Diagnostic::error(Code::LaunchMismatch, format!("the kernel writes `{name}`, but this may only be read"))
-                            .at(span, "a weight or an input")
-                            .help("give a buffer, state or output"),
+                        Diagnostic::error(
+                            Code::LaunchMismatch,
+                            format!("the kernel writes `{name}`, but this may only be read"),
+                        )
+                        .at(span, "a weight or an input")
+                        .help("give a buffer, state or output"),
                     );
                     return None;
                 }
                 good.then(|| Argument::Memory { base: memory.base.clone(), views: memory.views.clone() })
             }
             (ParamKind::Scalar(dtype), Value::Memory(_)) => {
-                self.error(Code::LaunchMismatch, span, format!("parameter `{name}` is a number ({dtype}), not memory"), "memory");
+                self.error(
+                    Code::LaunchMismatch,
+                    span,
+                    format!("parameter `{name}` is a number ({dtype}), not memory"),
+                    "memory",
+                );
                 None
             }
             (ParamKind::Tensor { .. }, Value::Number(_)) => {
-                self.error(Code::LaunchMismatch, span, format!("parameter `{name}` is memory, not a number"), "a number");
+                self.error(
+                    Code::LaunchMismatch,
+                    span,
+                    format!("parameter `{name}` is memory, not a number"),
+                    "a number",
+                );
                 None
             }
         }
@@ -203,7 +244,9 @@ impl Compiler<'_, '_> {
     ) -> bool {
         let message = match (element, memory.element) {
             (ElementType::DType(want), WeightElement::DType(got)) if *want == got => return true,
-            (ElementType::DType(want), WeightElement::DType(got)) => format!("parameter `{name}` is {want}, not {got}"),
+            (ElementType::DType(want), WeightElement::DType(got)) => {
+                format!("parameter `{name}` is {want}, not {got}")
+            }
             (ElementType::DType(want), WeightElement::Any) => {
                 format!("parameter `{name}` is {want}, but the file decides what this weight is")
             }
@@ -245,12 +288,23 @@ impl Compiler<'_, '_> {
         false
     }
 
-    fn shape_fits(&mut self, name: &str, shape: &[Expr], memory: &Memory, span: Span, binder: &mut Binder) -> bool {
+    fn shape_fits(
+        &mut self,
+        name: &str,
+        shape: &[Expr],
+        memory: &Memory,
+        span: Span,
+        binder: &mut Binder,
+    ) -> bool {
         if shape.len() != memory.shape.len() {
             self.cx.diags.push(
                 Diagnostic::error(
                     Code::LaunchMismatch,
-                    format!("parameter `{name}` has {} dimensions, this memory {}", shape.len(), memory.shape.len()),
+                    format!(
+                        "parameter `{name}` has {} dimensions, this memory {}",
+                        shape.len(),
+                        memory.shape.len()
+                    ),
                 )
                 .at(span, format!("{} dimensions", memory.shape.len()))
                 .help("give it another shape with `t.view(a, b, ..)`, or drop a dimension with `t[i]`"),
@@ -271,10 +325,13 @@ impl Compiler<'_, '_> {
                 let (known, at) = *first;
                 good = false;
                 self.cx.diags.push(
-                    Diagnostic::error(Code::LaunchShape, format!("`{want}` of parameter `{name}` is {size} here, but {known} elsewhere"))
-                        .at(span, format!("{size}"))
-                        .also(at, format!("{known}"))
-                        .help("give arguments of matching shapes"),
+                    Diagnostic::error(
+                        Code::LaunchShape,
+                        format!("`{want}` of parameter `{name}` is {size} here, but {known} elsewhere"),
+                    )
+                    .at(span, format!("{size}"))
+                    .also(at, format!("{known}"))
+                    .help("give arguments of matching shapes"),
                 );
             }
         }
@@ -296,7 +353,10 @@ impl Compiler<'_, '_> {
                     self.cx.diags.push(
                         Diagnostic::error(
                             Code::ArgumentOverlap,
-                            format!("the kernel writes `{}`, and the same memory is `{}`", param.name, interface.params[j].name),
+                            format!(
+                                "the kernel writes `{}`, and the same memory is `{}`",
+                                param.name, interface.params[j].name
+                            ),
                         )
                         .at(args[i].span, "written")
                         .also(args[j].span, "the same memory")

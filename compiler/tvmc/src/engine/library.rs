@@ -87,7 +87,9 @@ impl Interface {
         for (name, value) in with {
             match chosen.iter_mut().find(|(n, _)| n == name) {
                 Some((_, v)) => *v = *value,
-                None => return Err(DeviceError(format!("`{}` has no tune name `{name}`", self.declared.name))),
+                None => {
+                    return Err(DeviceError(format!("`{}` has no tune name `{name}`", self.declared.name)));
+                }
             }
         }
         Ok(chosen)
@@ -115,7 +117,8 @@ impl Library {
 
     /// A file of the user's as the root.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let text = read(path).map_err(|why| Failure::user(format!("cannot read {}: {why}", path.display())))?;
+        let text =
+            read(path).map_err(|why| Failure::user(format!("cannot read {}: {why}", path.display())))?;
         Self::load(path.display().to_string(), text).complete()
     }
 
@@ -209,7 +212,9 @@ impl Library {
                     },
                     shape: shape.clone(),
                 },
-                ParamKind::Scalar(dtype) => InterfaceParam::Scalar { name: param.name.clone(), dtype: *dtype },
+                ParamKind::Scalar(dtype) => {
+                    InterfaceParam::Scalar { name: param.name.clone(), dtype: *dtype }
+                }
             })
             .collect();
         let interface = Interface {
@@ -337,5 +342,6 @@ fn read(path: &Path) -> Result<String, String> {
         return Err(format!("{size} bytes, at most {MAX_FILE_BYTES} are read"));
     }
     let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
-    String::from_utf8(bytes).map_err(|e| format!("it is not UTF-8: byte {} is wrong", e.utf8_error().valid_up_to()))
+    String::from_utf8(bytes)
+        .map_err(|e| format!("it is not UTF-8: byte {} is wrong", e.utf8_error().valid_up_to()))
 }

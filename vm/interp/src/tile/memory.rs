@@ -139,12 +139,15 @@ fn bits_at(bytes: &[u8], first: u32, bits: u32) -> u64 {
     })
 }
 
+/// What to do with an element: its place in the tile and its index in the tensor.
+type Visit<'v> = &'v mut dyn FnMut(usize, &[i64]) -> Result<(), Trap>;
+
 /// Visits every element of an access: its place in the tile and its index in the tensor.
 pub fn for_each_index(
     ty: &TileType,
     offsets: &[i32],
     indices: &[Index],
-    visit: &mut dyn FnMut(usize, &[i64]) -> Result<(), Trap>,
+    visit: Visit<'_>,
 ) -> Result<(), Trap> {
     let mut index = vec![0i64; indices.len()];
     for place in 0..ty.elements() as usize {

@@ -1,0 +1,303 @@
+//! What follows a value: `.T`, `.group`, index lists, methods that change the shape.
+
+use super::{Elab, Mode, Operand, shape_text};
+use crate::constant::Constant;
+use crate::host::Env;
+use tvmc_ir::tile::{Binary, MAX_RANK, Op, TileType, Value};
+use tvmc_lang::ast::{self, ExprId, ExprKind, IndexItem, IndexKind};
+use tvmc_lang::diag::{Code, Diagnostic, closest};
+use tvmc_lang::span::Span;
+use tvmc_types::dtype::DType;
+
+impl Elab<'_, '_> {
+    /// `base.name`.
+    pub fn field(&mut self, base: ExprId, name: &ast::Ident, span: Span) -> Option<Operand> {
+        if name.name == "group"
+            && let Some(format) = self.file().exprs.name(base)
+            && self.find_local(&format.name).is_none()
+        {
+            if let Some(group) = self.header.group(&format.name).filter(|_| self.header_visible) {
+                return Some(Operand::Constant(group));
+            }
+            let is_param = self.header.params.iter().any(|p| p.name.name == format.name);
+            if !is_param {
+                if DType::from_name(&format.name).is_some() {
+                    return Some(Operand::Constant(Constant::int(1)));
+                }
+                return self.cx.group_of(self.module, format).map(Operand::Constant);
+            }
+        }
+        let value = self.expr(base)?;
+        if let Operand::Memory(memory) = value {
+            return self.tensor_field(memory, name);
+        }
+        if name.name != "T" {
+            let what = self.describe(value);
+            let d = Diagnostic::error(Code::UnknownMember, format!("{what} has no field `{}`", name.name))
+                .at(name.span, "not known");
+            self.report(d.help("a tile has `T`; methods are called: `t.reshape(..)`"));
+            return None;
+        }
+        let value = self.value(value, span)?;
+        let ty = self.ty(value);
+        let [rows, columns] = ty.shape[..] else {
+            self.report(
+                Diagnostic::error(
+                    Code::ShapeMismatch,
+                    format!("`.T` needs two dimensions, {ty} has {}", ty.shape.len()),
+                )
+                .at(span, ty.to_string())
+                .help("use `permute(..)` for other ranks, `unsqueeze(0)` to make a row of a vector"),
+            );
+            return None;
+        };
+        self.define(Op::Permute(vec![1, 0]), &[value], TileType::new(ty.dtype, &[columns, rows]), span)
+            .map(Operand::Value)
+    }
+
+    /// `base[..]`.
+    pub fn index(
+        &mut self,
+        base: ExprId,
+        indices: &[IndexItem],
+        fill: Option<ExprId>,
+        span: Span,
+    ) -> Option<Operand> {
+        // `w.value[..]` is `w[..]`.
+        let base = match &self.file()[base].kind {
+            ExprKind::Field { base: tensor, name } if name.name == "value" => *tensor,
+            _ => base,
+        };
+        match self.expr(base)? {
+            Operand::Memory(memory) => self.load(memory, indices, fill, span).map(Operand::Value),
+            Operand::Block => self.block_index(indices, span).map(Operand::Value),
+            Operand::Field(field) => {
+                let offset = self.points(indices, 1, span)?;
+                self.field_entry(field, offset[0], span).map(Operand::Value)
+            }
+            Operand::Table(table) => self.table_entry(table, indices, span).map(Operand::Value),
+            other @ (Operand::Constant(_) | Operand::Value(_)) => {
+                let what = self.describe(other);
+                self.report(
+                    Diagnostic::error(Code::NotATensor, format!("{what} cannot be indexed"))
+                        .at(self.span(base), "not a tensor")
+                        .help("index the tensor it was loaded from, or keep it in a `shared` tensor; `where` with `iota` selects within a tile"),
+                );
+                None
+            }
+        }
+    }
+
+    fn block_index(&mut self, indices: &[IndexItem], span: Span) -> Option<Value> {
+        let [IndexItem { kind: IndexKind::Point(axis), .. }] = indices else {
+            self.error(
+                Code::RankMismatch,
+                span,
+                "`block` takes one constant index",
+                "block[0], block[1] or block[2]",
+            );
+            return None;
+        };
+        let axes = self.header.grid.len().max(1) as i64;
+        let axis_span = self.span(*axis);
+        let constant = self.known(*axis, Code::NotConstant, "the axis of `block`")?;
+        match constant.as_int() {
+            Some(v) if (0..axes).contains(&v) => {
+                self.define(Op::BlockIndex(v as u8), &[], TileType::scalar(DType::I32), span)
+            }
+            Some(_) | None => {
+                self.report(
+                    Diagnostic::error(Code::GridInvalid, format!("the grid has {axes} axes"))
+                        .at(axis_span, "no such axis")
+                        .help("axes count from 0; add one to `grid`"),
+                );
+                None
+            }
+        }
+    }
+
+    /// Scalar offsets of an index list that has only points.
+    fn points(&mut self, indices: &[IndexItem], rank: usize, span: Span) -> Option<Vec<Value>> {
+        if indices.len() != rank {
+            let message = format!("{rank} indices are needed here, not {}", indices.len());
+            self.error(Code::RankMismatch, span, message, "one index per dimension");
+            return None;
+        }
+        let mut offsets = Vec::new();
+        for index in indices {
+            match index.kind {
+                IndexKind::Point(at) => {
+                    let offset = self.expr(at)?;
+                    offsets.push(self.scalar_i32(offset, index.span)?);
+                }
+                IndexKind::Slice { .. } | IndexKind::Whole => {
+                    self.error(
+                        Code::FormatExpression,
+                        index.span,
+                        "only single values are read here",
+                        "not one value",
+                    );
+                    return None;
+                }
+            }
+        }
+        Some(offsets)
+    }
+
+    /// Entry of a field of the format being compiled.
+    pub fn field_entry(&mut self, field: u32, at: Value, span: Span) -> Option<Value> {
+        let dtype = self.format.fields[field as usize].1;
+        self.define(Op::Field(field), &[at], TileType::scalar(dtype), span)
+    }
+
+    fn table_entry(&mut self, table: u32, indices: &[IndexItem], span: Span) -> Option<Value> {
+        let (_, shape, dtype, _) = &self.format.tables[table as usize];
+        let (shape, dtype) = (shape.clone(), *dtype);
+        let offsets = self.points(indices, shape.len(), span)?;
+        let mut at: Option<Value> = None;
+        for (offset, extent) in offsets.into_iter().zip(&shape) {
+            at = Some(match at {
+                None => offset,
+                Some(rows) => {
+                    let extent = self.i32(*extent as i32, span)?;
+                    let start = self.elementwise(Binary::Mul, rows, extent, span)?;
+                    self.elementwise(Binary::Add, start, offset, span)?
+                }
+            });
+        }
+        self.define(Op::Table(table), &[at?], TileType::scalar(dtype), span)
+    }
+
+    /// `base.name(..)`.
+    pub fn method(&mut self, base: ExprId, name: &ast::Ident, args: &[ast::Arg], span: Span) -> Option<Operand> {
+        if !self.in_kernel(&name.name, span) {
+            return None;
+        }
+        let known = ["unsqueeze", "squeeze", "reshape", "permute"];
+        if !known.contains(&name.name.as_str()) {
+            let d = Diagnostic::error(Code::UnknownMember, format!("there is no method `{}`", name.name))
+                .at(name.span, "not known");
+            self.report(match closest(&name.name, known) {
+                Some(near) => d.help(format!("did you mean `{near}`?")),
+                None => d.help("tiles have `unsqueeze`, `squeeze`, `reshape`, `permute` and `T`"),
+            });
+            return None;
+        }
+        let operand = self.expr(base)?;
+        let value = self.value(operand, self.span(base))?;
+        let mut numbers = Vec::new();
+        for arg in args {
+            let Some(expr) = arg.expr().filter(|_| arg.name.is_none()) else {
+                self.error(
+                    Code::WrongArgument,
+                    arg.span,
+                    "a constant integer is needed here",
+                    "not a number",
+                );
+                return None;
+            };
+            let what = if name.name == "reshape" { "an extent" } else { "an axis" };
+            let top = if name.name == "reshape" { 1 << 20 } else { MAX_RANK as i64 };
+            numbers.push(self.known_int(expr, Code::ExtentNotConstant, what, 0, top)? as u32);
+        }
+        let ty = self.ty(value);
+        let rank = ty.shape.len();
+        let one = |e: &mut Self, limit: usize| match numbers[..] {
+            [axis] if (axis as usize) < limit => Some(axis as usize),
+            [axis] => {
+                e.report(
+                    Diagnostic::error(Code::AxisOutOfRange, format!("{ty} has no axis {axis} here"))
+                        .at(span, format!("axes 0 to {}", limit.saturating_sub(1)))
+                        .help("axes count from 0"),
+                );
+                None
+            }
+            _ => {
+                let message = format!("`{}` takes one axis", name.name);
+                e.error(Code::WrongArgumentCount, span, message, "one argument");
+                None
+            }
+        };
+        match name.name.as_str() {
+            "unsqueeze" => {
+                let axis = one(self, rank + 1)?;
+                let mut shape = ty.shape.clone();
+                shape.insert(axis, 1);
+                self.define(Op::Reshape, &[value], TileType::new(ty.dtype, &shape), span).map(Operand::Value)
+            }
+            "squeeze" => {
+                let axis = one(self, rank)?;
+                if ty.shape[axis] != 1 {
+                    self.report(
+                        Diagnostic::error(
+                            Code::ShapeMismatch,
+                            format!("axis {axis} of {ty} has extent {}", ty.shape[axis]),
+                        )
+                        .at(span, "only an extent of 1 can be dropped")
+                        .help("reduce over it, or use `reshape(..)`"),
+                    );
+                    return None;
+                }
+                let mut shape = ty.shape.clone();
+                shape.remove(axis);
+                self.define(Op::Reshape, &[value], TileType::new(ty.dtype, &shape), span).map(Operand::Value)
+            }
+            "reshape" => {
+                let count = numbers.iter().try_fold(1u64, |n, e| n.checked_mul(u64::from(*e)));
+                if count != Some(ty.elements()) {
+                    if self.sample && self.required != 0 {
+                        return None;
+                    }
+                    let message = format!(
+                        "{ty} has {} elements, {} has another number",
+                        ty.elements(),
+                        shape_text(&numbers)
+                    );
+                    self.report(
+                        Diagnostic::error(Code::ShapeMismatch, message)
+                            .at(span, "the number of elements changes")
+                            .help("the extents multiply to the same number"),
+                    );
+                    return None;
+                }
+                self.define(Op::Reshape, &[value], TileType::new(ty.dtype, &numbers), span)
+                    .map(Operand::Value)
+            }
+            _ => {
+                let mut sorted = numbers.clone();
+                sorted.sort_unstable();
+                if sorted.iter().copied().ne(0..rank as u32) {
+                    self.report(
+                        Diagnostic::error(
+                            Code::AxisOutOfRange,
+                            format!("`permute` names each of the {rank} axes once"),
+                        )
+                        .at(span, "not a permutation")
+                        .help("`t.permute(1, 0)` exchanges the axes of a matrix"),
+                    );
+                    return None;
+                }
+                let shape: Vec<u32> = numbers.iter().map(|a| ty.shape[*a as usize]).collect();
+                let axes = numbers.iter().map(|a| *a as u8).collect();
+                self.define(Op::Permute(axes), &[value], TileType::new(ty.dtype, &shape), span)
+                    .map(Operand::Value)
+            }
+        }
+    }
+
+    /// Refuses what is not element-wise inside a fn or format.
+    pub fn in_kernel(&mut self, what: &str, span: Span) -> bool {
+        let (place, code) = match self.mode {
+            _ if !self.calls.is_empty() => ("a fn", Code::WrongArgument),
+            Mode::Kernel => return true,
+            Mode::Function => ("a fn", Code::WrongArgument),
+            Mode::Format(_) => ("a format", Code::FormatExpression),
+        };
+        self.report(
+            Diagnostic::error(code, format!("`{what}` has no place in {place}: it is not element-wise"))
+                .at(span, "works on whole tiles")
+                .help("do this in the kernel"),
+        );
+        false
+    }
+}

@@ -1,0 +1,170 @@
+//! What must be known when the kernel is compiled: extents, steps, axes, numbers of layouts.
+//!
+//! A constant that was computed from a dimension notes that the dimension must be specialised; a value that depends on a runtime dimension is an
+//! error that names it.
+
+use super::{Elab, Operand, shape_text};
+use crate::constant::Constant;
+use crate::host::{Env, Host, Named};
+use tvmc_lang::ast::{self, ExprId, ExprKind};
+use tvmc_lang::diag::{Code, Diagnostic};
+
+impl Elab<'_, '_> {
+    /// The constant that an expression is; otherwise an error that says what would have to be known.
+    pub fn known(&mut self, id: ExprId, code: Code, what: &str) -> Option<Constant> {
+        let span = self.span(id);
+        match self.expr(id)? {
+            Operand::Constant(c) => {
+                self.require(&c);
+                Some(c)
+            }
+            Operand::Value(_)
+            | Operand::Memory(_)
+            | Operand::Field(_)
+            | Operand::Table(_)
+            | Operand::Block => {
+                let mut dims = self.runtime_dims_in(id);
+                dims.dedup();
+                let d = Diagnostic::error(code, format!("{what} must be known when the kernel is compiled"))
+                    .at(span, "not a constant");
+                let d = match dims.as_slice() {
+                    [] => {
+                        d.help("use literals, `const` and `tune` names, dimensions, and arithmetic on them")
+                    }
+                    dims => {
+                        let names: Vec<String> = dims.iter().map(|d| format!("`{d}`")).collect();
+                        d.help(format!("give the instance a value for dimension {}", names.join(" and ")))
+                    }
+                };
+                self.report(d);
+                None
+            }
+        }
+    }
+
+    fn runtime_dims_in(&self, id: ExprId) -> Vec<String> {
+        let file = self.file();
+        let mut stack = vec![id];
+        let mut dims = Vec::new();
+        while let Some(id) = stack.pop() {
+            if let ExprKind::Name(name) = &file[id].kind {
+                let mut add = |name: &str| {
+                    if self.b.kernel.dims.iter().any(|d| d.name == name) {
+                        dims.push(name.to_owned());
+                    }
+                };
+                match self.header.name(&name.name) {
+                    Named::Value(Host::Expr(expr, _)) => expr.names(&mut add),
+                    Named::Value(Host::Constant(_)) | Named::Other(_) | Named::Poison | Named::Unknown => {}
+                }
+            }
+            file[id].kind.for_each_child(&mut |child| stack.push(child));
+        }
+        dims.sort();
+        dims
+    }
+
+    /// A constant integer in a range.
+    pub fn known_int(&mut self, id: ExprId, code: Code, what: &str, lo: i64, hi: i64) -> Option<i64> {
+        let constant = self.known(id, code, what)?;
+        let span = self.span(id);
+        match constant.as_int() {
+            Some(v) if (lo..=hi).contains(&v) => Some(v),
+            Some(v) => {
+                let code = if code == Code::StepInvalid { code } else { Code::ConstantOverflow };
+                let code = if code == Code::ConstantOverflow && what == "an axis" {
+                    Code::AxisOutOfRange
+                } else {
+                    code
+                };
+                self.report(
+                    Diagnostic::error(code, format!("{what} cannot be {v}"))
+                        .at(span, format!("from {lo} to {hi}"))
+                        .help(if what == "an axis" { "axes count from 0" } else { "choose another value" }),
+                );
+                None
+            }
+            None => {
+                let kind = constant.describe();
+                self.error(Code::WrongType, span, format!("{what} is an integer, not {kind}"), kind);
+                None
+            }
+        }
+    }
+
+    /// The extent of a tile.
+    pub fn extent(&mut self, id: ExprId) -> Option<u32> {
+        let v = self.known_int(id, Code::ExtentNotConstant, "the extent of a tile", 1, 1 << 20)?;
+        u32::try_from(v).ok()
+    }
+
+    /// The shape in a type; `None` brackets are a scalar.
+    pub fn shape(&mut self, ty: &ast::Type) -> Option<Vec<u32>> {
+        let extents: Vec<Option<u32>> = ty.shape.iter().flatten().map(|e| self.extent(*e)).collect();
+        let shape: Vec<u32> = extents.into_iter().collect::<Option<_>>()?;
+        self.check_shape(&shape, ty.span)?;
+        if let Some(layout) = &ty.layout {
+            self.pin(layout, &shape);
+        }
+        Some(shape)
+    }
+
+    /// Checks a pinned layout against the tile and the other pins of the kernel.
+    pub fn pin(&mut self, layout: &ast::Layout, shape: &[u32]) -> Option<()> {
+        let mut factors = Vec::new();
+        for factor in &layout.factors {
+            let numbers: Vec<Option<i64>> = factor
+                .args
+                .iter()
+                .map(|a| self.known_int(*a, Code::NotConstant, "a number of a layout", 0, 1 << 24))
+                .collect();
+            let numbers: Vec<u32> =
+                numbers.into_iter().map(|n| n.and_then(|n| u32::try_from(n).ok())).collect::<Option<_>>()?;
+            factors.push((factor.name.clone(), numbers, factor.span));
+        }
+        let built = crate::layout::build(self.cx, &factors, layout.span)?;
+        if built.shape() != shape {
+            self.report(
+                Diagnostic::error(
+                    Code::LayoutShape,
+                    format!(
+                        "a layout of shape {} for a tile {}",
+                        shape_text(built.shape()),
+                        shape_text(shape)
+                    ),
+                )
+                .at(layout.span, shape_text(built.shape()))
+                .help("the factors' extents multiply up, dimension by dimension, to those of the tile"),
+            );
+            return None;
+        }
+        let lanes = built.spatial_size();
+        match self.lanes {
+            Some((pinned, first)) if pinned != lanes => {
+                self.report(
+                    Diagnostic::error(
+                        Code::LayoutLanes,
+                        format!("this layout uses {lanes} lanes, but the kernel has {pinned}"),
+                    )
+                    .at(layout.span, format!("{lanes} lanes"))
+                    .also(first, format!("{pinned} lanes"))
+                    .help("make the spatial factors multiply to the same number; `replicated(n)` repeats a tile over lanes"),
+                );
+                None
+            }
+            Some(_) => Some(()),
+            None if lanes.is_power_of_two() && lanes <= 1024 => {
+                self.lanes = Some((lanes, layout.span));
+                Some(())
+            }
+            None => {
+                self.report(
+                    Diagnostic::error(Code::LanesInvalid, format!("this layout uses {lanes} lanes"))
+                        .at(layout.span, "not a power of two up to 1024")
+                        .help("choose spatial factors that multiply to a power of two"),
+                );
+                None
+            }
+        }
+    }
+}
