@@ -64,8 +64,11 @@ fn number(text: &str) -> Option<Number> {
     }
 }
 
+/// Integers and names of formats, by the names they are set for.
+type Settings = (Vec<(String, i64)>, Vec<(String, String)>);
+
 /// Constants from `--set`: integers, and names of formats.
-fn settings(set: &[String]) -> Result<(Vec<(String, i64)>, Vec<(String, String)>), Failure> {
+fn settings(set: &[String]) -> Result<Settings, Failure> {
     let (mut numbers, mut names) = (Vec::new(), Vec::new());
     for text in set {
         let (name, value) = pair(text, "--set")?;
