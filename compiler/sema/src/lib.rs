@@ -43,10 +43,10 @@ mod signature;
 
 pub use check::check;
 pub use format::format;
-pub use kernel::{ElementChoice, Instance, instantiate};
-pub use library::{Library, Loaded, Source, Use};
-pub use program::program;
 pub use interface::{
     DimDecl, ElementType, GenericDecl, KernelInterface, ParamDecl, ParamKind, TuneDecl, choose_tunes,
     interface,
 };
+pub use kernel::{ElementChoice, Instance, instantiate};
+pub use library::{Library, Loaded, Source, Use};
+pub use program::program;

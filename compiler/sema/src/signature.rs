@@ -579,7 +579,12 @@ impl Reader<'_, '_> {
 }
 
 /// The first value not above the size, else the last; the first if there is no size.
-pub(crate) fn pick(values: &[i64], first: i64, fit: Option<&Expr>, dims: &dyn Fn(&str) -> Option<host::Number>) -> i64 {
+pub(crate) fn pick(
+    values: &[i64],
+    first: i64,
+    fit: Option<&Expr>,
+    dims: &dyn Fn(&str) -> Option<host::Number>,
+) -> i64 {
     match fit.and_then(|f| f.eval_int(dims).ok()) {
         Some(size) => values.iter().copied().find(|v| *v <= size).or(values.last().copied()).unwrap_or(first),
         None => first,

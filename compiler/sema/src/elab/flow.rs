@@ -73,7 +73,7 @@ impl Elab<'_, '_> {
             let Some(Operand::Value(broke)) = self.local(flag).operand else { return };
             let bool_type = TileType::scalar(DType::BOOL);
             let Some(going) = self.define(Op::Unary(Unary::Not), &[broke], bool_type, span) else { return };
-            let slots = self.slots_of(&[rest]);
+            let slots = self.slots_of(&[rest], false);
             if self.cx.enter(span).is_none() {
                 return;
             }
@@ -83,10 +83,11 @@ impl Elab<'_, '_> {
         }
     }
 
-    /// The variables that statements assign and that hold values, in order of their scopes.
-    fn slots_of(&self, blocks: &[&[Stmt]]) -> Vec<Slot> {
+    /// The variables that statements assign and that hold values, in order of their scopes. For the body of a loop (`in_loop`) its own
+    /// `break`s do not count: their flag lives inside.
+    fn slots_of(&self, blocks: &[&[Stmt]], in_loop: bool) -> Vec<Slot> {
         let mut names = Vec::new();
-        blocks.iter().for_each(|b| assigned(b, false, &mut names));
+        blocks.iter().for_each(|b| assigned(b, in_loop, &mut names));
         names.sort_unstable();
         names.dedup();
         let mut slots: Vec<Slot> = names
@@ -153,7 +154,7 @@ impl Elab<'_, '_> {
         let condition = self.condition(arm.condition).unwrap_or_else(|| self.some_bool());
         let mut blocks: Vec<&[Stmt]> = arms.iter().map(|a| a.body.stmts.as_slice()).collect();
         blocks.extend(otherwise.map(|b| b.stmts.as_slice()));
-        let slots = self.slots_of(&blocks);
+        let slots = self.slots_of(&blocks, false);
         self.branch(
             condition,
             &slots,
@@ -204,7 +205,7 @@ impl Elab<'_, '_> {
     pub fn while_loop(&mut self, condition: ExprId, body: &Block) {
         let span = self.span(condition);
         let first = self.condition(condition).unwrap_or_else(|| self.some_bool());
-        let slots = self.slots_of(&[&body.stmts]);
+        let slots = self.slots_of(&[&body.stmts], true);
         let inner = slots.clone();
         self.branch(
             first,
@@ -245,7 +246,7 @@ impl Elab<'_, '_> {
         let from = from.unwrap_or_else(|| self.some_i32());
         let to = to.unwrap_or_else(|| self.some_i32());
         let step = step.map_or(1, |s| s as u32);
-        let slots = self.slots_of(&[&stmt.body.stmts]);
+        let slots = self.slots_of(&[&stmt.body.stmts], true);
         if stmt.body.stmts.iter().any(breaks) {
             self.for_with_break(stmt, from, to, step, &slots);
             return;

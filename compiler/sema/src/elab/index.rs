@@ -169,7 +169,13 @@ impl Elab<'_, '_> {
     }
 
     /// `base.name(..)`.
-    pub fn method(&mut self, base: ExprId, name: &ast::Ident, args: &[ast::Arg], span: Span) -> Option<Operand> {
+    pub fn method(
+        &mut self,
+        base: ExprId,
+        name: &ast::Ident,
+        args: &[ast::Arg],
+        span: Span,
+    ) -> Option<Operand> {
         if !self.in_kernel(&name.name, span) {
             return None;
         }

@@ -168,10 +168,22 @@ impl Elab<'_, '_> {
 
     /// Refuses an index that is known to lie outside.
     fn in_bounds(&mut self, offset: Value, size: u32, extent: &Host, span: Span) -> Option<()> {
+        let facts = self.facts(offset);
+        if facts.hi + i64::from(size) <= 0 {
+            let at = facts.as_constant().map_or_else(|| format!("at most {}", facts.hi), |v| v.to_string());
+            self.report(
+                Diagnostic::error(
+                    Code::StaticOutOfBounds,
+                    format!("index {at} lies before the first element"),
+                )
+                .at(span, "always outside")
+                .help("indices count from 0"),
+            );
+            return None;
+        }
         let Host::Constant(extent) = extent else { return Some(()) };
         let bound = extent.as_int()?;
-        let facts = self.facts(offset);
-        let outside = facts.lo >= bound || facts.hi + i64::from(size) <= 0;
+        let outside = facts.lo >= bound;
         // A sample value of a dimension judges nothing; an empty dimension has nothing inside.
         if !outside || bound == 0 || self.sample && extent.dims != 0 {
             return Some(());

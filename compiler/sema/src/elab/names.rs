@@ -155,12 +155,8 @@ impl Elab<'_, '_> {
                     host::Unary::Neg => self.define(Op::Unary(Unary::Neg), &[a], ty, span),
                     host::Unary::Not => self.define(Op::Unary(Unary::Not), &[a], ty, span),
                     host::Unary::Sqrt => self.define(Op::Unary(Unary::Sqrt), &[a], ty, span),
-                    host::Unary::ToFloat => {
-                        self.cast_value(a, DType::F32, CastRule::Round, span)
-                    }
-                    host::Unary::ToInt => {
-                        self.cast_value(a, DType::I32, CastRule::Saturate, span)
-                    }
+                    host::Unary::ToFloat => self.cast_value(a, DType::F32, CastRule::Round, span),
+                    host::Unary::ToInt => self.cast_value(a, DType::I32, CastRule::Saturate, span),
                 }
             }
             Expr::Binary(op, a, b) => {

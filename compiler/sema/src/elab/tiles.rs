@@ -99,7 +99,13 @@ impl Elab<'_, '_> {
         self.define(Op::Iota, &[], TileType::new(DType::I32, &[extent]), span).map(Operand::Value)
     }
 
-    pub(super) fn reduce(&mut self, name: &str, args: &[&Arg], axis: Option<&Arg>, span: Span) -> Option<Operand> {
+    pub(super) fn reduce(
+        &mut self,
+        name: &str,
+        args: &[&Arg],
+        axis: Option<&Arg>,
+        span: Span,
+    ) -> Option<Operand> {
         if !self.in_kernel(name, span) {
             return None;
         }

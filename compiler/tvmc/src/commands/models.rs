@@ -169,12 +169,20 @@ pub fn generate(
     }
     say("\n")?;
     let first = first.map_or(0.0, |f| f.as_secs_f64());
+    let (count, prompt) = (generated.ids.len(), ids.len());
     eprintln!(
-        "{} tokens after {} of prompt, {rate:.1} tokens/s, first after {first:.2} s",
-        generated.ids.len(),
-        ids.len()
+        "{count} tokens after {prompt} of prompt, {rate:.1} tokens/s, first after {first:.2} s; {}",
+        compiled(&loaded)
     );
+    eprintln!("{}", loaded.flags);
     Ok(())
+}
+
+/// What compiling cost so far.
+fn compiled(loaded: &Loaded) -> String {
+    let statistics = loaded.model.session().device().statistics();
+    let time = statistics.compile_time.as_secs_f64() * 1e3;
+    format!("{} kernels compiled in {time:.0} ms", statistics.compiled)
 }
 
 /// Generates; text goes to `show` as it comes. An interrupt ends the answer, not the command.
