@@ -1,1 +1,4 @@
-//! Cross-crate tests: filetests, backend differences, models, hostile files, tidy rules.
+//! Cross-crate tests: backend differences, repository rules, and the generators they share.
+#![forbid(unsafe_code)]
+
+pub mod source_programs;

@@ -14,7 +14,7 @@
 //! ```
 
 use crate::eval::{Coord, Position};
-use crate::lower::{LowerError, Lowering, Repr};
+use crate::lower::{LowerError, Lowering, Repr, Tail};
 use crate::packing::Packing;
 use crate::target::DotStep;
 use tvmc_ir::lane::{self, Access, Pure, Reduce, Scalar};
@@ -96,7 +96,8 @@ impl<'k> Lowering<'k> {
             self.repr[result.index()] = Some(Repr::Uniform(*only));
             return Ok(());
         }
-        let tile = self.arena_tile(&[m, 1], scalar)?;
+        let mut tile = self.arena_tile(&[m, 1], scalar)?;
+        tile.tail = Tail::Unwritten;
         for (row, sum) in sums.into_iter().enumerate() {
             self.put(&tile, &[Coord::at(row as u32), Coord::zero()], sum);
         }

@@ -8,7 +8,7 @@
 //! x.T               eval(x.T, [Lanes 16, At 2]) -> the same
 //! ```
 
-use crate::lower::{ArenaTile, LowerError, Lowering, Repr};
+use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
 use tvmc_ir::lane::{self, Mem, MemoryOp, Place, Pure, Scalar};
 use tvmc_ir::tile::facts::Facts;
 use tvmc_ir::tile::{Inst, Op, Value};
@@ -184,7 +184,13 @@ impl<'k> Lowering<'k> {
         let place = Place::Arena(tile.arena);
         let value = match stride {
             None => self.emit.load(MemoryOp::LoadUniform, mem, place, base, None, None),
-            Some(1) => self.emit.load(MemoryOp::LoadContig, mem, place, base, None, None),
+            Some(1) => {
+                let mask = match tile.tail {
+                    Tail::Written => None,
+                    Tail::Unwritten => self.lanes_inside(tile, at),
+                };
+                self.emit.load(MemoryOp::LoadContig, mem, place, base, None, mask)
+            }
             Some(stride) => {
                 // Lanes past the axis would read past the arena: they read its last element's row instead.
                 let offset = self.lane_offset(i64::from(stride));

@@ -93,6 +93,17 @@ pub(crate) struct ArenaTile {
     pub row: u32,
     /// Register kind of an element; booleans are stored as 0 and 1.
     pub scalar: Scalar,
+    /// What lies between a row's last element and its end.
+    pub tail: Tail,
+}
+
+/// What lies between a row's last element and its end.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Tail {
+    /// Something: rows were written in whole chunks.
+    Written,
+    /// Nothing: elements were written one by one, so reads of a chunk mask what is beyond them.
+    Unwritten,
 }
 
 /// Where a tile's elements are.
@@ -263,7 +274,7 @@ impl<'k> Lowering<'k> {
         }
         let arena = self.emit.arena(bytes as u32);
         self.traffic.push(Traffic::default());
-        Ok(ArenaTile { arena, shape: shape.to_vec(), row, scalar })
+        Ok(ArenaTile { arena, shape: shape.to_vec(), row, scalar, tail: Tail::Written })
     }
 
     /// To be called before reading an arena.

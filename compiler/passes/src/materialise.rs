@@ -5,7 +5,7 @@
 //! possible, and not needed, for tiles that live in registers: they are small).
 
 use crate::eval::{Coord, Position};
-use crate::lower::{ArenaTile, LowerError, Lowering, Repr};
+use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
 use crate::memory::{Axis, Extent, Stride, mem_of};
 use tvmc_ir::lane::{self, Mem, MemoryOp, Place, Pure, Scalar};
 use tvmc_ir::tile::{self, Element, Index, Inst, Memory, Reduce, Value};
@@ -354,9 +354,10 @@ impl<'k> Lowering<'k> {
             self.repr[result.index()] = Some(Repr::Uniform(value));
             return Ok(());
         }
-        let tile = self.arena_tile(&to, self.scalar(result)?)?;
+        let mut tile = self.arena_tile(&to, self.scalar(result)?)?;
         if last {
             // One uniform result per row: walk rows one by one.
+            tile.tail = Tail::Unwritten;
             let mut rows = to.clone();
             rows.push(1);
             let count: u64 = to.iter().map(|e| u64::from(*e)).product();

@@ -22,7 +22,7 @@
 //! * Sample bindings of [`check`]: dimensions used as tile extents are 64 (or the first of a short list that satisfies the kernel's
 //!   `assume`s), formats are f32 and one of each declared group size, `float` is f32 and f16, `int` i32 and i8, `dtype` f32 and i32.
 //!
-//! Reading order: `library`, `constant`, `host`, `signature`, `elab`, `padding`, `format`, `program`, `check`.
+//! Reading order: `library`, `constant`, `host`, `signature`, `interface`, `elab`, `padding`, `kernel`, `format`, `program`, `check`.
 #![forbid(unsafe_code)]
 
 mod check;

@@ -193,7 +193,7 @@ fn the_formats_on_paper() {
     let codes: Vec<u8> = (0..128u32).map(|i| (i * 73 + 11) as u8).collect();
     bytes.extend(&codes);
     let got = decoded(&library, "q4_K", &bytes);
-    for i in 0..256usize {
+    for (i, got) in got.iter().enumerate() {
         let (c, nibble, l) = (i / 64, i / 32 % 2, i % 32);
         let code = if nibble == 0 { codes[32 * c + l] & 15 } else { codes[32 * c + l] >> 4 };
         let b = i / 32;
@@ -203,13 +203,13 @@ fn the_formats_on_paper() {
             ((scales[b + 4] & 15) | (scales[b - 4] >> 6) << 4, (scales[b + 4] >> 4) | (scales[b] >> 6) << 4)
         };
         let want = 0.5 * f32::from(scale) * f32::from(code) - 0.25 * f32::from(minimum);
-        assert_eq!(got[i], want, "element {i}");
+        assert_eq!(*got, want, "element {i}");
     }
 
     let mut bytes: Vec<u8> = (0..52u32).map(|i| (i * 41 + 5) as u8).collect();
     bytes.extend(half(2.0));
     let got = decoded(&library, "tq1_0", &bytes);
-    for i in 0..256usize {
+    for (i, got) in got.iter().enumerate() {
         let (byte, digit) = if i < 160 {
             (i % 32, i / 32)
         } else if i < 240 {
@@ -218,19 +218,19 @@ fn the_formats_on_paper() {
             (48 + i % 4, (i - 240) / 4)
         };
         let fraction = bytes[byte].wrapping_mul(3u8.pow(digit as u32));
-        let want = 2.0 * ((i32::from(fraction) * 3 >> 8) - 1) as f32;
-        assert_eq!(got[i], want, "element {i}");
+        let want = 2.0 * (((i32::from(fraction) * 3) >> 8) - 1) as f32;
+        assert_eq!(*got, want, "element {i}");
     }
 
     let mut bytes: Vec<u8> = vec![0x38, 0x40, 0x30, 0x48];
     bytes.extend((0..32u32).map(|i| (i * 29 + 3) as u8));
     let got = decoded(&library, "nvfp4", &bytes);
-    for i in 0..64usize {
+    for (i, got) in got.iter().enumerate() {
         let (c, high, l) = (i / 16, i / 8 % 2, i % 8);
         let byte = bytes[4 + 8 * c + l];
         let code = if high == 0 { byte & 15 } else { byte >> 4 };
         let want = DType::UE4M3.decode(u64::from(bytes[c])) * DType::E2M1.decode(u64::from(code));
-        assert_eq!(got[i], want as f32, "element {i}");
+        assert_eq!(*got, want as f32, "element {i}");
     }
 }
 
@@ -259,6 +259,12 @@ fn deep_and_wide_sources_end() {
         chain += &format!("const C{i} = C{} + C{};", i + 1, i + 1);
     }
     check(&load(&chain).library);
+    let mut deep_fns = String::from("fn g0(x: f32) -> f32 { return x; }");
+    for i in 1..12 {
+        let (minus, j) = ("-".repeat(100), i - 1);
+        deep_fns += &format!("fn g{i}(x: f32) -> f32 {{ return {minus}g{j}({minus}x); }}");
+    }
+    assert!(!check(&load(&deep_fns).library).is_empty(), "too deep when expanded");
     let breaks = format!(
         "kernel k(y: out f32[1]) grid 1 {{ for i in 0..9 {{ {} }} }}",
         "if i > 3 { break; }".repeat(1500)

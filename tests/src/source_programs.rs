@@ -1,0 +1,192 @@
+//! Random kernels as source text, with arguments: the whole way from language to machine is exercised.
+//!
+//! A kernel loads ragged tiles, computes a random element-wise tree over floats and integers, and then stores it, reduces it along an
+//! axis, or multiplies it. Values are small multiples of 1/4 and every node is clamped, so that each float operation, sum and
+//! product is exact: all targets must then agree bit for bit, in whatever order they add.
+
+/// A generator of random numbers: splitmix64.
+pub struct Random(u64);
+
+impl Random {
+    /// From a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// 64 random bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.bits() % n as u64) as usize
+    }
+
+    /// One of a list.
+    pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.below(list.len())]
+    }
+}
+
+/// A tensor argument: its shape and its bytes; outputs start as zeros.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// Extents.
+    pub shape: Vec<u64>,
+    /// Little-endian 4-byte elements.
+    pub bytes: Vec<u8>,
+    /// Whether the kernel writes it.
+    pub written: bool,
+}
+
+/// A kernel named `random` and its arguments.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The source.
+    pub source: String,
+    /// Arguments in order.
+    pub tensors: Vec<Tensor>,
+    /// Dimensions that must be constants.
+    pub constants: Vec<(String, u64)>,
+}
+
+const SIZES: [usize; 8] = [1, 2, 3, 8, 16, 17, 24, 33];
+
+/// A random float expression over `x` (the tile), `r` (a row) and `s` (a scalar), of this depth.
+fn float(random: &mut Random, depth: usize) -> String {
+    if depth == 0 {
+        return (*random.pick(&["x", "x", "r", "s", "0.5", "-1.25", "3.0"])).to_owned();
+    }
+    let a = float(random, depth - 1);
+    let b = float(random, depth - 1);
+    let expr = match random.below(12) {
+        0 => format!("({a} + {b})"),
+        1 => format!("({a} - {b})"),
+        2 => format!("({a} * {b})"),
+        3 => format!("min({a}, {b})"),
+        4 => format!("max({a}, {b})"),
+        5 => format!("abs({a})"),
+        6 => format!("floor({a})"),
+        7 => format!("round({a})"),
+        8 => format!("where({a} < {b}, {a}, {b})"),
+        9 => format!("-({a})"),
+        10 => format!("(({}) as f32)", integer(random, depth - 1)),
+        _ => format!("trunc({a})"),
+    };
+    // Multiples of 1/4 up to 16: exact under every operation above.
+    format!("(floor(min(max({expr}, -16.0), 16.0) * 4.0) * 0.25)")
+}
+
+/// A random i32 expression over `i` (a tile) and constants.
+fn integer(random: &mut Random, depth: usize) -> String {
+    if depth == 0 {
+        return (*random.pick(&["i", "i", "7", "-3", "1"])).to_owned();
+    }
+    let a = integer(random, depth - 1);
+    let b = integer(random, depth - 1);
+    let expr = match random.below(12) {
+        0 => format!("({a} + {b})"),
+        1 => format!("({a} - {b})"),
+        2 => format!("({a} * {b})"),
+        3 => format!("({a} / {b})"),
+        4 => format!("({a} % {b})"),
+        5 => format!("({a} & {b})"),
+        6 => format!("({a} | {b})"),
+        7 => format!("({a} ^ {b})"),
+        8 => format!("({a} << ({b} & 31))"),
+        9 => format!("({a} >> ({b} & 31))"),
+        10 => format!("min({a}, {b})"),
+        _ => format!("where({a} == {b}, {a}, ~({b}))"),
+    };
+    // An operand must be a tile or a value, never two constants that overflow while compiling.
+    format!("({expr} ^ (i & 1))")
+}
+
+fn floats(random: &mut Random, shape: &[u64]) -> Tensor {
+    let count: u64 = shape.iter().product();
+    let bytes = (0..count).flat_map(|_| ((random.below(65) as f32 - 32.0) / 4.0).to_le_bytes()).collect();
+    Tensor { shape: shape.to_vec(), bytes, written: false }
+}
+
+fn integers(random: &mut Random, shape: &[u64]) -> Tensor {
+    let count: u64 = shape.iter().product();
+    let bytes = (0..count)
+        .flat_map(|_| match random.below(8) {
+            0 => i32::MIN.to_le_bytes(),
+            1 => i32::MAX.to_le_bytes(),
+            2 => 0i32.to_le_bytes(),
+            _ => (random.below(41) as i32 - 20).to_le_bytes(),
+        })
+        .collect();
+    Tensor { shape: shape.to_vec(), bytes, written: false }
+}
+
+fn output(shape: &[u64]) -> Tensor {
+    let count: u64 = shape.iter().product();
+    Tensor { shape: shape.to_vec(), bytes: vec![0; count as usize * 4], written: true }
+}
+
+/// The kernel of a seed.
+pub fn case(seed: u64) -> Case {
+    let random = &mut Random::new(seed);
+    let (bm, bk, bn) = (*random.pick(&SIZES), *random.pick(&SIZES), *random.pick(&SIZES));
+    let size = |random: &mut Random| 1 + random.below(40) as u64;
+    let (m, k, n) = (size(random), size(random), size(random));
+    let depth = 1 + random.below(2);
+    let map = float(random, depth);
+    let head = format!(
+        "/// Made by a generator.\nkernel random(a: f32[M, K], row: f32[K], c: i32[M, K], b: f32[K, N], o: out f32[M, KIND]"
+    );
+    let load = format!(
+        "let x = a[m +: {bm}, k +: {bk}];\n    let r = row[k +: {bk}];\n    let i = c[m +: {bm}, k +: {bk}];\n    let s = row[0];"
+    );
+    let (kind, grid, body) = match random.below(3) {
+        0 => (
+            "K",
+            format!("grid ceil(M, {bm}), ceil(K, {bk})"),
+            format!(
+                "let m = block[0] * {bm};\n    let k = block[1] * {bk};\n    {load}\n    o[m +: {bm}, k +: {bk}] = {map};"
+            ),
+        ),
+        1 => (
+            "1",
+            format!("grid ceil(M, {bm})"),
+            format!(
+                "let m = block[0] * {bm};\n    var total = zeros f32[{bm}];\n    var top = full(f32[{bm}], -100.0);\n    for k in 0..K by {bk} {{\n    {load}\n    let inside = (k + iota({bk}) < K).unsqueeze(0);\n    let v = where(inside, {map}, 0.0);\n    total += sum(v, axis = 1);\n    top = max(top, max(where(inside, {map}, -100.0), axis = 1));\n    }}\n    o[m +: {bm}, 0] = total + top;"
+            ),
+        ),
+        _ => (
+            "N",
+            format!("grid ceil(M, {bm}), ceil(N, {bn})"),
+            format!(
+                "let m = block[0] * {bm};\n    let n = block[1] * {bn};\n    var acc = zeros f32[{bm}, {bn}];\n    for k in 0..K by {bk} {{\n    {load}\n    let inside = (k + iota({bk}) < K).unsqueeze(0);\n    acc += dot(where(inside, {map}, 0.0), b[k +: {bk}, n +: {bn}]);\n    }}\n    o[m +: {bm}, n +: {bn}] = min(acc, 1000.0);"
+            ),
+        ),
+    };
+    let source = format!("{}) \n  {grid}\n{{\n    {body}\n}}\n", head.replace("KIND", kind));
+    let last = match kind {
+        "K" => k,
+        "1" => 1,
+        _ => n,
+    };
+    let mut tensors = vec![
+        floats(random, &[m, k]),
+        floats(random, &[k]),
+        integers(random, &[m, k]),
+        floats(random, &[k, n]),
+        output(&[m, last]),
+    ];
+    tensors[4].shape = vec![m, last];
+    // Half of the time every dimension is a constant, so that masks are proved away.
+    let constants = if random.below(2) == 0 {
+        vec![("M".to_owned(), m), ("K".to_owned(), k), ("N".to_owned(), n)]
+    } else {
+        Vec::new()
+    };
+    Case { source, tensors, constants }
+}
