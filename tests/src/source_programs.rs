@@ -85,7 +85,7 @@ fn float(random: &mut Random, depth: usize) -> String {
 /// A random i32 expression over `i` (a tile) and constants.
 fn integer(random: &mut Random, depth: usize) -> String {
     if depth == 0 {
-        return (*random.pick(&["i", "i", "7", "-3", "1"])).to_owned();
+        return (*random.pick(&["i", "i", "((i & 0) + 7)", "((i & 0) - 3)", "(i & 1)"])).to_owned();
     }
     let a = integer(random, depth - 1);
     let b = integer(random, depth - 1);
@@ -103,7 +103,7 @@ fn integer(random: &mut Random, depth: usize) -> String {
         10 => format!("min({a}, {b})"),
         _ => format!("where({a} == {b}, {a}, ~({b}))"),
     };
-    // An operand must be a tile or a value, never two constants that overflow while compiling.
+    // Leaves are never constants alone: those are computed exactly while compiling, and may overflow there.
     format!("({expr} ^ (i & 1))")
 }
 
