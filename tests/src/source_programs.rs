@@ -139,9 +139,7 @@ pub fn case(seed: u64) -> Case {
     let (m, k, n) = (size(random), size(random), size(random));
     let depth = 1 + random.below(2);
     let map = float(random, depth);
-    let head = format!(
-        "/// Made by a generator.\nkernel random(a: f32[M, K], row: f32[K], c: i32[M, K], b: f32[K, N], o: out f32[M, KIND]"
-    );
+    let head = "/// Made by a generator.\nkernel random(a: f32[M, K], row: f32[K], c: i32[M, K], b: f32[K, N], o: out f32[M, KIND]";
     let load = format!(
         "let x = a[m +: {bm}, k +: {bk}];\n    let r = row[k +: {bk}];\n    let i = c[m +: {bm}, k +: {bk}];\n    let s = row[0];"
     );
