@@ -31,7 +31,10 @@ fn compile(case: &Case) -> Kernel {
     assert!(loaded.diagnostics.is_empty(), "{}", show(&loaded.diagnostics));
     let instance = Instance { dims: case.constants.iter().cloned().collect(), ..Instance::default() };
     match tvmc_sema::instantiate(&loaded.library, "random", &instance) {
-        Ok(kernel) => kernel,
+        Ok(kernel) => match tvmc_ir::tile::verify(kernel) {
+            Ok(verified) => verified.into_inner(),
+            Err(errors) => panic!("{errors:?}\n{}", case.source),
+        },
         Err(list) => panic!("{}\n{}", show(&list), case.source),
     }
 }

@@ -36,12 +36,14 @@ pub mod launch;
 mod op;
 mod print;
 mod types;
+mod verify;
 
 pub use builder::Builder;
 pub use format::{Decode, Field, FieldMode, Format};
 pub use kernel::{
-    Carried, Dim, DimDecl, Element, FormatId, Index, Inst, Kernel, Memory, Message, Param, Region, Shared,
-    SharedDecl, Stmt, TensorDecl, Value,
+    Access, Carried, Dim, DimDecl, Element, FormatId, Index, Inst, Kernel, Memory, Message, Param, Region,
+    Shared, SharedDecl, Stmt, TensorDecl, Value,
 };
 pub use op::{Binary, CastRule, Op, Reduce, Unary};
 pub use types::{MAX_ELEMENTS, MAX_RANK, TileType};
+pub use verify::{Rule, Verified, VerifyError, verify};

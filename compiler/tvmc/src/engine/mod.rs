@@ -202,7 +202,11 @@ impl Engine {
             return Ok(instance.clone());
         }
         let start = Instant::now();
-        let kernel = self.library.instantiate(key)?;
+        let kernel = tvmc_ir::tile::verify(self.library.instantiate(key)?).map_err(|errors| {
+            let first = errors.first().map(ToString::to_string).unwrap_or_default();
+            DeviceError(format!("internal error: `{}` is not well-formed: {first}", key.kernel))
+        })?;
+        let kernel = kernel.into_inner();
         let code = self.machine.compile(&kernel, key.packing.clone())?;
         let scalar = |expr: &Expr| {
             let mut found = false;
