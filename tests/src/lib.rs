@@ -1,4 +1,11 @@
 //! Cross-crate tests: backend differences, repository rules, and the generators they share.
-#![forbid(unsafe_code)]
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `generate` | random tile kernels with arguments |
+//! | `machines` | runs a kernel on every machine and compares |
+//! | `source_programs` | random kernels as source text |
 
+pub mod generate;
+pub mod machines;
 pub mod source_programs;

@@ -11,6 +11,7 @@
 //! assert_eq!(ceil.eval(&n), Ok(Number::Int(2)));
 //! ```
 
+use crate::text::{Name, Quoted, is_reserved};
 use std::fmt;
 
 /// A host value.
@@ -275,6 +276,24 @@ impl fmt::Display for Number {
 }
 
 impl Binary {
+    /// Every operation.
+    pub const ALL: [Binary; 14] = [
+        Binary::Add,
+        Binary::Sub,
+        Binary::Mul,
+        Binary::Div,
+        Binary::Rem,
+        Binary::CeilDiv,
+        Binary::Min,
+        Binary::Max,
+        Binary::Eq,
+        Binary::Ne,
+        Binary::Lt,
+        Binary::Le,
+        Binary::And,
+        Binary::Or,
+    ];
+
     /// The name in the text form of IRs, which is a call: `ceil_div(N, 64)`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -297,6 +316,9 @@ impl Binary {
 }
 
 impl Unary {
+    /// Every operation.
+    pub const ALL: [Unary; 5] = [Unary::Neg, Unary::Not, Unary::Sqrt, Unary::ToFloat, Unary::ToInt];
+
     /// The name in the text form of IRs.
     pub const fn name(self) -> &'static str {
         match self {
@@ -313,7 +335,8 @@ impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Expr::Const(number) => write!(f, "{number}"),
-            Expr::Name(name) => write!(f, "{name}"),
+            Expr::Name(name) if is_reserved(name) => Quoted(name).fmt(f),
+            Expr::Name(name) => Name(name).fmt(f),
             Expr::Unary(op, a) => write!(f, "{}({a})", op.name()),
             Expr::Binary(op, a, b) => write!(f, "{}({a}, {b})", op.name()),
         }

@@ -13,4 +13,7 @@ pub mod entity;
 pub mod host;
 pub mod lane;
 pub mod program;
+mod text;
 pub mod tile;
+
+pub use text::ParseError;

@@ -329,13 +329,18 @@ impl<'k> Lowering<'k> {
         }
     }
 
-    /// Only axes of extent 1 come or go: coordinates pass through. Any other reshape reads the operand from scratch, where row-major
-    /// order makes it a change of strides.
+    /// Whether a reshape does more than add and remove axes of extent 1.
+    pub fn regroups(&self, from: Value, to: Value) -> bool {
+        let significant = |value: Value| self.kernel.ty(value).shape.iter().copied().filter(|d| *d != 1);
+        !significant(from).eq(significant(to))
+    }
+
+    /// Only axes of extent 1 come or go: coordinates pass through. Any other reshape reads the operand from scratch (it was brought
+    /// there where the reshape stands), where row-major order makes it a change of strides.
     fn eval_reshape(&mut self, inst: &Inst, value: Value, at: &[Coord]) -> Result<lane::Value, LowerError> {
         let from = self.kernel.ty(inst.args[0]).shape.clone();
         let to = self.kernel.ty(value).shape.clone();
-        let significant = |shape: &[u32]| shape.iter().copied().filter(|d| *d != 1).collect::<Vec<u32>>();
-        if significant(&from) == significant(&to) {
+        if !self.regroups(inst.args[0], value) {
             let mut rest = to.iter().zip(at).filter(|(extent, _)| **extent != 1).map(|(_, coord)| *coord);
             let inner: Vec<Coord> = from
                 .iter()

@@ -15,6 +15,7 @@
 //! | `plan` | which values are kept |
 //! | `emitter` | value numbering, hoisting, folding |
 //! | `lower` | statements and control flow |
+//! | `carried` | what loops and branches hand on |
 //! | `eval` | an element of a lazy tile at given coordinates |
 //! | `elementwise` | one operation on lane values |
 //! | `memory` | addresses and masks of plain tensors |
@@ -27,6 +28,7 @@
 //! element, whatever the tile sizes: batch size, `tune` and thread count never change a bit.
 #![forbid(unsafe_code)]
 
+mod carried;
 mod cleanup;
 mod dot;
 mod elementwise;

@@ -19,7 +19,7 @@ use std::fmt;
 use tvmc_ir::host;
 use tvmc_ir::lane::{self, Arena, Buffer, Pure, Scalar};
 use tvmc_ir::tile::facts::Facts;
-use tvmc_ir::tile::{Carried, Dim, Inst, Kernel, Memory, Op, Param, Region, Stmt, TensorDecl, Value};
+use tvmc_ir::tile::{Dim, Inst, Kernel, Memory, Op, Param, Region, Stmt, TensorDecl, Value};
 use tvmc_types::dtype::{DType, Kind};
 
 /// Choices of a lowering beyond the target.
@@ -139,6 +139,11 @@ pub(crate) struct Lowering<'k> {
     pub shared: Vec<ArenaTile>,
     scalars: HashMap<ScalarBindingKey, lane::Value>,
     traffic: Vec<Traffic>,
+    /// Values that moved since the regions around began, with where they were: code after a region cannot rely on what only the region
+    /// did.
+    moved: Vec<(Value, Option<Repr>)>,
+    /// Generated loops around.
+    generated: u32,
     arena_bytes: u64,
     values: usize,
 }
@@ -177,6 +182,8 @@ pub fn lower(kernel: &Kernel, target: &Target, options: &Options) -> Result<Lowe
         shared: Vec::new(),
         scalars: HashMap::new(),
         traffic: Vec::new(),
+        moved: Vec::new(),
+        generated: 0,
         arena_bytes: 0,
         values: 0,
     };
@@ -314,6 +321,7 @@ impl<'k> Lowering<'k> {
         }
         let (from, to) = (self.emit.i32(0), self.emit.i32(count as i32));
         let (counter, params) = self.emit.begin_for(from, to, step, initials);
+        self.generated += 1;
         if writes {
             self.barrier();
         }
@@ -323,7 +331,26 @@ impl<'k> Lowering<'k> {
 
     /// Closes a loop that [`Self::open_loop`] opened.
     pub fn close_loop(&mut self, yields: &[lane::Value]) -> Vec<lane::Value> {
+        self.generated -= 1;
         self.emit.end_for(yields)
+    }
+
+    /// A value is somewhere else from here to the end of the region.
+    pub fn relocate(&mut self, value: Value, repr: Repr) {
+        let old = self.repr[value.index()].replace(repr);
+        self.moved.push((value, old));
+    }
+
+    /// Whether code is being emitted into a generated loop.
+    pub fn in_generated_loop(&self) -> bool {
+        self.generated > 0
+    }
+
+    /// Forgets what moved since there were this many moves.
+    fn restore(&mut self, mark: usize) {
+        for (value, old) in self.moved.drain(mark..).rev() {
+            self.repr[value.index()] = old;
+        }
     }
 
     fn region(&mut self, region: &'k Region) -> Result<(), LowerError> {
@@ -340,9 +367,11 @@ impl<'k> Lowering<'k> {
                     self.repr[counter.index()] = Some(Repr::Uniform(value));
                     self.bind_carried(carried.iter().map(|c| c.param), &kinds, &params);
                     self.barrier();
+                    let mark = self.moved.len();
                     self.region(body)?;
                     let values = self.yield_carried(carried, yields, &kinds)?;
                     let values = self.emit.end_for(&values);
+                    self.restore(mark);
                     self.settle();
                     self.bind_carried(results.iter().copied(), &kinds, &values);
                 }
@@ -352,10 +381,12 @@ impl<'k> Lowering<'k> {
                     let params = self.emit.begin_loop(&initials);
                     self.bind_carried(carried.iter().map(|c| c.param), &kinds, &params);
                     self.barrier();
+                    let mark = self.moved.len();
                     self.region(body)?;
                     let again = self.uniform(*again)?;
                     let values = self.yield_carried(carried, yields, &kinds)?;
                     let values = self.emit.end_loop(again, &values);
+                    self.restore(mark);
                     self.settle();
                     self.bind_carried(results.iter().copied(), &kinds, &values);
                 }
@@ -367,13 +398,16 @@ impl<'k> Lowering<'k> {
                     }
                     self.settle();
                     self.emit.begin_if(condition);
+                    let mark = self.moved.len();
                     self.region(then)?;
                     let values = self.branch_yields(then_yields, &kinds)?;
                     self.settle();
+                    self.restore(mark);
                     self.emit.begin_else(&values);
                     self.region(otherwise)?;
                     let values = self.branch_yields(otherwise_yields, &kinds)?;
                     self.settle();
+                    self.restore(mark);
                     let values = self.emit.end_if(&values);
                     self.bind_carried(results.iter().copied(), &kinds, &values);
                 }
@@ -390,7 +424,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// The representation a variable of this value's type has.
-    fn kind_of(&mut self, value: Value) -> Result<Repr, LowerError> {
+    pub(crate) fn kind_of(&mut self, value: Value) -> Result<Repr, LowerError> {
         let ty = self.kernel.ty(value).clone();
         if ty.elements() == 1 {
             return Ok(Repr::Uniform(lane::Value(0)));
@@ -407,107 +441,6 @@ impl<'k> Lowering<'k> {
         let last = shape.last().copied().unwrap_or(1);
         let rows: u64 = shape.iter().rev().skip(1).map(|d| u64::from(*d)).product();
         rows * u64::from(last.div_ceil(self.target.lanes))
-    }
-
-    fn open_carried(&mut self, carried: &[Carried]) -> Result<(Vec<Repr>, Vec<lane::Value>), LowerError> {
-        let (mut kinds, mut values) = (Vec::new(), Vec::new());
-        for c in carried {
-            let kind = self.kind_of(c.param)?;
-            self.give(c.initial, &kind, &mut values)?;
-            kinds.push(kind);
-        }
-        Ok((kinds, values))
-    }
-
-    /// Brings a value into the form `kind`: lane values are appended, arenas are filled.
-    fn give(&mut self, value: Value, kind: &Repr, out: &mut Vec<lane::Value>) -> Result<(), LowerError> {
-        match kind {
-            Repr::Uniform(_) => out.push(self.uniform(value)?),
-            Repr::Registers(_) => out.extend(self.registers(value)?),
-            Repr::Arena(tile) => {
-                let same = matches!(&self.repr[value.index()], Some(Repr::Arena(t)) if t.arena == tile.arena);
-                if !same {
-                    self.fill_arena(value, tile)?;
-                }
-            }
-            Repr::Lazy => unreachable!("a variable is never lazy"),
-        }
-        Ok(())
-    }
-
-    fn bind_carried(&mut self, values: impl Iterator<Item = Value>, kinds: &[Repr], lanes: &[lane::Value]) {
-        let mut at = 0;
-        for (value, kind) in values.zip(kinds) {
-            let repr = match kind {
-                Repr::Uniform(_) => {
-                    at += 1;
-                    Repr::Uniform(lanes[at - 1])
-                }
-                Repr::Registers(list) => {
-                    at += list.len();
-                    Repr::Registers(lanes[at - list.len()..at].to_vec())
-                }
-                Repr::Arena(tile) => Repr::Arena(tile.clone()),
-                Repr::Lazy => Repr::Lazy,
-            };
-            self.repr[value.index()] = Some(repr);
-        }
-    }
-
-    /// The body's last values. An arena variable is written only after every other yield has been evaluated, because those may read
-    /// its old value: new contents are made in a second arena, then copied; an accumulator is already in place.
-    fn yield_carried(
-        &mut self,
-        carried: &[Carried],
-        yields: &[Value],
-        kinds: &[Repr],
-    ) -> Result<Vec<lane::Value>, LowerError> {
-        let mut values = Vec::new();
-        let mut copies = Vec::new();
-        for ((c, y), kind) in carried.iter().zip(yields).zip(kinds) {
-            match kind {
-                Repr::Arena(tile) if *y != c.param => {
-                    let ready = matches!(&self.repr[y.index()], Some(Repr::Arena(_)));
-                    let in_place =
-                        matches!(&self.repr[y.index()], Some(Repr::Arena(t)) if t.arena == tile.arena);
-                    if in_place {
-                        continue;
-                    }
-                    if !ready {
-                        let fresh = self.arena_tile(&tile.shape, tile.scalar)?;
-                        self.fill_arena(*y, &fresh)?;
-                        self.repr[y.index()] = Some(Repr::Arena(fresh));
-                    }
-                    copies.push((*y, tile.clone()));
-                }
-                Repr::Arena(_) => {}
-                Repr::Uniform(_) | Repr::Registers(_) => self.give(*y, kind, &mut values)?,
-                Repr::Lazy => unreachable!("a variable is never lazy"),
-            }
-        }
-        // Two variables may swap: every copy reads the old contents of an arena only if it is itself a variable's.
-        let targets: Vec<Arena> = copies.iter().map(|(_, tile)| tile.arena).collect();
-        for (y, _) in &copies {
-            let swaps = matches!(&self.repr[y.index()], Some(Repr::Arena(t)) if targets.contains(&t.arena));
-            if swaps {
-                let Some(Repr::Arena(old)) = self.repr[y.index()].clone() else { continue };
-                let fresh = self.arena_tile(&old.shape, old.scalar)?;
-                self.fill_arena(*y, &fresh)?;
-                self.repr[y.index()] = Some(Repr::Arena(fresh));
-            }
-        }
-        for (y, tile) in copies {
-            self.fill_arena(y, &tile)?;
-        }
-        Ok(values)
-    }
-
-    fn branch_yields(&mut self, yields: &[Value], kinds: &[Repr]) -> Result<Vec<lane::Value>, LowerError> {
-        let mut values = Vec::new();
-        for (y, kind) in yields.iter().zip(kinds) {
-            self.give(*y, kind, &mut values)?;
-        }
-        Ok(values)
     }
 
     fn inst(&mut self, inst: &'k Inst) -> Result<(), LowerError> {
@@ -531,7 +464,11 @@ impl<'k> Lowering<'k> {
             (Op::Print(message), _) => self.print(inst, *message),
             (Op::Reduce(reduce, axis), Some(result)) => self.reduce(inst, *reduce, *axis as usize, result),
             (Op::Dot, Some(result)) => self.dot(inst, result),
-            (_, Some(result)) => {
+            (op, Some(result)) => {
+                // Whoever asks for an element may stand in a loop that reads it many times.
+                if *op == Op::Reshape && self.regroups(inst.args[0], result) {
+                    self.move_to_arena(inst.args[0])?;
+                }
                 self.repr[result.index()] = Some(Repr::Lazy);
                 if self.kernel.ty(result).is_scalar() {
                     let value = self.eval(result, &[])?;

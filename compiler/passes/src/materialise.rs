@@ -122,7 +122,7 @@ impl<'k> Lowering<'k> {
         }
         let tile = self.arena_tile(&self.kernel.ty(value).shape.clone(), self.scalar(value)?)?;
         self.fill_arena(value, &tile)?;
-        self.repr[value.index()] = Some(Repr::Arena(tile.clone()));
+        self.relocate(value, Repr::Arena(tile.clone()));
         Ok(tile)
     }
 
@@ -182,6 +182,10 @@ impl<'k> Lowering<'k> {
     pub(crate) fn spill(&mut self, value: Value, list: &[lane::Value]) -> Result<ArenaTile, LowerError> {
         let shape = self.kernel.ty(value).shape.clone();
         let tile = self.arena_tile(&shape, self.scalar(value)?)?;
+        if self.in_generated_loop() {
+            // The last iteration's reads come before this one's writes.
+            self.barrier();
+        }
         let chunks = shape.last().copied().unwrap_or(1).div_ceil(self.target.lanes);
         for (at, register) in list.iter().enumerate() {
             let (row, chunk) = (at as u32 / chunks, at as u32 % chunks);

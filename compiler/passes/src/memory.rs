@@ -274,11 +274,51 @@ impl<'k> Lowering<'k> {
         let value = match plain {
             Some(mem) if tensor.packing == Packing::AsDeclared => {
                 let (base, stride) = self.address(&axes, &tensor.extents);
-                self.load_at(mem, Place::Buffer(tensor.buffer), base, stride, mask)
+                let place = Place::Buffer(tensor.buffer);
+                match (tensor.access, stride) {
+                    (Access::Read, _) => self.load_at(mem, place, base, stride, mask),
+                    (Access::Write | Access::ReadWrite, None) => {
+                        self.load_by_first_lane(mem, place, base, mask)
+                    }
+                    (Access::Write | Access::ReadWrite, Some(_)) => {
+                        let slice = self.inside_slice(&axes);
+                        let mask = self.emit.both(slice, mask);
+                        self.load_at(mem, place, base, stride, mask)
+                    }
+                }
             }
             Some(_) | None => self.load_stored(inst, &tensor, &axes, mask)?,
         };
         self.pad(value, mask, pad)
+    }
+
+    /// One element of memory that the kernel also writes. Nothing orders lanes' accesses to a tensor, and a uniform store is made by
+    /// the first lane: so the first lane alone reads, and gives the others what it read.
+    fn load_by_first_lane(
+        &mut self,
+        mem: Mem,
+        place: Place,
+        base: lane::Value,
+        mask: Option<lane::Value>,
+    ) -> lane::Value {
+        let (zero, one) = (self.emit.i32(0), self.emit.i32(1));
+        let lane = self.emit.lane_index();
+        let first = self.emit.pure(Pure::ILtU, &[lane, one]);
+        let mask = self.emit.both(Some(first), mask);
+        let value = self.emit.load(MemoryOp::LoadContig, mem, place, base, None, mask);
+        self.emit.extract(value, zero)
+    }
+
+    /// The mask of lanes that lie in their slice, if some do not: past it may lie elements that another block writes.
+    fn inside_slice(&mut self, axes: &[Axis]) -> Option<lane::Value> {
+        let axis = axes.iter().find(|axis| axis.coord.has_lanes())?;
+        let slice = axis.slice?;
+        if axis.coord.position().hi() + i64::from(self.target.lanes) <= i64::from(slice) {
+            return None;
+        }
+        let index = self.coord_value(axis.coord);
+        let limit = self.emit.i32(slice as i32);
+        Some(self.emit.pure(Pure::ILtU, &[index, limit]))
     }
 
     /// A load whose lanes are `stride` elements apart.

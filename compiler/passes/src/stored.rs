@@ -542,7 +542,13 @@ impl<'k> Lowering<'k> {
                 let bits = self.emit.pure(Pure::Shl, &[raw, sixteen]);
                 Ok(self.emit.pure(Pure::F32FromBits, &[bits]))
             }
-            Kind::Float if dtype.bits() == 32 => Ok(self.emit.pure(Pure::F32FromBits, &[raw])),
+            Kind::Float if dtype.bits() == 32 => {
+                // The bits below a short mantissa carry nothing.
+                let unused = DType::F32.row().mantissa - dtype.row().mantissa;
+                let mask = self.emit.i32(-1 << unused);
+                let bits = self.emit.pure(Pure::IAnd, &[raw, mask]);
+                Ok(self.emit.pure(Pure::F32FromBits, &[bits]))
+            }
             Kind::Float => {
                 // At most 8 bits: every code's value, by the codec that the table of dtypes gives.
                 let entries =

@@ -38,7 +38,6 @@
 
 mod builder;
 mod function;
-mod lexer;
 mod message;
 mod op;
 mod parse;
@@ -50,13 +49,14 @@ mod verify;
 
 pub mod abi;
 
+pub use crate::text::ParseError;
 pub use builder::Builder;
 pub use function::{
     Access, Arena, ArenaDecl, Buffer, BufferDecl, Carried, Function, Inst, Message, Region, ScalarDecl, Stmt,
     Table, TableDecl, Value,
 };
 pub use op::{MemoryOp, Op, Place, Pure, PureInfo, Reduce, Sign, Slot};
-pub use parse::{ParseError, parse};
+pub use parse::parse;
 pub use stats::{Stats, stats};
 pub use types::{Mem, Scalar, Type, Uniformity};
 pub use verify::{

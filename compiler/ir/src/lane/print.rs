@@ -26,32 +26,7 @@ use std::fmt::{self, Write as _};
 use super::function::{Access, Carried, Function, Inst, Region, Stmt, Value};
 use super::op::{MemoryOp, Op, Place, Sign};
 use super::verify::MAX_DEPTH;
-
-/// A string in double quotes with the escapes `\"`, `\\`, `\n` and `\u{hex}`.
-struct Quoted<'a>(&'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_char('"')?;
-        for c in self.0.chars() {
-            match c {
-                '"' => f.write_str("\\\"")?,
-                '\\' => f.write_str("\\\\")?,
-                '\n' => f.write_str("\\n")?,
-                c if c.is_control() => write!(f, "\\u{{{:x}}}", u32::from(c))?,
-                c => f.write_char(c)?,
-            }
-        }
-        f.write_char('"')
-    }
-}
-
-/// Whether a kernel's name prints without quotes.
-fn is_plain_name(name: &str) -> bool {
-    let mut chars = name.chars();
-    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
+use crate::text::{Name, Quoted};
 
 /// Items separated by `, `.
 fn list<T>(
@@ -324,13 +299,7 @@ impl Printer<'_, '_, '_> {
 
 impl fmt::Display for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("kernel @")?;
-        if is_plain_name(&self.name) {
-            f.write_str(&self.name)?;
-        } else {
-            Quoted(&self.name).fmt(f)?;
-        }
-        writeln!(f, " lanes {} {{", self.lanes)?;
+        writeln!(f, "kernel @{} lanes {} {{", Name(&self.name), self.lanes)?;
         for (at, buffer) in self.buffers.iter().enumerate() {
             writeln!(f, "  buffer b{at} {} {}", Quoted(&buffer.name), buffer.access)?;
         }

@@ -5,6 +5,7 @@
 use super::kernel::{Carried, Inst, Kernel, Region, Stmt, Value};
 use super::op::Op;
 use super::types::TileType;
+use std::collections::HashMap;
 use tvmc_types::dtype::DType;
 
 /// An open region and what will become of it.
@@ -22,7 +23,11 @@ pub struct Builder {
     pub kernel: Kernel,
     region: Region,
     open: Vec<(Open, Region)>,
+    /// The current source place, and its number once an operation used it.
+    place: String,
     location: Option<u32>,
+    /// Numbers of the places used so far.
+    known: HashMap<String, u32>,
 }
 
 impl Builder {
@@ -33,12 +38,24 @@ impl Builder {
 
     /// Sets the source place (`file:line:column`) of the operations that follow.
     pub fn at(&mut self, location: &str) {
-        if self.location.and_then(|at| self.kernel.locations.get(at as usize)).is_some_and(|l| l == location)
-        {
-            return;
+        if self.place != location {
+            self.place.clear();
+            self.place.push_str(location);
+            self.location = None;
         }
-        self.kernel.locations.push(location.to_owned());
-        self.location = Some(self.kernel.locations.len() as u32 - 1);
+    }
+
+    /// The number of the current place, in the order of first use.
+    fn location(&mut self) -> Option<u32> {
+        if self.location.is_none() && !self.place.is_empty() {
+            let next = self.known.len() as u32;
+            let number = *self.known.entry(self.place.clone()).or_insert(next);
+            if number == next {
+                self.kernel.locations.push(self.place.clone());
+            }
+            self.location = Some(number);
+        }
+        self.location
     }
 
     /// The type of a value.
@@ -54,14 +71,14 @@ impl Builder {
     /// Appends an operation that defines a value of type `ty`.
     pub fn define(&mut self, op: Op, args: &[Value], ty: TileType) -> Value {
         let value = self.value(ty);
-        let inst = Inst { op, args: args.to_vec(), result: Some(value), location: self.location };
+        let inst = Inst { op, args: args.to_vec(), result: Some(value), location: self.location() };
         self.region.stmts.push(Stmt::Inst(inst));
         value
     }
 
     /// Appends an operation without a result.
     pub fn effect(&mut self, op: Op, args: &[Value]) {
-        let inst = Inst { op, args: args.to_vec(), result: None, location: self.location };
+        let inst = Inst { op, args: args.to_vec(), result: None, location: self.location() };
         self.region.stmts.push(Stmt::Inst(inst));
     }
 

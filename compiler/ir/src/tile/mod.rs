@@ -7,7 +7,8 @@
 //! A value is a tile: a dtype and a static shape, rank 0 being a scalar. Storage dtypes (f16, u4, ..) occur as the
 //! types of loaded values; arithmetic takes f32, i32, u32 and bool only, so sema inserts `cast`s.
 //!
-//! Reading order: `types`, `op` (the table), `kernel` (the container, tensors), `format` (how stored numbers decode), `builder`.
+//! Reading order: `types`, `op` (the table), `kernel` (the container, tensors), `format` (how stored numbers decode), `builder`,
+//! `print` and `parse` (the text form), `verify` (the rules) with `signature` (what each operation takes and gives).
 //!
 //! # Example: c = a + b over blocks of 16
 //!
@@ -34,10 +35,13 @@ mod format;
 mod kernel;
 pub mod launch;
 mod op;
+mod parse;
 mod print;
+mod signature;
 mod types;
 mod verify;
 
+pub use crate::text::ParseError;
 pub use builder::Builder;
 pub use format::{Decode, Field, FieldMode, Format};
 pub use kernel::{
@@ -45,5 +49,8 @@ pub use kernel::{
     Shared, SharedDecl, Stmt, TensorDecl, Value,
 };
 pub use op::{Binary, CastRule, Op, Reduce, Unary};
+pub use parse::parse;
 pub use types::{MAX_ELEMENTS, MAX_RANK, TileType};
-pub use verify::{Rule, Verified, VerifyError, verify};
+pub use verify::{
+    MAX_DEPTH, MAX_ERRORS, MAX_LANES, MAX_TABLE_ENTRIES, MAX_VALUES, Rule, Verified, VerifyError, verify,
+};

@@ -30,9 +30,9 @@ macro_rules! rows {
 rows! {
     /// Element-wise, one operand. The result has the operand's type.
     Unary {
-        Neg "neg" "f32, i32: -a (integers wrap)";
+        Neg "neg" "f32, i32, u32: -a (integers wrap)";
         Not "not" "bool: not a; i32, u32: all bits flipped";
-        Abs "abs" "f32, i32: |a| (MIN stays MIN)";
+        Abs "abs" "f32, i32, u32: |a| (MIN stays MIN)";
         Sqrt "sqrt" "f32: square root, correctly rounded";
         Floor "floor" "f32: largest integer not above a";
         Ceil "ceil" "f32: smallest integer not below a";

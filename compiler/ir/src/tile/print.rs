@@ -1,21 +1,54 @@
-//! The text form of tile IR. The parser reads it back: parse(print(k)) == k.
+//! The text form of a [`Kernel`], by `Display`. Law: for every verified kernel whose `locations` stand in the order of their first use,
+//! each once (a [`super::Builder`] makes them so), `parse(&k.to_string()) == Ok(k)`, floats bit for bit.
+//!
+//! ```text
+//! kernel @name lanes 32 {                               ; lanes only where they are pinned
+//!   dim N
+//!   format f0 "q" group 8 bytes 5 {
+//!     field "d": u8[1] at 0 modes (1:1)                 ; digits of the index as size:stride, most significant first
+//!     field "q": u4[8] at 8 modes (2:1, 4:2)
+//!     table f32 [0x3f800000, 0x40000000]                ; bit patterns
+//!     v0: i32 = group_index                             ; the decode body has values of its own
+//!     ..
+//!     value v7
+//!   }
+//!   tensor p0 "x": format f0[N, 64] read                       ; read | write | readwrite
+//!   scalar p1 "n": i32
+//!   shared s0 "t": f32[16, 16]
+//!   message 0 "n is {}" at "file:1:2"
+//!   assume lt(n, N) "n < N"
+//!   grid ceil_div(N, 16), 4
+//!   (v9: f32[4]) = for v7 in v1..v2 by 4 carry (v8: f32[4] = v5) {
+//!     v10: f32[4, 8] = load p0[v7 +: 4, v1 +: 8] else v3 @ "file:3:4"
+//!     yield v8
+//!   }
+//! }
+//! ```
+//!
+//! A float constant prints as the shortest decimal that reads back as the same bits, others as `bits 0x7fc00000`. Result lists, `carry`
+//! and `yield` are left out when empty; a loop counter is an i32.
+//!
+//! A kernel that the verifier would reject prints as well, for the sake of messages: a missing operand prints as `v?`, surplus ones
+//! after `surplus`, a value without a type as `?`, regions nested too deep as `..`. None of these reads back.
 
 use super::format::Format;
-use super::kernel::{Access, Carried, Element, Index, Inst, Kernel, Memory, Region, Stmt, TensorDecl, Value};
+use super::kernel::{Carried, Element, Index, Inst, Kernel, Memory, Region, Stmt, TensorDecl, Value};
 use super::op::Op;
 use super::types::TileType;
-use std::fmt::{self, Display, Formatter, Write};
+use super::verify::MAX_DEPTH;
+use crate::text::{Name, Quoted};
+use std::fmt::{self, Display, Formatter};
 use tvmc_types::dtype::{DType, Kind};
 
 impl Display for Kernel {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "kernel @{}", self.name)?;
+        write!(f, "kernel @{}", Name(&self.name))?;
         if let Some(lanes) = self.lanes {
             write!(f, " lanes {lanes}")?;
         }
         writeln!(f, " {{")?;
         for dim in &self.dims {
-            writeln!(f, "  dim {}", dim.name)?;
+            writeln!(f, "  dim {}", Name(&dim.name))?;
         }
         for (at, format) in self.formats.iter().enumerate() {
             self.format(f, at, format)?;
@@ -24,13 +57,17 @@ impl Display for Kernel {
             self.param(f, at, param)?;
         }
         for (at, shared) in self.shared.iter().enumerate() {
-            writeln!(f, "  shared s{at} {:?}: {}", shared.name, shared.ty)?;
+            writeln!(f, "  shared s{at} {}: {}", Quoted(&shared.name), shared.ty)?;
         }
         for (at, message) in self.messages.iter().enumerate() {
-            writeln!(f, "  message {at} {:?} at {:?}", message.text, message.location)?;
+            write!(f, "  message {at} {}", Quoted(&message.text))?;
+            if !message.location.is_empty() {
+                write!(f, " at {}", Quoted(&message.location))?;
+            }
+            writeln!(f)?;
         }
         for (condition, text) in &self.assumptions {
-            writeln!(f, "  assume {condition} {text:?}")?;
+            writeln!(f, "  assume {condition} {}", Quoted(text))?;
         }
         if !self.grid.is_empty() {
             let axes: Vec<String> = self.grid.iter().map(ToString::to_string).collect();
@@ -42,24 +79,30 @@ impl Display for Kernel {
 }
 
 /// A scalar constant by its dtype; bits where no decimal text is exact.
-pub(super) fn constant(dtype: DType, bits: u32) -> String {
+fn constant(dtype: DType, bits: u32) -> String {
+    if !is_plain(dtype, bits) {
+        return format!("bits {bits:#010x}");
+    }
     match dtype.kind() {
-        Kind::Float => {
-            let value = f32::from_bits(bits);
-            if value.is_finite() { format!("{value:?}") } else { format!("bits {bits:#010x}") }
-        }
+        Kind::Float => format!("{:?}", f32::from_bits(bits)),
         Kind::Signed => (bits as i32).to_string(),
         Kind::Unsigned => bits.to_string(),
-        Kind::Bool => if bits == 0 { "false" } else { "true" }.to_owned(),
+        Kind::Bool => (bits != 0).to_string(),
     }
 }
 
-fn access(access: Access) -> &'static str {
-    match access {
-        Access::Read => "read",
-        Access::Write => "write",
-        Access::ReadWrite => "readwrite",
+/// Whether a constant prints as a plain number or truth value.
+fn is_plain(dtype: DType, bits: u32) -> bool {
+    match dtype.kind() {
+        Kind::Float => f32::from_bits(bits).is_finite(),
+        Kind::Signed | Kind::Unsigned => true,
+        Kind::Bool => bits <= 1,
     }
+}
+
+/// The type of a value, or `?`.
+fn type_of(values: &[TileType], value: Value) -> String {
+    values.get(value.index()).map_or("?".to_owned(), ToString::to_string)
 }
 
 fn list(values: &[Value]) -> String {
@@ -68,13 +111,19 @@ fn list(values: &[Value]) -> String {
 
 impl Kernel {
     fn format(&self, f: &mut Formatter<'_>, at: usize, format: &Format) -> fmt::Result {
-        writeln!(f, "  format f{at} {:?} group {} bytes {} {{", format.name, format.group, format.bytes)?;
+        writeln!(
+            f,
+            "  format f{at} {} group {} bytes {} {{",
+            Quoted(&format.name),
+            format.group,
+            format.bytes
+        )?;
         for field in &format.fields {
             let modes: Vec<String> = field.modes.iter().map(|m| format!("{}:{}", m.size, m.stride)).collect();
             writeln!(
                 f,
-                "    field {:?}: {}[{}] at {} modes ({})",
-                field.name,
+                "    field {}: {}[{}] at {} modes ({})",
+                Quoted(&field.name),
                 field.dtype,
                 field.count,
                 field.bit_offset,
@@ -88,6 +137,7 @@ impl Kernel {
         for inst in &format.decode.insts {
             write!(f, "    ")?;
             instruction(f, inst, &format.decode.values)?;
+            self.location(f, inst)?;
             writeln!(f)?;
         }
         writeln!(f, "    value {}", format.decode.result)?;
@@ -100,24 +150,33 @@ impl Kernel {
                 let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
                 let element = match element {
                     Element::DType(dtype) => dtype.to_string(),
-                    Element::Format(id) => id.to_string(),
+                    Element::Format(id) => format!("format {id}"),
                 };
-                writeln!(f, "  tensor p{at} {name:?}: {element}[{}] {}", shape.join(", "), access(*how))
+                let name = Quoted(name);
+                writeln!(f, "  tensor p{at} {name}: {element}[{}] {how}", shape.join(", "))
             }
-            TensorDecl::Scalar { name, dtype } => writeln!(f, "  scalar p{at} {name:?}: {dtype}"),
+            TensorDecl::Scalar { name, dtype } => writeln!(f, "  scalar p{at} {}: {dtype}", Quoted(name)),
+        }
+    }
+
+    fn location(&self, f: &mut Formatter<'_>, inst: &Inst) -> fmt::Result {
+        match inst.location.and_then(|at| self.locations.get(at as usize)) {
+            Some(place) => write!(f, " @ {}", Quoted(place)),
+            None => Ok(()),
         }
     }
 
     fn region(&self, f: &mut Formatter<'_>, region: &Region, depth: usize) -> fmt::Result {
         let pad = "  ".repeat(depth);
+        if depth > MAX_DEPTH + 1 {
+            return writeln!(f, "{pad}..");
+        }
         for stmt in &region.stmts {
             write!(f, "{pad}")?;
             match stmt {
                 Stmt::Inst(inst) => {
                     instruction(f, inst, &self.values)?;
-                    if let Some(at) = inst.location.and_then(|at| self.locations.get(at as usize)) {
-                        write!(f, " @ {at:?}")?;
-                    }
+                    self.location(f, inst)?;
                     writeln!(f)?;
                 }
                 Stmt::For { counter, from, to, step, carried, body, yields, results } => {
@@ -159,7 +218,8 @@ impl Kernel {
         if results.is_empty() {
             return Ok(());
         }
-        let typed: Vec<String> = results.iter().map(|r| format!("{r}: {}", self.ty(*r))).collect();
+        let typed: Vec<String> =
+            results.iter().map(|r| format!("{r}: {}", type_of(&self.values, *r))).collect();
         write!(f, "({}) = ", typed.join(", "))
     }
 
@@ -167,8 +227,10 @@ impl Kernel {
         if carried.is_empty() {
             return Ok(());
         }
-        let typed: Vec<String> =
-            carried.iter().map(|c| format!("{}: {} = {}", c.param, self.ty(c.param), c.initial)).collect();
+        let typed: Vec<String> = carried
+            .iter()
+            .map(|c| format!("{}: {} = {}", c.param, type_of(&self.values, c.param), c.initial))
+            .collect();
         write!(f, " carry ({})", typed.join(", "))
     }
 
@@ -181,9 +243,9 @@ impl Kernel {
 }
 
 /// One operation without its line's end; `values` gives result types.
-fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType]) -> fmt::Result {
+pub(super) fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType]) -> fmt::Result {
     if let Some(result) = inst.result {
-        write!(f, "{result}: {} = ", values[result.index()])?;
+        write!(f, "{result}: {} = ", type_of(values, result))?;
     }
     let operands = || {
         let values = list(&inst.args);
@@ -191,7 +253,7 @@ fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType]) -> fmt::
     };
     match &inst.op {
         Op::Const(bits) => {
-            let dtype = inst.result.map_or(DType::I32, |r| values[r.index()].dtype);
+            let dtype = inst.result.and_then(|r| values.get(r.index())).map_or(DType::I32, |ty| ty.dtype);
             write!(f, "const {}", constant(dtype, *bits))
         }
         Op::Dim(dim) => write!(f, "dim {dim}"),
@@ -214,14 +276,21 @@ fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType]) -> fmt::
         Op::Dot => write!(f, "dot{}", operands()),
         Op::Load { memory, indices, padded } => {
             write!(f, "load {}", place(*memory, indices, &inst.args))?;
-            match inst.args.get(indices.len()) {
-                Some(pad) if *padded => write!(f, " else {pad}"),
-                Some(_) | None => Ok(()),
+            let rest = inst.args.get(indices.len()..).unwrap_or_default();
+            match (rest, padded) {
+                ([], false) => Ok(()),
+                ([], true) => write!(f, " else v?"),
+                ([pad], true) => write!(f, " else {pad}"),
+                ([..], _) => write!(f, " surplus {}", list(rest)),
             }
         }
         Op::Store { memory, indices } => {
             write!(f, "store {}", place(*memory, indices, &inst.args))?;
-            inst.args.get(indices.len()).map_or(Ok(()), |value| write!(f, ", {value}"))
+            match inst.args.get(indices.len()..).unwrap_or_default() {
+                [] => write!(f, ", v?"),
+                [value] => write!(f, ", {value}"),
+                [value, rest @ ..] => write!(f, ", {value} surplus {}", list(rest)),
+            }
         }
         Op::Field(at) => write!(f, "field {at}{}", operands()),
         Op::Table(at) => write!(f, "table {at}{}", operands()),
@@ -237,15 +306,18 @@ fn place(memory: Memory, indices: &[Index], args: &[Value]) -> String {
         Memory::Shared(shared) => shared.to_string(),
     };
     text.push('[');
-    for (at, (index, offset)) in indices.iter().zip(args).enumerate() {
+    for (at, index) in indices.iter().enumerate() {
         if at > 0 {
             text.push_str(", ");
         }
-        // Writing to a string cannot fail.
-        let _ = match index {
-            Index::Point => write!(text, "{offset}"),
-            Index::Slice(size) => write!(text, "{offset} +: {size}"),
-        };
+        match args.get(at) {
+            Some(offset) => text.push_str(&offset.to_string()),
+            None => text.push_str("v?"),
+        }
+        if let Index::Slice(size) = index {
+            text.push_str(" +: ");
+            text.push_str(&size.to_string());
+        }
     }
     text.push(']');
     text

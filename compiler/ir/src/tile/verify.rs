@@ -1,24 +1,74 @@
-//! The verifier of tile IR. A [`Verified`] kernel is well-formed:
+//! The verifier: [`Verified`] kernels are what the tile interpreter and the passes may rely on. It judges untrusted input: no kernel
+//! makes it panic or recurse deeper than [`MAX_DEPTH`].
 //!
-//! 1. **Types**: extents are at least 1, ranks and element counts within the limits.
-//! 2. **Definition**: every value is defined once, before its uses, in a region that is open where it is used.
-//! 3. **Operands**: each operation has the operands, dtypes and shapes that `op` states; arithmetic takes f32, i32, u32 and bool.
-//! 4. **Memory**: loads and stores name a tensor, one i32 offset per axis, slices that make up the tile's shape, the element's dtype;
-//!    a tensor declared `read` is not stored to.
-//! 5. **Regions**: loop-carried values, yields and results agree in number and type; bounds are i32, conditions bool, steps at least 1.
-//! 6. **Header**: one to three grid axes; names in grid, shapes and assumptions are dimensions or scalar parameters.
-//! 7. **Messages**: asserts and prints name a message.
+//! # The rules
+//!
+//!  1. **Limits.** At most [`MAX_VALUES`] values, [`MAX_DEPTH`] nested regions; a pinned number of lanes is 1 to [`MAX_LANES`].
+//!  2. **Types.** Extents of values and block-shared tensors are at least 1, at most [`MAX_RANK`] of them, with at most
+//!     [`MAX_ELEMENTS`] elements; tensor arguments have at most [`MAX_RANK`] axes.
+//!  3. **Single definition.** Every value of the type table is defined exactly once: by an operation, a result, a loop counter or a
+//!     carried parameter.
+//!  4. **Scope.** A value is used after its definition, in the region that defines it or one nested in that. A region's yields, and a
+//!     loop's `again`, are uses at the end of that region.
+//!  5. **Operand count** is what the operation takes.
+//!  6. **DType.** Element-wise operations, reductions and `dot` compute with f32, i32, u32 and bool, as the op table says; their
+//!     operands agree; a constant of bool is 0 or 1; `bitcast` leads from one of f32, i32, u32 to another.
+//!  7. **Shape.** Element-wise operands have equal shapes; constants are scalars; `iota` has one axis; `broadcast` spreads extents
+//!     that are equal, 1 or missing, aligned at the last axis; `reshape` keeps the number of elements; `dot` takes [M, K], [K, N], [M, N].
+//!  8. **Axis.** Of a reduction: one of the operand's; of `permute`: each once; of the grid: 0 to 2.
+//!  9. **Cast.** `exact` only where every value is representable, `round` to a float, `saturate` to an integer or bool, `wrap` to an
+//!     integer.
+//! 10. **Result.** An operation that gives a value defines one, of the type that follows from the operands; an effect defines none.
+//! 11. **Declaration.** Tensors, scalars, dimensions and formats exist where they are named.
+//! 12. **Memory.** One index per axis, i32 scalar offsets, a tile of the slices' extents and the element's dtype (f32 for a format), a
+//!     padding value of that dtype; a tensor of a format is only read and has an axis.
+//! 13. **Access.** No store to a `read` tensor.
+//! 14. **Decode only.** `field`, `table` and `group_index` occur in decode bodies only.
+//! 15. **For.** Counter and bounds are i32 scalars; the step is 1 to `i32::MAX`.
+//! 16. **Carried values.** A loop has as many parameters, initials, yields and results, an `if` as many yields in each branch as
+//!     results, and their types agree place by place.
+//! 17. **Conditions** of `if` and `loop` are bool scalars.
+//! 18. **Message.** The number exists; the text of a `print` has one `{}` for each operand.
+//! 19. **Location.** The number exists.
+//! 20. **Header.** One to three grid axes. Names in extents and grid are dimensions or integer scalars, in assumptions dimensions or
+//!     scalars; dimensions and scalars have different names; a scalar argument is f32, i32, u32 or bool.
+//! 21. **Format.** A group has at least one element and one byte; fields lie within it; a field's digits multiply to its count and
+//!     reach every slot once; tables are f32 or i32 with 1 to [`MAX_TABLE_ENTRIES`] entries.
+//! 22. **Decode body.** Element-wise operations, `field`, `table` and `group_index` on scalars, each value defined once and before its
+//!     use; its result is an f32.
+//!
+//! Errors come in program order, at most [`MAX_ERRORS`] of them. Each names its rule and its place:
+//!
+//! ```
+//! use tvmc_ir::tile::{Rule, parse, verify};
+//! let text = "kernel @k { grid 1 v0: i32 = const 1 if v0 { v1: i32 = add v0, v2 v2: i32 = const 1 } }";
+//! let errors = verify(parse(text).unwrap()).unwrap_err();
+//! assert_eq!((errors[0].rule, errors[0].at.as_str()), (Rule::Condition, "body[1]"));
+//! assert_eq!((errors[1].rule, errors[1].at.as_str()), (Rule::Scope, "body[1].then[0]"));
+//! ```
 
-use super::kernel::{Access, Carried, Element, Index, Inst, Kernel, Memory, Region, Stmt, TensorDecl, Value};
-use super::op::{Binary, CastRule, Op, Reduce, Unary};
+use super::format::{Decode, Field, Format};
+use super::kernel::{Carried, Element, Inst, Kernel, Region, Stmt, TensorDecl, Value};
+use super::op::Op;
+use super::signature::{self, Broken, Gives};
 use super::types::{MAX_ELEMENTS, MAX_RANK, TileType};
 use crate::host::Expr;
+use std::collections::HashSet;
 use std::fmt;
-use tvmc_types::dtype::{DType, Kind};
+use tvmc_types::dtype::DType;
+
+pub use crate::lane::{MAX_DEPTH, MAX_ERRORS, MAX_LANES, MAX_TABLE_ENTRIES, MAX_VALUES};
 
 /// A kernel that passed the verifier.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Verified(Kernel);
+
+impl Verified {
+    /// The kernel, to be changed and verified again.
+    pub fn into_inner(self) -> Kernel {
+        self.0
+    }
+}
 
 impl std::ops::Deref for Verified {
     type Target = Kernel;
@@ -28,418 +78,601 @@ impl std::ops::Deref for Verified {
     }
 }
 
-impl Verified {
-    /// The kernel, to be changed and verified again.
-    pub fn into_inner(self) -> Kernel {
-        self.0
-    }
-}
-
-/// A rule of the module head.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+/// The rules of the head comment, in its order.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
 pub enum Rule {
-    /// Rule 1.
+    /// Sizes are within their limits.
+    Limits = 1,
+    /// Extents, ranks and element counts.
     Types,
-    /// Rule 2.
-    Definition,
-    /// Rule 3.
-    Operands,
-    /// Rule 4.
+    /// Every value is defined exactly once.
+    SingleDefinition,
+    /// Uses come after definitions, in their scope.
+    Scope,
+    /// Operand count.
+    OperandCount,
+    /// Dtypes of operands.
+    DType,
+    /// Shapes of operands and results.
+    Shape,
+    /// Axes of reductions, permutations and the grid.
+    Axis,
+    /// The rule of a conversion fits its dtypes.
+    Cast,
+    /// Presence and type of the result.
+    Result,
+    /// What is named exists.
+    Declaration,
+    /// Loads and stores.
     Memory,
-    /// Rule 5.
-    Regions,
-    /// Rule 6.
+    /// Declared access.
+    Access,
+    /// Operations of decode bodies.
+    DecodeOnly,
+    /// Counter, bounds and step of `for`.
+    For,
+    /// Carried values, yields and results.
+    Carried,
+    /// Conditions are bool scalars.
+    Condition,
+    /// Messages.
+    Message,
+    /// Source places.
+    Location,
+    /// Grid, names, scalar arguments.
     Header,
-    /// Rule 7.
-    Messages,
+    /// Groups, fields and tables.
+    Format,
+    /// Decode bodies.
+    Decode,
 }
 
-/// A broken rule and its place: the value defined there, or the kind of statement.
+/// What is wrong, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifyError {
-    /// Which rule.
+    /// The rule that was broken.
     pub rule: Rule,
-    /// Where.
+    /// The statement as a path, `body[3].then[0]`, or a declaration, `format f0`, or a value, `v7`.
     pub at: String,
-    /// What is wrong.
+    /// What was expected and found, in words.
     pub message: String,
 }
 
 impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.at, self.message)
+        write!(f, "{}: {} (rule {})", self.at, self.message, self.rule as u8)
     }
 }
 
-/// Most nested regions.
-const MAX_DEPTH: usize = 256;
+impl std::error::Error for VerifyError {}
 
-/// Checks every rule; gives all violations.
+/// Checks every rule; gives all violations up to [`MAX_ERRORS`].
 pub fn verify(kernel: Kernel) -> Result<Verified, Vec<VerifyError>> {
-    let mut checker = Checker {
+    let mut verifier = Verifier {
         kernel: &kernel,
-        defined: vec![false; kernel.values.len()],
-        open: Vec::new(),
+        path: Vec::new(),
+        definitions: Vec::new(),
+        visible: Vec::new(),
+        scope: Vec::new(),
         errors: Vec::new(),
     };
-    checker.header();
-    checker.region(&kernel.body, 0);
-    let errors = checker.errors;
+    verifier.kernel();
+    let errors = verifier.errors;
     if errors.is_empty() { Ok(Verified(kernel)) } else { Err(errors) }
 }
 
-struct Checker<'k> {
-    kernel: &'k Kernel,
-    defined: Vec<bool>,
-    /// Values in scope, innermost last.
-    open: Vec<Value>,
+/// A step of a statement's path.
+enum Step {
+    /// A region's name within its statement.
+    Region(&'static str),
+    /// A statement's number within its region.
+    Stmt(usize),
+}
+
+/// An operation as a message shows it.
+struct Shown<'a>(&'a Inst, &'a [TileType]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::print::instruction(f, self.0, self.1)
+    }
+}
+
+struct Verifier<'a> {
+    kernel: &'a Kernel,
+    path: Vec<Step>,
+    /// How often each value is defined, up to 2.
+    definitions: Vec<u8>,
+    /// Whether each value may be used here.
+    visible: Vec<bool>,
+    /// Values that stop being visible when a region ends, with region starts known to `nested`.
+    scope: Vec<Value>,
     errors: Vec<VerifyError>,
 }
 
-impl<'k> Checker<'k> {
-    fn fail(&mut self, rule: Rule, at: impl fmt::Display, message: impl Into<String>) {
-        self.errors.push(VerifyError { rule, at: at.to_string(), message: message.into() });
+impl<'a> Verifier<'a> {
+    fn error_at(&mut self, rule: Rule, at: impl Into<String>, message: impl Into<String>) {
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(VerifyError { rule, at: at.into(), message: message.into() });
+        }
     }
 
-    fn ty(&self, value: Value) -> Option<&'k TileType> {
+    fn error(&mut self, rule: Rule, message: impl Into<String>) {
+        if self.errors.len() >= MAX_ERRORS {
+            return;
+        }
+        let mut at = "body".to_owned();
+        for step in &self.path {
+            match step {
+                Step::Region(name) => {
+                    at.push('.');
+                    at.push_str(name);
+                }
+                Step::Stmt(number) => at.push_str(&format!("[{number}]")),
+            }
+        }
+        self.error_at(rule, at, message);
+    }
+
+    fn kernel(&mut self) {
+        let kernel = self.kernel;
+        if let Some(lanes) = kernel.lanes
+            && !(1..=MAX_LANES).contains(&lanes)
+        {
+            self.error_at(Rule::Limits, "kernel", format!("{lanes} lanes, must be 1 to {MAX_LANES}"));
+        }
+        if kernel.values.len() > MAX_VALUES {
+            let message = format!("{} values, may be {MAX_VALUES}", kernel.values.len());
+            return self.error_at(Rule::Limits, "kernel", message);
+        }
+        for (number, ty) in kernel.values.iter().enumerate() {
+            self.tile_type(ty, || Value(number as u32).to_string());
+        }
+        for (number, shared) in kernel.shared.iter().enumerate() {
+            self.tile_type(&shared.ty, || format!("shared s{number}"));
+        }
+        self.header();
+        for (number, format) in kernel.formats.iter().enumerate() {
+            self.format(&format!("format f{number}"), format);
+        }
+        self.definitions = vec![0; kernel.values.len()];
+        self.visible = vec![false; kernel.values.len()];
+        self.region(&kernel.body);
+        for number in 0..kernel.values.len() {
+            if self.definitions[number] == 0 {
+                self.error_at(Rule::SingleDefinition, format!("v{number}"), "is never defined");
+            }
+        }
+    }
+
+    /// Rule 2.
+    fn tile_type(&mut self, ty: &TileType, at: impl FnOnce() -> String) {
+        let elements = ty.shape.iter().try_fold(1u64, |n, e| n.checked_mul(u64::from(*e)));
+        let wrong = if ty.shape.len() > MAX_RANK {
+            format!("{} axes, may be {MAX_RANK}", ty.shape.len())
+        } else if ty.shape.contains(&0) {
+            format!("{ty} has an extent of 0")
+        } else if elements.is_none_or(|n| n > MAX_ELEMENTS) {
+            format!("{ty} has more than {MAX_ELEMENTS} elements")
+        } else {
+            return;
+        };
+        self.error_at(Rule::Types, at(), wrong);
+    }
+
+    // Header
+
+    fn header(&mut self) {
+        let kernel = self.kernel;
+        if !(1..=3).contains(&kernel.grid.len()) {
+            let message = format!("{} grid axes, must be 1 to 3", kernel.grid.len());
+            self.error_at(Rule::Header, "grid", message);
+        }
+        let mut names: HashSet<&str> = HashSet::new();
+        for dim in &kernel.dims {
+            if !names.insert(&dim.name) {
+                self.error_at(Rule::Header, format!("dim {}", dim.name), "is declared twice");
+            }
+        }
+        let (mut integers, mut scalars) = (names.clone(), names.clone());
+        for (number, param) in kernel.params.iter().enumerate() {
+            if let TensorDecl::Scalar { name, dtype } = param {
+                if !names.insert(name) {
+                    self.error_at(Rule::Header, format!("scalar p{number}"), format!("`{name}` is taken"));
+                }
+                if !signature::computes(*dtype) {
+                    let message = format!("is of {dtype}, must be f32, i32, u32 or bool");
+                    self.error_at(Rule::Header, format!("scalar p{number}"), message);
+                }
+                scalars.insert(name);
+                if dtype.is_integer() {
+                    integers.insert(name);
+                }
+            }
+        }
+        for (number, param) in kernel.params.iter().enumerate() {
+            let TensorDecl::Tensor { element, shape, .. } = param else { continue };
+            let at = format!("tensor p{number}");
+            if shape.len() > MAX_RANK {
+                self.error_at(Rule::Types, at.clone(), format!("{} axes, may be {MAX_RANK}", shape.len()));
+            }
+            if let Element::Format(id) = element {
+                if id.index() >= kernel.formats.len() {
+                    self.error_at(Rule::Declaration, at.clone(), format!("{id} is not declared"));
+                }
+                if shape.is_empty() {
+                    self.error_at(Rule::Memory, at.clone(), "a tensor of a format has an axis");
+                }
+            }
+            for expr in shape {
+                self.names(&at, expr, &integers);
+            }
+        }
+        for expr in &kernel.grid {
+            self.names("grid", expr, &integers);
+        }
+        for (condition, _) in &kernel.assumptions {
+            self.names("assume", condition, &scalars);
+        }
+    }
+
+    /// Rule 20 for an expression.
+    fn names(&mut self, at: &str, expr: &Expr, known: &HashSet<&str>) {
+        let mut unknown: Vec<String> = Vec::new();
+        expr.names(&mut |name| {
+            if !known.contains(name) && !unknown.iter().any(|u| u == name) {
+                unknown.push(name.to_owned());
+            }
+        });
+        for name in unknown {
+            self.error_at(
+                Rule::Header,
+                at,
+                format!("`{name}` is no dimension or number that may stand here"),
+            );
+        }
+    }
+
+    // Formats
+
+    fn format(&mut self, at: &str, format: &Format) {
+        if format.group == 0 || format.bytes == 0 {
+            let message = format!("{} elements in {} bytes", format.group, format.bytes);
+            self.error_at(Rule::Format, at, message);
+        }
+        for field in &format.fields {
+            if let Some(wrong) = field_error(field, format.bytes) {
+                self.error_at(Rule::Format, at, format!("field {:?} {wrong}", field.name));
+            }
+        }
+        for (number, (dtype, entries)) in format.tables.iter().enumerate() {
+            if !matches!(*dtype, DType::F32 | DType::I32) {
+                self.error_at(Rule::Format, at, format!("table {number} is of {dtype}, must be f32 or i32"));
+            }
+            if !(1..=MAX_TABLE_ENTRIES).contains(&entries.len()) {
+                let message = format!(
+                    "table {number} has {} entries, must have 1 to {MAX_TABLE_ENTRIES}",
+                    entries.len()
+                );
+                self.error_at(Rule::Format, at, message);
+            }
+        }
+        self.decode(at, format, &format.decode);
+    }
+
+    /// Rule 22.
+    fn decode(&mut self, at: &str, format: &Format, decode: &Decode) {
+        if decode.values.len() > MAX_VALUES {
+            return self.error_at(
+                Rule::Limits,
+                at,
+                format!("{} values, may be {MAX_VALUES}", decode.values.len()),
+            );
+        }
+        let mut defined = vec![false; decode.values.len()];
+        for (number, inst) in decode.insts.iter().enumerate() {
+            let at = format!("{at}[{number}]");
+            let known = |v: &Value| defined.get(v.index()).copied().unwrap_or(false);
+            if let Some(unknown) = inst.args.iter().find(|v| !known(v)) {
+                self.error_at(Rule::Decode, at.clone(), format!("{unknown} is not defined here"));
+            }
+            let args: Option<Vec<&TileType>> =
+                inst.args.iter().map(|v| decode.values.get(v.index())).collect();
+            let result = inst.result.and_then(|v| decode.values.get(v.index()));
+            if let Some(args) = args {
+                let checked = decode_op(format, &inst.op, &args, result);
+                if let Some((rule, message)) = against(checked, inst, result) {
+                    let shown = Shown(inst, &decode.values);
+                    self.error_at(rule, at.clone(), format!("`{shown}`: {message}"));
+                }
+            }
+            if inst.location.is_some_and(|l| l as usize >= self.kernel.locations.len()) {
+                self.error_at(Rule::Location, at.clone(), "names a source place that is not listed");
+            }
+            match inst.result.map(|v| (v, defined.get_mut(v.index()))) {
+                Some((_, Some(known))) if !*known => *known = true,
+                Some((v, Some(_))) => self.error_at(Rule::Decode, at, format!("{v} is defined twice")),
+                Some((v, None)) => self.error_at(Rule::Decode, at, format!("{v} has no type")),
+                None => self.error_at(Rule::Decode, at, "defines nothing"),
+            }
+        }
+        if let Some(number) = defined.iter().position(|known| !known) {
+            self.error_at(Rule::Decode, at, format!("v{number} is never defined"));
+        }
+        match decode.values.get(decode.result.index()) {
+            Some(ty) if *ty == TileType::scalar(DType::F32) => {}
+            Some(ty) => self.error_at(Rule::Decode, at, format!("its value is {ty}, must be f32")),
+            None => self.error_at(Rule::Decode, at, format!("its value {} has no type", decode.result)),
+        }
+    }
+
+    // Code
+
+    /// Makes a value visible until its region ends.
+    fn define(&mut self, value: Value) {
+        let Some(count) = self.definitions.get_mut(value.index()) else {
+            return self.error(Rule::SingleDefinition, format!("{value} is not in the table of types"));
+        };
+        *count += 1;
+        if *count > 1 {
+            *count = 1;
+            self.error(Rule::SingleDefinition, format!("{value} is defined twice"));
+        }
+        self.visible[value.index()] = true;
+        self.scope.push(value);
+    }
+
+    /// The type of a used value, after checking that it is in scope. `None` if it has no type at all.
+    fn using(&mut self, value: Value, what: &str) -> Option<&'a TileType> {
+        if !self.visible.get(value.index()).copied().unwrap_or(false) {
+            self.error(Rule::Scope, format!("{what} {value} is not defined here"));
+        }
         self.kernel.values.get(value.index())
     }
 
-    fn header(&mut self) {
-        for (at, ty) in self.kernel.values.iter().enumerate() {
-            let fits = ty.shape.len() <= MAX_RANK
-                && ty.shape.iter().all(|e| *e >= 1)
-                && ty
-                    .shape
-                    .iter()
-                    .try_fold(1u64, |p, e| p.checked_mul(u64::from(*e)))
-                    .is_some_and(|p| p <= MAX_ELEMENTS);
-            if !fits {
-                self.fail(Rule::Types, Value(at as u32), format!("type {ty} is out of the limits"));
-            }
-        }
-        if !(1..=3).contains(&self.kernel.grid.len()) {
-            self.fail(Rule::Header, "grid", "a kernel has one to three grid axes");
-        }
-        let kernel = self.kernel;
-        let mut exprs: Vec<&Expr> =
-            kernel.grid.iter().chain(kernel.assumptions.iter().map(|a| &a.0)).collect();
-        for param in &kernel.params {
-            if let TensorDecl::Tensor { shape, .. } = param {
-                exprs.extend(shape);
-            }
-        }
-        for expr in exprs {
-            let mut unknown = Vec::new();
-            expr.names(&mut |name| {
-                let dim = kernel.dims.iter().any(|d| d.name == name);
-                let scalar = kernel
-                    .params
-                    .iter()
-                    .any(|p| matches!(p, TensorDecl::Scalar { name: n, .. } if n == name));
-                if !dim && !scalar {
-                    unknown.push(name.to_owned());
-                }
-            });
-            for name in unknown {
-                self.fail(Rule::Header, expr, format!("`{name}` is neither a dimension nor a number"));
+    fn region(&mut self, region: &Region) {
+        for (number, stmt) in region.stmts.iter().enumerate() {
+            self.path.push(Step::Stmt(number));
+            self.stmt(stmt);
+            self.path.pop();
+            if self.errors.len() >= MAX_ERRORS {
+                return;
             }
         }
     }
 
-    fn define(&mut self, value: Value) {
-        match self.defined.get_mut(value.index()) {
-            Some(known) if !*known => {
-                *known = true;
-                self.open.push(value);
-            }
-            Some(_) => self.fail(Rule::Definition, value, "is defined twice"),
-            None => self.fail(Rule::Definition, value, "has no type"),
-        }
-    }
-
-    fn used(&mut self, value: Value, at: &str) {
-        if !self.open.contains(&value) {
-            self.fail(Rule::Definition, at, format!("{value} is not defined here"));
-        }
-    }
-
-    fn scalar(&mut self, value: Value, dtype: DType, at: &str, what: &str) {
-        self.used(value, at);
-        if self.ty(value).is_some_and(|ty| *ty != TileType::scalar(dtype)) {
-            self.fail(Rule::Regions, at, format!("{what} {value} must be a scalar {dtype}"));
-        }
-    }
-
-    fn same(&mut self, a: &[Value], b: &[Value], at: &str, what: &str) {
-        let types =
-            |list: &[Value]| list.iter().map(|v| self.kernel.values.get(v.index())).collect::<Vec<_>>();
-        if types(a) != types(b) {
-            self.fail(Rule::Regions, at, format!("{what} differ in number or type"));
-        }
-    }
-
-    fn scope(
+    /// A region within a statement: `enter` defines what it starts with, `leave` uses what it ends with.
+    fn nested(
         &mut self,
-        params: &[Value],
-        body: &Region,
-        yields: &[Value],
-        again: Option<Value>,
-        depth: usize,
-        at: &str,
+        name: &'static str,
+        region: &Region,
+        enter: impl FnOnce(&mut Self),
+        leave: impl FnOnce(&mut Self),
     ) {
-        let mark = self.open.len();
-        params.iter().for_each(|p| self.define(*p));
-        self.region(body, depth + 1);
-        yields.iter().for_each(|y| self.used(*y, at));
-        if let Some(again) = again {
-            self.scalar(again, DType::BOOL, at, "the condition");
+        let depth = self.path.iter().filter(|step| matches!(step, Step::Region(_))).count();
+        if depth >= MAX_DEPTH {
+            return self.error(Rule::Limits, format!("regions nest deeper than {MAX_DEPTH}"));
         }
-        self.open.truncate(mark);
+        let start = self.scope.len();
+        enter(self);
+        self.path.push(Step::Region(name));
+        self.region(region);
+        self.path.pop();
+        leave(self);
+        for value in self.scope.drain(start..) {
+            self.visible[value.index()] = false;
+        }
     }
 
-    fn region(&mut self, region: &Region, depth: usize) {
-        if depth > MAX_DEPTH {
-            self.fail(Rule::Regions, "a region", format!("more than {MAX_DEPTH} regions are nested"));
-            return;
+    fn condition(&mut self, value: Value) {
+        if let Some(ty) = self.using(value, "condition")
+            && *ty != TileType::scalar(DType::BOOL)
+        {
+            self.error(Rule::Condition, format!("condition {value} is {ty}, must be a bool scalar"));
         }
-        for stmt in &region.stmts {
-            match stmt {
-                Stmt::Inst(inst) => self.inst(inst),
-                Stmt::For { counter, from, to, step, carried, body, yields, results } => {
-                    self.scalar(*from, DType::I32, "for", "the first value");
-                    self.scalar(*to, DType::I32, "for", "the bound");
-                    if *step == 0 {
-                        self.fail(Rule::Regions, "for", "the step is 0");
+    }
+
+    fn stmt(&mut self, stmt: &Stmt) {
+        match stmt {
+            Stmt::Inst(inst) => self.inst(inst),
+            Stmt::For { counter, from, to, step, carried, body, yields, results } => {
+                for (what, value) in [("first value", *from), ("bound", *to)] {
+                    if let Some(ty) = self.using(value, what) {
+                        self.index(what, value, ty);
                     }
-                    if self.ty(*counter).is_some_and(|ty| *ty != TileType::scalar(DType::I32)) {
-                        self.fail(Rule::Regions, "for", "the counter must be a scalar i32");
-                    }
-                    let (params, initials) = self.carried(carried, "for");
-                    self.same(&initials, yields, "for", "initial values and yields");
-                    self.same(yields, results, "for", "yields and results");
-                    let all: Vec<Value> = std::iter::once(*counter).chain(params).collect();
-                    self.scope(&all, body, yields, None, depth, "for");
-                    results.iter().for_each(|r| self.define(*r));
                 }
-                Stmt::Loop { carried, body, again, yields, results } => {
-                    let (params, initials) = self.carried(carried, "loop");
-                    self.same(&initials, yields, "loop", "initial values and yields");
-                    self.same(yields, results, "loop", "yields and results");
-                    self.scope(&params, body, yields, Some(*again), depth, "loop");
-                    results.iter().for_each(|r| self.define(*r));
+                if let Some(ty) = self.kernel.values.get(counter.index()) {
+                    self.index("counter", *counter, ty);
                 }
-                Stmt::If { condition, then, then_yields, otherwise, otherwise_yields, results } => {
-                    self.scalar(*condition, DType::BOOL, "if", "the condition");
-                    self.same(then_yields, results, "if", "yields and results");
-                    self.same(otherwise_yields, results, "if", "yields and results");
-                    self.scope(&[], then, then_yields, None, depth, "if");
-                    self.scope(&[], otherwise, otherwise_yields, None, depth, "else");
-                    results.iter().for_each(|r| self.define(*r));
+                if !(1..=i32::MAX.cast_unsigned()).contains(step) {
+                    self.error(Rule::For, format!("step is {step}, must be 1 to {}", i32::MAX));
                 }
+                self.loop_body(Some(*counter), carried, body, None, yields, results);
+            }
+            Stmt::Loop { carried, body, again, yields, results } => {
+                self.loop_body(None, carried, body, Some(*again), yields, results);
+            }
+            Stmt::If { condition, then, then_yields, otherwise, otherwise_yields, results } => {
+                self.condition(*condition);
+                let branches = [("then", then, then_yields), ("else", otherwise, otherwise_yields)];
+                for (name, region, yields) in branches {
+                    self.nested(name, region, |_| {}, |this| this.yielded(yields));
+                    self.agree(&format!("yields of `{name}`"), yields, results);
+                }
+                results.iter().for_each(|value| self.define(*value));
             }
         }
     }
 
-    fn carried(&mut self, carried: &[Carried], at: &str) -> (Vec<Value>, Vec<Value>) {
+    fn yielded(&mut self, yields: &[Value]) {
+        for &value in yields {
+            self.using(value, "yielded");
+        }
+    }
+
+    /// An i32 scalar of a `for`.
+    fn index(&mut self, what: &str, value: Value, ty: &TileType) {
+        if *ty != TileType::scalar(DType::I32) {
+            self.error(Rule::For, format!("{what} {value} is {ty}, must be an i32 scalar"));
+        }
+    }
+
+    fn loop_body(
+        &mut self,
+        counter: Option<Value>,
+        carried: &[Carried],
+        body: &Region,
+        again: Option<Value>,
+        yields: &[Value],
+        results: &[Value],
+    ) {
         let params: Vec<Value> = carried.iter().map(|c| c.param).collect();
         let initials: Vec<Value> = carried.iter().map(|c| c.initial).collect();
-        initials.iter().for_each(|i| self.used(*i, at));
-        self.same(&params, &initials, at, "carried values and initial values");
-        (params, initials)
+        for &value in &initials {
+            self.using(value, "initial");
+        }
+        self.nested(
+            "body",
+            body,
+            |this| counter.into_iter().chain(params.iter().copied()).for_each(|value| this.define(value)),
+            |this| {
+                this.yielded(yields);
+                if let Some(again) = again {
+                    this.condition(again);
+                }
+            },
+        );
+        self.agree("initials", &initials, &params);
+        self.agree("yields", yields, &params);
+        self.agree("results", results, &params);
+        results.iter().for_each(|value| self.define(*value));
+    }
+
+    /// Rule 16 for two lists.
+    fn agree(&mut self, what: &str, found: &[Value], expected: &[Value]) {
+        if found.len() != expected.len() {
+            return self.error(
+                Rule::Carried,
+                format!("{} {what} for {} carried or resulting values", found.len(), expected.len()),
+            );
+        }
+        let values = &self.kernel.values;
+        for (a, b) in found.iter().zip(expected) {
+            if let (Some(has), Some(wants)) = (values.get(a.index()), values.get(b.index()))
+                && has != wants
+            {
+                self.error(Rule::Carried, format!("{what}: {a} is {has}, must be {wants} like {b}"));
+            }
+        }
     }
 
     fn inst(&mut self, inst: &Inst) {
-        let at = inst.result.map_or_else(|| "an effect".to_owned(), |r| r.to_string());
-        inst.args.iter().for_each(|a| self.used(*a, &at));
-        let args: Option<Vec<&TileType>> = inst.args.iter().map(|a| self.ty(*a)).collect();
-        let result = inst.result.map(|r| self.ty(r));
-        if let (Some(args), Some(Some(result))) = (&args, result) {
-            self.value(inst, args, result, &at);
-        } else if let (Some(args), None) = (&args, result) {
-            self.effect(inst, args, &at);
+        let kernel = self.kernel;
+        let args: Vec<Option<&TileType>> = inst.args.iter().map(|arg| self.using(*arg, "operand")).collect();
+        if inst.location.is_some_and(|l| l as usize >= kernel.locations.len()) {
+            self.error(Rule::Location, "names a source place that is not listed");
+        }
+        // Of an operand without a type nothing more can be said than that it is not defined.
+        if let Some(args) = args.into_iter().collect::<Option<Vec<_>>>() {
+            let result = inst.result.and_then(|v| kernel.values.get(v.index()));
+            let checked = signature::check(kernel, &inst.op, &args, result);
+            if let Some((rule, message)) = against(checked, inst, result) {
+                self.error(rule, format!("`{}`: {message}", Shown(inst, &kernel.values)));
+            }
         }
         if let Some(result) = inst.result {
             self.define(result);
         }
     }
+}
 
-    fn value(&mut self, inst: &Inst, args: &[&TileType], result: &TileType, at: &str) {
-        let scalar = |dtype| *result == TileType::scalar(dtype);
-        let shapes = args.iter().all(|a| a.shape == result.shape);
-        let computing = |d: DType| [DType::F32, DType::I32, DType::U32, DType::BOOL].contains(&d);
-        let ok = match (&inst.op, args) {
-            (Op::Const(_), []) => result.is_scalar() && computing(result.dtype),
-            (Op::Dim(dim), []) => scalar(DType::I32) && dim.index() < self.kernel.dims.len(),
-            (Op::Scalar(param), []) => matches!(self.kernel.params.get(param.index()),
-                Some(TensorDecl::Scalar { dtype, .. }) if scalar(*dtype)),
-            (Op::BlockIndex(axis), []) => scalar(DType::I32) && *axis < 3,
-            (Op::Iota, []) => result.dtype == DType::I32 && result.shape.len() == 1,
-            (Op::Unary(op), [a]) => *a == result && unary_takes(*op, a.dtype),
-            (Op::Binary(op), [a, b]) => {
-                let dtype = if op.is_comparison() { DType::BOOL } else { a.dtype };
-                a == b && shapes && result.dtype == dtype && binary_takes(*op, a.dtype)
-            }
-            (Op::Fma, [_, _, _]) => args.iter().all(|a| *a == result) && result.dtype == DType::F32,
-            (Op::Select, [c, a, b]) => shapes && c.dtype == DType::BOOL && *a == result && *b == result,
-            (Op::Cast(rule), [a]) => shapes && (*rule != CastRule::Exact || exact(a.dtype, result.dtype)),
-            (Op::Bitcast, [a]) => shapes && a.dtype.bits() == 32 && result.dtype.bits() == 32,
-            (Op::Broadcast, [a]) => a.dtype == result.dtype && spreads(&a.shape, &result.shape),
-            (Op::Reshape, [a]) => a.dtype == result.dtype && a.elements() == result.elements(),
-            (Op::Permute(order), [a]) => {
-                let mut sorted = order.clone();
-                sorted.sort_unstable();
-                let permutation = sorted.iter().enumerate().all(|(i, x)| i == *x as usize);
-                permutation
-                    && order.len() == a.shape.len()
-                    && a.dtype == result.dtype
-                    && order.iter().map(|x| a.shape[*x as usize]).eq(result.shape.iter().copied())
-            }
-            (Op::Reduce(reduce, axis), [a]) => {
-                let mut shape = a.shape.clone();
-                let inside = (*axis as usize) < shape.len();
-                if inside {
-                    shape.remove(*axis as usize);
-                }
-                inside && shape == result.shape && a.dtype == result.dtype && reduce_takes(*reduce, a.dtype)
-            }
-            (Op::Dot, [a, b, c]) => {
-                let ([m, k], [l, n]) = (a.shape.as_slice(), b.shape.as_slice()) else {
-                    return self.fail(Rule::Operands, at, "dot takes tiles of two dimensions");
-                };
-                let dtype = a.dtype == DType::F32 || a.dtype == DType::I32;
-                k == l
-                    && dtype
-                    && a.dtype == b.dtype
-                    && *c == result
-                    && result.dtype == a.dtype
-                    && result.shape == [*m, *n]
-            }
-            (Op::Load { memory, indices, padded }, _) => {
-                let pad = usize::from(*padded);
-                if *padded && args.last().is_none_or(|p| **p != TileType::scalar(result.dtype)) {
-                    self.fail(Rule::Memory, at, "the padding value must be a scalar of the element's dtype");
-                }
-                let count = args.len().saturating_sub(pad);
-                return self.access(*memory, indices, &args[..count], result, at);
-            }
-            (Op::Field(_) | Op::Table(_) | Op::GroupIndex, _) => false,
-            (_, _) => false,
-        };
-        if !ok {
-            self.fail(
-                Rule::Operands,
-                at,
-                format!("{:?} does not take these operands or give {result}", inst.op),
-            );
-        }
-    }
-
-    fn effect(&mut self, inst: &Inst, args: &[&TileType], at: &str) {
-        match (&inst.op, args) {
-            (Op::Store { memory, indices }, [offsets @ .., value]) => {
-                if let Memory::Param(param) = memory
-                    && let Some(TensorDecl::Tensor { access: Access::Read, name, .. }) =
-                        self.kernel.params.get(param.index())
-                {
-                    self.fail(Rule::Memory, at, format!("`{name}` is only read"));
-                }
-                self.access(*memory, indices, offsets, value, at);
-            }
-            (Op::Assert(message), [condition]) => {
-                if **condition != TileType::scalar(DType::BOOL) {
-                    self.fail(Rule::Operands, at, "assert takes a scalar bool");
-                }
-                self.message(*message, at);
-            }
-            (Op::Print(message), _) => self.message(*message, at),
-            (op, _) => self.fail(Rule::Operands, at, format!("{op:?} is no effect with these operands")),
-        }
-    }
-
-    fn message(&mut self, message: u32, at: &str) {
-        if message as usize >= self.kernel.messages.len() {
-            self.fail(Rule::Messages, at, format!("there is no message {message}"));
-        }
-    }
-
-    fn access(
-        &mut self,
-        memory: Memory,
-        indices: &[Index],
-        offsets: &[&TileType],
-        tile: &TileType,
-        at: &str,
-    ) {
-        let Some((element, rank)) = self.kernel.element(memory) else {
-            return self.fail(Rule::Memory, at, format!("{memory:?} is no tensor"));
-        };
-        if indices.len() != rank || offsets.len() != rank {
-            return self.fail(Rule::Memory, at, format!("{} indices for {rank} dimensions", indices.len()));
-        }
-        if offsets.iter().any(|o| **o != TileType::scalar(DType::I32)) {
-            self.fail(Rule::Memory, at, "offsets must be scalar i32");
-        }
-        let shape: Vec<u32> =
-            indices.iter().filter_map(|i| if let Index::Slice(n) = i { Some(*n) } else { None }).collect();
-        if shape != tile.shape {
-            self.fail(Rule::Memory, at, format!("slices of {shape:?} for a tile of {:?}", tile.shape));
-        }
-        let dtype = match element {
-            Element::DType(dtype) => Some(dtype),
-            Element::Format(id) => self.kernel.formats.get(id.index()).map(|_| DType::F32),
-        };
-        if dtype != Some(tile.dtype) {
-            self.fail(Rule::Memory, at, format!("a tile of {} for elements of another type", tile.dtype));
-        }
+/// Rule 10: what an operation gives against what it defines.
+fn against(checked: Result<Gives, Broken>, inst: &Inst, result: Option<&TileType>) -> Option<Broken> {
+    match (checked, result) {
+        (Err(broken), _) => Some(broken),
+        (Ok(Gives::Nothing), _) if inst.result.is_none() => None,
+        (Ok(Gives::Nothing), _) => Some((Rule::Result, "gives nothing".to_owned())),
+        (Ok(Gives::Type(gives)), Some(result)) if gives == *result => None,
+        (Ok(Gives::Type(gives)), _) => Some((Rule::Result, format!("gives {gives}"))),
     }
 }
 
-fn unary_takes(op: Unary, dtype: DType) -> bool {
-    let kind = dtype.kind();
+/// What an operation of a decode body gives.
+fn decode_op(
+    format: &Format,
+    op: &Op,
+    args: &[&TileType],
+    result: Option<&TileType>,
+) -> Result<Gives, Broken> {
+    let entry = |dtype: Option<DType>, what: &str, number: u32| {
+        signature::count(args, 1)?;
+        if *args[0] != TileType::scalar(DType::I32) {
+            return Err((Rule::Decode, format!("an index is {}, must be i32", args[0])));
+        }
+        match dtype {
+            Some(dtype) => Ok(Gives::Type(TileType::scalar(dtype))),
+            None => Err((Rule::Declaration, format!("{what} {number} does not exist"))),
+        }
+    };
+    if result.is_some_and(|ty| !ty.is_scalar()) {
+        return Err((Rule::Decode, "gives no scalar".to_owned()));
+    }
     match op {
-        Unary::Neg | Unary::Abs => dtype == DType::F32 || dtype == DType::I32 || dtype == DType::U32,
-        Unary::Not => kind == Kind::Bool || dtype == DType::I32 || dtype == DType::U32,
-        Unary::Sqrt | Unary::Floor | Unary::Ceil | Unary::Trunc | Unary::Round => dtype == DType::F32,
-        Unary::PopCount => dtype == DType::I32 || dtype == DType::U32,
+        Op::GroupIndex => {
+            signature::count(args, 0)?;
+            Ok(Gives::Type(TileType::scalar(DType::I32)))
+        }
+        Op::Field(number) => {
+            entry(format.fields.get(*number as usize).map(|field| field.dtype), "field", *number)
+        }
+        Op::Table(number) => entry(format.tables.get(*number as usize).map(|t| t.0), "table", *number),
+        Op::Const(_) | Op::Unary(_) | Op::Binary(_) | Op::Fma | Op::Select | Op::Cast(_) | Op::Bitcast => {
+            signature::elementwise(op, args, result)
+        }
+        Op::Dim(_)
+        | Op::Scalar(_)
+        | Op::BlockIndex(_)
+        | Op::Iota
+        | Op::Broadcast
+        | Op::Reshape
+        | Op::Permute(_)
+        | Op::Reduce(..)
+        | Op::Dot
+        | Op::Load { .. }
+        | Op::Store { .. }
+        | Op::Assert(_)
+        | Op::Print(_) => Err((Rule::Decode, "does not belong into a decode body".to_owned())),
     }
 }
 
-fn binary_takes(op: Binary, dtype: DType) -> bool {
-    let integer = dtype == DType::I32 || dtype == DType::U32;
-    let number = integer || dtype == DType::F32;
-    match op {
-        Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Min | Binary::Max => number,
-        Binary::Rem | Binary::Shl | Binary::Shr => integer,
-        Binary::And | Binary::Or | Binary::Xor => integer || dtype == DType::BOOL,
-        Binary::Eq | Binary::Ne => number || dtype == DType::BOOL,
-        Binary::Lt | Binary::Le => number,
+/// Rule 21 for a field of a group of so many bytes.
+fn field_error(field: &Field, bytes: u32) -> Option<String> {
+    if field.count == 0 {
+        return Some("has no entries".to_owned());
     }
-}
-
-fn reduce_takes(reduce: Reduce, dtype: DType) -> bool {
-    match reduce {
-        Reduce::Sum | Reduce::Min | Reduce::Max => [DType::F32, DType::I32, DType::U32].contains(&dtype),
-        Reduce::Any | Reduce::All => dtype == DType::BOOL,
+    let bits = u64::from(field.count) * u64::from(field.dtype.bits());
+    if u64::from(field.bit_offset) + bits > u64::from(bytes) * 8 {
+        return Some(format!(
+            "ends at bit {} of {}",
+            u64::from(field.bit_offset) + bits,
+            u64::from(bytes) * 8
+        ));
     }
-}
-
-/// Whether every value of one dtype is a value of another.
-fn exact(from: DType, to: DType) -> bool {
-    match (from.kind(), to.kind()) {
-        (Kind::Bool, _) => true,
-        (Kind::Float, Kind::Float) => to.bits() >= from.bits(),
-        // An f32 holds the integers of 24 bits.
-        (Kind::Signed | Kind::Unsigned, Kind::Float) => to == DType::F32 && from.bits() <= 24,
-        (Kind::Unsigned, Kind::Signed) => from.bits() < to.bits(),
-        (Kind::Unsigned, Kind::Unsigned) | (Kind::Signed, Kind::Signed) => from.bits() <= to.bits(),
-        (Kind::Signed, Kind::Unsigned) | (Kind::Float, Kind::Signed | Kind::Unsigned | Kind::Bool) => false,
-        (Kind::Signed | Kind::Unsigned, Kind::Bool) => false,
+    let sizes = field.modes.iter().try_fold(1u64, |n, mode| n.checked_mul(u64::from(mode.size)));
+    if sizes != Some(u64::from(field.count)) {
+        return Some(format!("has digits that do not multiply to {}", field.count));
     }
-}
-
-fn spreads(from: &[u32], to: &[u32]) -> bool {
-    to.len()
-        .checked_sub(from.len())
-        .is_some_and(|skip| from.iter().zip(&to[skip..]).all(|(a, b)| a == b || *a == 1))
+    // Strides that reach every slot once are, in ascending order, the products of the sizes before them.
+    let mut digits: Vec<(u32, u32)> =
+        field.modes.iter().filter(|mode| mode.size > 1).map(|mode| (mode.stride, mode.size)).collect();
+    digits.sort_unstable();
+    let mut expected = 1u64;
+    for (stride, size) in digits {
+        if u64::from(stride) != expected {
+            return Some("has strides that miss a slot or reach one twice".to_owned());
+        }
+        expected *= u64::from(size);
+    }
+    None
 }

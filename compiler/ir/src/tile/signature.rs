@@ -1,0 +1,458 @@
+//! What each operation takes and gives: the rules of the verifier that look at one operation's types.
+
+use super::kernel::{Access, Element, Index, Kernel, Memory, TensorDecl};
+use super::op::{Binary, CastRule, Op, Reduce, Unary};
+use super::types::TileType;
+use super::verify::Rule;
+use tvmc_types::dtype::{DType, Kind};
+
+/// A broken rule and what is wrong, without a place.
+pub(super) type Broken = (Rule, String);
+
+/// What an operation must define.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Gives {
+    /// Nothing.
+    Nothing,
+    /// A value of exactly this type.
+    Type(TileType),
+}
+
+type Checked = Result<Gives, Broken>;
+
+fn fail<T>(rule: Rule, message: impl Into<String>) -> Result<T, Broken> {
+    Err((rule, message.into()))
+}
+
+/// The types in which lanes compute.
+pub(super) fn computes(dtype: DType) -> bool {
+    [DType::F32, DType::I32, DType::U32, DType::BOOL].contains(&dtype)
+}
+
+/// Whether every number of `from` is a number of `to`.
+pub(super) fn is_exact(from: DType, to: DType) -> bool {
+    if from == to {
+        return true;
+    }
+    let range = |dtype: DType| -> (i128, i128) {
+        let magnitude = 1i128 << (dtype.bits() - u32::from(dtype.kind() == Kind::Signed));
+        match dtype.kind() {
+            Kind::Signed => (-magnitude, magnitude - 1),
+            Kind::Unsigned | Kind::Bool | Kind::Float => (0, magnitude - 1),
+        }
+    };
+    match (from.kind(), to.kind()) {
+        (_, Kind::Bool) => false,
+        (Kind::Float, Kind::Signed | Kind::Unsigned) => false,
+        (Kind::Bool | Kind::Signed | Kind::Unsigned, Kind::Signed | Kind::Unsigned) => {
+            let ((lo, hi), (to_lo, to_hi)) = (range(from), range(to));
+            to_lo <= lo && hi <= to_hi
+        }
+        (Kind::Bool | Kind::Signed | Kind::Unsigned, Kind::Float) => {
+            // Up to 16 bits every number is tried; wider ones have more digits than any mantissa but the widest holds.
+            let (lo, hi) = range(from);
+            if from.bits() <= 16 {
+                (lo..=hi).all(|v| to.round(v as f64) == v as f64)
+            } else {
+                to.row().mantissa + 1 >= from.bits() - u32::from(from.is_signed())
+            }
+        }
+        (Kind::Float, Kind::Float) if to == DType::F32 || to == DType::F64 => from != DType::F64,
+        (Kind::Float, Kind::Float) => {
+            from.bits() <= 16
+                && (0..1u64 << from.bits()).all(|code| {
+                    let value = from.decode(code);
+                    let back = to.round(value);
+                    if value.is_nan() { back.is_nan() } else { back == value }
+                })
+        }
+    }
+}
+
+/// Checks an operation of a kernel's body: `result` is the type of the value that it defines.
+pub(super) fn check(
+    kernel: &Kernel,
+    op: &Op,
+    args: &[&TileType],
+    result: Option<&TileType>,
+) -> Result<Gives, Broken> {
+    match op {
+        Op::Dim(dim) => {
+            count(args, 0)?;
+            if dim.index() >= kernel.dims.len() {
+                return fail(Rule::Declaration, format!("{dim} is not declared"));
+            }
+            gives(TileType::scalar(DType::I32))
+        }
+        Op::Scalar(param) => {
+            count(args, 0)?;
+            match kernel.params.get(param.index()) {
+                Some(TensorDecl::Scalar { dtype, .. }) => gives(TileType::scalar(*dtype)),
+                Some(TensorDecl::Tensor { .. }) => fail(Rule::Declaration, format!("{param} is a tensor")),
+                None => fail(Rule::Declaration, format!("{param} is not declared")),
+            }
+        }
+        Op::BlockIndex(axis) => {
+            count(args, 0)?;
+            if *axis >= 3 {
+                return fail(Rule::Axis, format!("axis {axis} of the grid, must be 0 to 2"));
+            }
+            gives(TileType::scalar(DType::I32))
+        }
+        Op::Iota => {
+            count(args, 0)?;
+            match result {
+                Some(ty) if ty.shape.len() == 1 => gives(TileType::new(DType::I32, &ty.shape)),
+                Some(_) | None => fail(Rule::Shape, "gives a tile of one axis"),
+            }
+        }
+        Op::Broadcast => {
+            count(args, 1)?;
+            let to = result_of(result)?;
+            if !spreads(&args[0].shape, &to.shape) {
+                return fail(Rule::Shape, format!("{} does not spread to {:?}", args[0], to.shape));
+            }
+            gives(TileType::new(args[0].dtype, &to.shape))
+        }
+        Op::Reshape => {
+            count(args, 1)?;
+            let to = result_of(result)?;
+            if args[0].elements() != to.elements() {
+                let (from, to) = (args[0].elements(), to.elements());
+                return fail(Rule::Shape, format!("{from} elements become {to}"));
+            }
+            gives(TileType::new(args[0].dtype, &to.shape))
+        }
+        Op::Permute(order) => {
+            count(args, 1)?;
+            let mut seen = order.clone();
+            seen.sort_unstable();
+            if !seen.iter().copied().map(usize::from).eq(0..args[0].shape.len()) {
+                return fail(
+                    Rule::Axis,
+                    format!("{order:?} is no permutation of {} axes", args[0].shape.len()),
+                );
+            }
+            let shape: Vec<u32> = order.iter().map(|axis| args[0].shape[usize::from(*axis)]).collect();
+            gives(TileType::new(args[0].dtype, &shape))
+        }
+        Op::Reduce(reduce, axis) => {
+            count(args, 1)?;
+            let axis = usize::from(*axis);
+            if axis >= args[0].shape.len() {
+                return fail(Rule::Axis, format!("axis {axis} of a tile of {} axes", args[0].shape.len()));
+            }
+            dtype(reduce_takes(*reduce, args[0].dtype), args[0])?;
+            let mut shape = args[0].shape.clone();
+            shape.remove(axis);
+            gives(TileType::new(args[0].dtype, &shape))
+        }
+        Op::Dot => {
+            count(args, 3)?;
+            let ([m, k], [l, n]) = (args[0].shape.as_slice(), args[1].shape.as_slice()) else {
+                return fail(Rule::Shape, "takes tiles of two axes");
+            };
+            if k != l {
+                return fail(Rule::Shape, format!("{} columns meet {} rows", k, l));
+            }
+            dtype(matches!(args[0].dtype, DType::F32 | DType::I32), args[0])?;
+            let sum = TileType::new(args[0].dtype, &[*m, *n]);
+            if args[1].dtype != args[0].dtype {
+                return fail(Rule::DType, format!("{} meets {}", args[0].dtype, args[1].dtype));
+            }
+            if *args[2] != sum {
+                return fail(Rule::Shape, format!("{} is added to a product of type {sum}", args[2]));
+            }
+            gives(sum)
+        }
+        Op::Load { memory, indices, padded } => {
+            let element = access(kernel, *memory, indices, args, usize::from(*padded))?;
+            if let (true, Some(pad)) = (padded, args.last())
+                && **pad != TileType::scalar(element)
+            {
+                return fail(Rule::Memory, format!("the padding value is {pad}, must be {element}"));
+            }
+            gives(TileType::new(element, &slices(indices)))
+        }
+        Op::Store { memory, indices } => {
+            let element = access(kernel, *memory, indices, args, 1)?;
+            match (memory, kernel.element(*memory)) {
+                (Memory::Param(_), Some((Element::Format(_), _))) => {
+                    return fail(Rule::Memory, "a tensor of a format is not stored to");
+                }
+                (Memory::Param(param), _) => {
+                    if let Some(TensorDecl::Tensor { access: Access::Read, name, .. }) =
+                        kernel.params.get(param.index())
+                    {
+                        return fail(Rule::Access, format!("`{name}` is only read"));
+                    }
+                }
+                (Memory::Shared(_), _) => {}
+            }
+            let stored = TileType::new(element, &slices(indices));
+            match args.last() {
+                Some(value) if **value == stored => Ok(Gives::Nothing),
+                Some(value) => fail(Rule::Memory, format!("{value} is stored where {stored} is expected")),
+                None => fail(Rule::OperandCount, "stores no value"),
+            }
+        }
+        Op::Assert(number) => {
+            message(kernel, *number)?;
+            count(args, 1)?;
+            if *args[0] != TileType::scalar(DType::BOOL) {
+                return fail(Rule::DType, format!("a condition of type {}, must be bool", args[0]));
+            }
+            Ok(Gives::Nothing)
+        }
+        Op::Print(number) => {
+            let marks = message(kernel, *number)?.matches("{}").count();
+            if marks != args.len() {
+                return fail(
+                    Rule::Message,
+                    format!("message {number} has {marks} marks `{{}}` for {} operands", args.len()),
+                );
+            }
+            Ok(Gives::Nothing)
+        }
+        Op::Field(_) | Op::Table(_) | Op::GroupIndex => {
+            fail(Rule::DecodeOnly, "belongs into the decode body of a format")
+        }
+        Op::Const(_) | Op::Unary(_) | Op::Binary(_) | Op::Fma | Op::Select | Op::Cast(_) | Op::Bitcast => {
+            elementwise(op, args, result)
+        }
+    }
+}
+
+/// Operations on one element at a time, which bodies of kernels and of formats share.
+pub(super) fn elementwise(op: &Op, args: &[&TileType], result: Option<&TileType>) -> Checked {
+    match op {
+        Op::Const(bits) => {
+            count(args, 0)?;
+            let ty = result_of(result)?;
+            if !ty.is_scalar() {
+                return fail(Rule::Shape, "gives a scalar; broadcast it");
+            }
+            dtype(computes(ty.dtype), ty)?;
+            if ty.dtype == DType::BOOL && *bits > 1 {
+                return fail(Rule::DType, format!("{bits:#x} is no truth value"));
+            }
+            gives(ty.clone())
+        }
+        Op::Unary(op) => {
+            count(args, 1)?;
+            dtype(unary_takes(*op, args[0].dtype), args[0])?;
+            gives(args[0].clone())
+        }
+        Op::Binary(op) => {
+            count(args, 2)?;
+            same(args)?;
+            dtype(binary_takes(*op, args[0].dtype), args[0])?;
+            gives(args[0].with_dtype(if op.is_comparison() { DType::BOOL } else { args[0].dtype }))
+        }
+        Op::Fma => {
+            count(args, 3)?;
+            same(args)?;
+            dtype(args[0].dtype == DType::F32, args[0])?;
+            gives(args[0].clone())
+        }
+        Op::Select => {
+            count(args, 3)?;
+            same(&args[1..])?;
+            dtype(args[0].dtype == DType::BOOL, args[0])?;
+            dtype(computes(args[1].dtype), args[1])?;
+            if args[0].shape != args[1].shape {
+                return fail(Rule::Shape, format!("{} chooses between {}", args[0], args[1]));
+            }
+            gives(args[1].clone())
+        }
+        Op::Cast(rule) => {
+            count(args, 1)?;
+            let (from, to) = (args[0].dtype, result_of(result)?.dtype);
+            let fits = match rule {
+                CastRule::Exact => is_exact(from, to),
+                CastRule::Round => to.is_float(),
+                CastRule::Saturate => !to.is_float(),
+                CastRule::Wrap => to.is_integer(),
+            };
+            if !fits {
+                return fail(Rule::Cast, format!("`{}` does not lead from {from} to {to}", rule.name()));
+            }
+            gives(args[0].with_dtype(to))
+        }
+        Op::Bitcast => {
+            count(args, 1)?;
+            let to = result_of(result)?;
+            let word = |dtype| matches!(dtype, DType::F32 | DType::I32 | DType::U32);
+            dtype(word(args[0].dtype), args[0])?;
+            dtype(word(to.dtype), to)?;
+            gives(args[0].with_dtype(to.dtype))
+        }
+        Op::Dim(_)
+        | Op::Scalar(_)
+        | Op::BlockIndex(_)
+        | Op::Iota
+        | Op::Broadcast
+        | Op::Reshape
+        | Op::Permute(_)
+        | Op::Reduce(..)
+        | Op::Dot
+        | Op::Load { .. }
+        | Op::Store { .. }
+        | Op::Field(_)
+        | Op::Table(_)
+        | Op::GroupIndex
+        | Op::Assert(_)
+        | Op::Print(_) => fail(Rule::DecodeOnly, "is no operation on single elements"),
+    }
+}
+
+fn gives(ty: TileType) -> Checked {
+    Ok(Gives::Type(ty))
+}
+
+fn result_of(result: Option<&TileType>) -> Result<&TileType, Broken> {
+    result.map_or_else(|| fail(Rule::Result, "defines nothing"), Ok)
+}
+
+/// Rule `OperandCount`.
+pub(super) fn count(args: &[&TileType], expected: usize) -> Result<(), Broken> {
+    if args.len() == expected {
+        return Ok(());
+    }
+    fail(Rule::OperandCount, format!("{} operands, takes {expected}", args.len()))
+}
+
+fn same(args: &[&TileType]) -> Result<(), Broken> {
+    let Some((first, rest)) = args.split_first() else { return Ok(()) };
+    match rest.iter().find(|other| *other != first) {
+        None => Ok(()),
+        Some(other) if other.shape != first.shape => fail(Rule::Shape, format!("{first} meets {other}")),
+        Some(other) => fail(Rule::DType, format!("{first} meets {other}")),
+    }
+}
+
+fn dtype(fits: bool, operand: &TileType) -> Result<(), Broken> {
+    if fits { Ok(()) } else { fail(Rule::DType, format!("does not compute with {}", operand.dtype)) }
+}
+
+fn message(kernel: &Kernel, number: u32) -> Result<&str, Broken> {
+    match kernel.messages.get(number as usize) {
+        Some(message) => Ok(&message.text),
+        None => fail(Rule::Message, format!("message {number} does not exist")),
+    }
+}
+
+fn slices(indices: &[Index]) -> Vec<u32> {
+    let size = |index: &Index| match index {
+        Index::Slice(size) => Some(*size),
+        Index::Point => None,
+    };
+    indices.iter().filter_map(size).collect()
+}
+
+/// The parts that loads and stores share; `extra` operands follow the offsets. Gives the dtype of an element.
+fn access(
+    kernel: &Kernel,
+    memory: Memory,
+    indices: &[Index],
+    args: &[&TileType],
+    extra: usize,
+) -> Result<DType, Broken> {
+    let name = match memory {
+        Memory::Param(param) => param.to_string(),
+        Memory::Shared(shared) => shared.to_string(),
+    };
+    let Some((element, rank)) = kernel.element(memory) else {
+        return fail(Rule::Declaration, format!("{name} is no tensor"));
+    };
+    if indices.len() != rank {
+        return fail(Rule::Memory, format!("{} indices for the {rank} axes of {name}", indices.len()));
+    }
+    count(args, rank + extra)?;
+    if let Some(offset) = args[..rank].iter().find(|offset| ***offset != TileType::scalar(DType::I32)) {
+        return fail(Rule::Memory, format!("an offset is {offset}, must be i32"));
+    }
+    match element {
+        Element::DType(dtype) => Ok(dtype),
+        Element::Format(id) if id.index() < kernel.formats.len() => Ok(DType::F32),
+        Element::Format(id) => fail(Rule::Declaration, format!("{id} is not declared")),
+    }
+}
+
+/// Whether extents, aligned at the last axis, are equal, 1 or missing.
+fn spreads(from: &[u32], to: &[u32]) -> bool {
+    to.len()
+        .checked_sub(from.len())
+        .is_some_and(|skip| from.iter().zip(&to[skip..]).all(|(a, b)| a == b || *a == 1))
+}
+
+fn unary_takes(op: Unary, dtype: DType) -> bool {
+    let integer = matches!(dtype, DType::I32 | DType::U32);
+    match op {
+        Unary::Neg | Unary::Abs => integer || dtype == DType::F32,
+        Unary::Not => integer || dtype == DType::BOOL,
+        Unary::Sqrt | Unary::Floor | Unary::Ceil | Unary::Trunc | Unary::Round => dtype == DType::F32,
+        Unary::PopCount => integer,
+    }
+}
+
+fn binary_takes(op: Binary, dtype: DType) -> bool {
+    let integer = matches!(dtype, DType::I32 | DType::U32);
+    let number = integer || dtype == DType::F32;
+    match op {
+        Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Min | Binary::Max => number,
+        Binary::Rem | Binary::Shl | Binary::Shr => integer,
+        Binary::And | Binary::Or | Binary::Xor => integer || dtype == DType::BOOL,
+        Binary::Eq | Binary::Ne => number || dtype == DType::BOOL,
+        Binary::Lt | Binary::Le => number,
+    }
+}
+
+fn reduce_takes(reduce: Reduce, dtype: DType) -> bool {
+    match reduce {
+        Reduce::Sum | Reduce::Min | Reduce::Max => matches!(dtype, DType::F32 | DType::I32 | DType::U32),
+        Reduce::Any | Reduce::All => dtype == DType::BOOL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_casts_are_those_that_lose_nothing() {
+        let exact = |from: &str, to: &str| is_exact(from.parse().unwrap(), to.parse().unwrap());
+        for (from, to) in [
+            ("u4", "i8"),
+            ("u8", "f16"),
+            ("i16", "f32"),
+            ("f16", "f32"),
+            ("e4m3", "f16"),
+            ("e2m1", "e4m3"),
+            ("bool", "u1"),
+            ("bool", "f32"),
+            ("i32", "f64"),
+            ("u16", "i32"),
+        ] {
+            assert!(exact(from, to), "{from} to {to}");
+        }
+        for (from, to) in [
+            ("i32", "f32"),
+            ("u32", "f32"),
+            ("u32", "i32"),
+            ("i8", "u8"),
+            ("u8", "i8"),
+            ("bool", "i1"),
+            ("f32", "f16"),
+            ("bf16", "f16"),
+            ("f16", "bf16"),
+            ("u16", "f16"),
+            ("f32", "i32"),
+            ("u1", "bool"),
+            ("e5m2", "e4m3"),
+            ("i64", "f64"),
+        ] {
+            assert!(!exact(from, to), "{from} to {to}");
+        }
+    }
+}
