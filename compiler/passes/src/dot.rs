@@ -31,6 +31,9 @@ impl<'k> Lowering<'k> {
         let (a, b, c) = (inst.args[0], inst.args[1], inst.args[2]);
         let (m, k) = (self.kernel.ty(a).shape[0], self.kernel.ty(a).shape[1]);
         let n = self.kernel.ty(b).shape[1];
+        if self.integer_dot((a, b, c), result, (m, k, n))? {
+            return Ok(());
+        }
         if n == 1 {
             return self.dot_column(a, b, c, result, m, k);
         }

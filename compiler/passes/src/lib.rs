@@ -21,6 +21,8 @@
 //! | `memory` | addresses and masks of plain tensors |
 //! | `stored` | decoding of formats and sub-byte types, packed or not |
 //! | `materialise` | loops over coordinates: keeping, storing, reducing |
+//! | `affine` | which formats are scales times small integers |
+//! | `integer_dot` | products of stored operands in integers |
 //! | `dot` | micro-tiles of matrix products |
 //! | `cleanup` | barriers and values that nobody needs |
 //!
@@ -28,12 +30,14 @@
 //! element, whatever the tile sizes: batch size, `tune` and thread count never change a bit.
 #![forbid(unsafe_code)]
 
+mod affine;
 mod carried;
 mod cleanup;
 mod dot;
 mod elementwise;
 mod emitter;
 mod eval;
+mod integer_dot;
 mod lower;
 mod materialise;
 mod memory;

@@ -8,6 +8,7 @@
 //! one arena that the body updates. **Barriers**: a read of an arena that may have been written since the last barrier is preceded by
 //! one, and so is a write after reads; loop bodies start with one. On a CPU they cost nothing.
 
+use crate::affine::Affine;
 use crate::cleanup::cleanup;
 use crate::emitter::Emitter;
 use crate::eval::{Coord, Position};
@@ -16,10 +17,11 @@ use crate::plan::{Plan, plan};
 use crate::target::Target;
 use std::collections::HashMap;
 use std::fmt;
+use std::rc::Rc;
 use tvmc_ir::host;
 use tvmc_ir::lane::{self, Arena, Buffer, Pure, Scalar};
 use tvmc_ir::tile::facts::Facts;
-use tvmc_ir::tile::{Dim, Inst, Kernel, Memory, Op, Param, Region, Stmt, TensorDecl, Value};
+use tvmc_ir::tile::{Dim, FormatId, Inst, Kernel, Memory, Op, Param, Region, Stmt, TensorDecl, Value};
 use tvmc_types::dtype::{DType, Kind};
 
 /// Choices of a lowering beyond the target.
@@ -137,6 +139,8 @@ pub(crate) struct Lowering<'k> {
     pub facts: Vec<Facts>,
     pub buffers: Vec<Option<(Buffer, Packing)>>,
     pub shared: Vec<ArenaTile>,
+    /// What is known of each format that a product asked about.
+    pub affine: HashMap<FormatId, Option<Rc<Affine>>>,
     scalars: HashMap<ScalarBindingKey, lane::Value>,
     traffic: Vec<Traffic>,
     /// Values that moved since the regions around began, with where they were: code after a region cannot rely on what only the region
@@ -180,6 +184,7 @@ pub fn lower(kernel: &Kernel, target: &Target, options: &Options) -> Result<Lowe
         facts: vec![Facts::ANY; kernel.values.len()],
         buffers: Vec::new(),
         shared: Vec::new(),
+        affine: HashMap::new(),
         scalars: HashMap::new(),
         traffic: Vec::new(),
         moved: Vec::new(),

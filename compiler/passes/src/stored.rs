@@ -23,10 +23,11 @@ use tvmc_ir::tile::{Decode, Element, Field, FieldMode, Format, Inst, Op, Value};
 use tvmc_types::dtype::{DType, Kind};
 
 /// Where a row's units are: unit `t` of the row is element `base + offset[lane] + t * scale` of the buffer seen as units.
-struct Row {
+#[derive(Copy, Clone)]
+pub(crate) struct Row {
     place: Place,
     /// Bytes of a unit.
-    unit: u32,
+    pub unit: u32,
     /// u.i64.
     base: lane::Value,
     /// v.i32; absent where lanes share a row or read neighbours.
@@ -40,18 +41,18 @@ struct Row {
 
 /// A number of bits within a row: a constant plus an i32 that may vary.
 #[derive(Copy, Clone)]
-struct Bits {
-    constant: i64,
-    value: Option<lane::Value>,
+pub(crate) struct Bits {
+    pub constant: i64,
+    pub value: Option<lane::Value>,
 }
 
 /// Facts that a decode body needs.
-struct Group<'a> {
+pub(crate) struct Group<'a> {
     fields: &'a [Field],
     /// Bits of the group's start within its row.
-    start: Bits,
+    pub start: Bits,
     /// The element's index in its group.
-    index: lane::Value,
+    pub index: lane::Value,
 }
 
 impl<'k> Lowering<'k> {
@@ -140,7 +141,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// The row's address. Outer axes are flattened row-major.
-    fn row(
+    pub(crate) fn row(
         &mut self,
         tensor: &Tensor,
         outer: &[Axis],
@@ -226,7 +227,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// Splits the column into group and index.
-    fn group<'a>(&mut self, format: &'a Format, column: &Axis) -> Group<'a> {
+    pub(crate) fn group<'a>(&mut self, format: &'a Format, column: &Axis) -> Group<'a> {
         let total = self.total(column);
         let group = i64::from(format.group);
         let group_bits = i64::from(format.bytes) * 8;
@@ -291,56 +292,45 @@ impl<'k> Lowering<'k> {
                     let index = arg(0);
                     self.field(row, group, &group.fields[*field as usize], index)?
                 }
-                Op::Table(table) => {
-                    let (dtype, entries) = &format.tables[*table as usize];
-                    let table = self.emit.table(scalar_of(*dtype)?, entries.clone());
-                    let index = arg(0);
-                    self.emit.lane_op(LaneOp::TableLookup(table), &[index])
+                op => {
+                    let args: Vec<(lane::Value, DType)> =
+                        (0..inst.args.len()).map(|at| (arg(at), from(at))).collect();
+                    self.decode_op(op, &args, dtype, format, inst)?
                 }
-                Op::Const(bits) => self.constant(dtype, *bits)?,
-                Op::Unary(op) => {
-                    let a = arg(0);
-                    self.unary(*op, dtype, a)?
-                }
-                Op::Binary(op) => {
-                    let (a, b) = (arg(0), arg(1));
-                    self.binary(*op, from(0), a, b)?
-                }
-                Op::Fma => {
-                    let args = [arg(0), arg(1), arg(2)];
-                    self.emit.pure(Pure::Fma, &args)
-                }
-                Op::Select => {
-                    let args = [arg(0), arg(1), arg(2)];
-                    self.emit.pure(Pure::Select, &args)
-                }
-                Op::Cast(rule) => {
-                    let a = arg(0);
-                    self.cast(a, from(0), dtype, *rule, inst)?
-                }
-                Op::Bitcast => {
-                    let a = arg(0);
-                    self.bitcast(a, from(0), dtype, inst)?
-                }
-                Op::Dim(_)
-                | Op::Scalar(_)
-                | Op::BlockIndex(_)
-                | Op::Iota
-                | Op::Broadcast
-                | Op::Reshape
-                | Op::Permute(_)
-                | Op::Reduce(..)
-                | Op::Dot
-                | Op::Load { .. }
-                | Op::Store { .. }
-                | Op::Assert(_)
-                | Op::Print(_) => return self.unsupported("this operation in a format's value", Some(inst)),
             };
             values.insert(result, value);
         }
         match values.get(&decode.result) {
             Some(value) => Ok(*value),
             None => self.unsupported("a format without a value", None),
+        }
+    }
+
+    /// An operation of a decode body that reads no field.
+    pub(crate) fn decode_op(
+        &mut self,
+        op: &Op,
+        args: &[(lane::Value, DType)],
+        dtype: DType,
+        format: &Format,
+        inst: &Inst,
+    ) -> Result<lane::Value, LowerError> {
+        match (op, args) {
+            (Op::Const(bits), []) => self.constant(dtype, *bits),
+            (Op::Table(table), [(index, _)]) => {
+                let (dtype, entries) = &format.tables[*table as usize];
+                let table = self.emit.table(scalar_of(*dtype)?, entries.clone());
+                Ok(self.emit.lane_op(LaneOp::TableLookup(table), &[*index]))
+            }
+            (Op::Unary(op), [(a, _)]) => self.unary(*op, dtype, *a),
+            (Op::Binary(op), [(a, from), (b, _)]) => self.binary(*op, *from, *a, *b),
+            (Op::Fma, [(a, _), (b, _), (c, _)]) => Ok(self.emit.pure(Pure::Fma, &[*a, *b, *c])),
+            (Op::Select, [(condition, _), (a, _), (b, _)]) => {
+                Ok(self.emit.pure(Pure::Select, &[*condition, *a, *b]))
+            }
+            (Op::Cast(rule), [(a, from)]) => self.cast(*a, *from, dtype, *rule, inst),
+            (Op::Bitcast, [(a, from)]) => self.bitcast(*a, *from, dtype, inst),
+            _ => self.unsupported("this operation in a format's value", Some(inst)),
         }
     }
 
@@ -396,7 +386,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// The value whose code starts at this bit of the row.
-    fn code(&mut self, row: &Row, bits: Bits, dtype: DType) -> Result<lane::Value, LowerError> {
+    pub(crate) fn code(&mut self, row: &Row, bits: Bits, dtype: DType) -> Result<lane::Value, LowerError> {
         let width = dtype.bits();
         if width > 32 {
             return self.unsupported(format!("a field of {dtype}: fields have at most 32 bits"), None);
@@ -428,7 +418,7 @@ impl<'k> Lowering<'k> {
         self.emit.multiple_of(value) % unit_bits == 0
     }
 
-    fn constant_code(
+    pub(crate) fn constant_code(
         &mut self,
         row: &Row,
         first: i64,
@@ -489,7 +479,13 @@ impl<'k> Lowering<'k> {
     }
 
     /// Unit `constant + step` of the row.
-    fn unit(&mut self, row: &Row, mem: Mem, constant: i64, step: Option<lane::Value>) -> lane::Value {
+    pub(crate) fn unit(
+        &mut self,
+        row: &Row,
+        mem: Mem,
+        constant: i64,
+        step: Option<lane::Value>,
+    ) -> lane::Value {
         let fixed = self.emit.i64(constant * i64::from(row.scale));
         let mut offset = row.offset;
         let mut base = row.base;

@@ -30,6 +30,10 @@ pub struct Target {
     pub chains: u32,
     /// How a step of a `dot` is computed.
     pub dot_step: DotStep,
+    /// Whether products of stored operands go through `dot4`.
+    pub integer_dot: bool,
+    /// Rows that share one chunk of unpacked codes in such a product.
+    pub integer_rows: u32,
 }
 
 /// AVX-512: 32 registers of 16 elements.
@@ -41,6 +45,8 @@ pub const X86_V4: Target = Target {
     unroll: 64,
     chains: 4,
     dot_step: DotStep::Fused,
+    integer_dot: true,
+    integer_rows: 8,
 };
 
 /// AVX2: 16 registers of 8 elements, two to a lane register.
@@ -52,6 +58,8 @@ pub const X86_V3: Target = Target {
     unroll: 64,
     chains: 4,
     dot_step: DotStep::Fused,
+    integer_dot: true,
+    integer_rows: 4,
 };
 
 /// Cranelift: 128-bit vectors, four to a lane register; more than 8 or 9 live accumulators spill on x86.
@@ -63,6 +71,8 @@ pub const CRANELIFT: Target = Target {
     unroll: 32,
     chains: 2,
     dot_step: DotStep::Fused,
+    integer_dot: true,
+    integer_rows: 1,
 };
 
 /// WGSL: a lane is an invocation with its own registers.
@@ -74,6 +84,8 @@ pub const WGSL: Target = Target {
     unroll: 32,
     chains: 4,
     dot_step: DotStep::Separate,
+    integer_dot: false,
+    integer_rows: 1,
 };
 
 /// Every row.

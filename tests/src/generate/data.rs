@@ -198,7 +198,7 @@ impl Body {
 /// A random format: codes at a random bit, in a random order, perhaps split into two planes or looked up in a table, times a scale per
 /// part of the group, which is a small code, a float, or absent.
 pub(super) fn format(tape: &mut Tape<'_>, number: usize) -> Format {
-    let group = tape.pick(&[8, 32, 16, 5, 24, 64, 1, 3]);
+    let group = tape.pick(&[8u32, 32, 16, 5, 24, 64, 1, 3]);
     let wide = tape.pick(&[DType::U4, DType::U1, DType::U2, DType::U3, DType::U5]);
     let mut fields = Vec::new();
     let mut bit = tape.pick(&[0, 3, 8, 16]);

@@ -1,0 +1,628 @@
+//! Products of two stored operands in integers: `r = c + a b` where rows of `a` and columns of `b` lie in memory in affine formats.
+//!
+//! `affine` cuts both rows into runs of elements with one scale. Over a run of k elements, with `w = s c + o` and `x = t y`,
+//!
+//! ```text
+//! sum of x w  =  t s * (sum of y c)  +  o * t (sum of y)
+//! ```
+//!
+//! where the sums are exact i32: at most 32 products of bytes. Codes are brought to the four bytes of a lane, a *quad*, and multiplied by
+//! `dot4`. Quads whose slots are 8 bits apart, or neighbours in one bit string, cost a shift and a mask whatever their width; any other code
+//! is computed element by element and packed.
+//!
+//! **Order.** Runs in ascending k; for each, one multiply-add with the scale and, for formats with an offset, one with that.
+//! Nothing else depends on M, N, tiles or lanes, so batch size and `tune` never change a bit. Against decoding to f32 the result differs within
+//! the bound of `docs/reference.md` §6.
+//!
+//! **Taken** where the activations' format has signed bytes in storage order without an offset, neither slice needs a mask along K, and both
+//! begin with whole groups. Everything else goes the general way (`dot`).
+//!
+//! Rows of `a` outside the tensor are read from its last row with scale 0.
+
+use crate::affine::{Affine, Node, QUAD, Run, Term};
+use crate::eval::{Coord, Position};
+use crate::lower::{LowerError, Lowering, Repr};
+use crate::memory::{Extent, Inside, Tensor};
+use crate::packing::{Packing, unit_bytes};
+use crate::stored::{Bits, Row};
+use std::collections::HashMap;
+use std::rc::Rc;
+use tvmc_ir::lane::{self, Op as LaneOp, Pure, Scalar, Sign};
+use tvmc_ir::tile::{Binary, Element, Format, FormatId, Index, Inst, Memory, Op, Value};
+use tvmc_types::dtype::{DType, Kind};
+
+/// A one in every byte.
+const ONES: u32 = 0x0101_0101;
+/// Most quads written out for one product.
+const MAX_QUADS: u32 = 8192;
+
+/// A stored matrix whose rows run along K.
+pub(crate) struct Side<'k> {
+    inst: &'k Inst,
+    indices: &'k [Index],
+    tensor: Tensor,
+    format: &'k Format,
+    affine: Rc<Affine>,
+    row_units: i64,
+}
+
+/// A row of a side, ready for its runs to be read.
+struct Opened {
+    row: Row,
+    /// 0 for rows outside the tensor, else absent.
+    inside: Option<lane::Value>,
+    /// Bits at which the tile's first group begins.
+    start: Bits,
+}
+
+impl<'k> Lowering<'k> {
+    /// Lowers a product in integers, if it is one that this file describes.
+    pub(crate) fn integer_dot(
+        &mut self,
+        (a, b, c): (Value, Value, Value),
+        result: Value,
+        (m, k, n): (u32, u32, u32),
+    ) -> Result<bool, LowerError> {
+        if !self.target.integer_dot || self.scalar(result)? != Scalar::F32 || n == 1 {
+            return Ok(false);
+        }
+        let Some(x) = self.side(a, k)? else { return Ok(false) };
+        if !is_activation(&x) {
+            return Ok(false);
+        }
+        let Some(w) = self.transposed(b).map(|b| self.side(b, k)).transpose()?.flatten() else {
+            return Ok(false);
+        };
+        let lanes = self.target.lanes;
+        let chunks = n.div_ceil(lanes);
+        if k / QUAD * chunks > MAX_QUADS {
+            return Ok(false);
+        }
+        if m * chunks <= self.target.tile_registers.min(self.target.accumulators) {
+            let rows: Vec<Coord> = (0..m).map(Coord::at).collect();
+            let columns: Vec<Coord> = (0..chunks).map(|chunk| Coord::lanes(chunk * lanes)).collect();
+            let sums = self.starts(c, &rows, &columns)?;
+            let sums = self.runs(&x, &w, &rows, &columns, k, sums)?;
+            let one = self.kernel.ty(result).elements() == 1;
+            self.repr[result.index()] =
+                Some(if one { Repr::Uniform(sums[0]) } else { Repr::Registers(sums) });
+            return Ok(true);
+        }
+        let tile = match self.plan.in_place.get(&result).and_then(|v| self.repr[v.index()].clone()) {
+            Some(Repr::Arena(tile)) => tile,
+            Some(Repr::Uniform(_) | Repr::Lazy | Repr::Registers(_)) | None => {
+                self.arena_tile(&self.kernel.ty(result).shape.clone(), Scalar::F32)?
+            }
+        };
+        // Codes are unpacked once for each group of rows: as many rows as there are accumulators for one chunk.
+        let rows = self.target.integer_rows.clamp(1, m);
+        let whole = m / rows * rows;
+        let fixed = self.needs_constants(c);
+        let block = |this: &mut Self, first: Position, count: u32| {
+            let rows: Vec<Coord> = (0..count).map(|row| Coord::At(first.plus(i64::from(row)))).collect();
+            // Value numbering shares what depends on the rows alone among the chunks.
+            for chunk in 0..chunks {
+                let columns = [Coord::lanes(chunk * lanes)];
+                let sums = this.starts(c, &rows, &columns)?;
+                let sums = this.runs(&x, &w, &rows, &columns, k, sums)?;
+                for (row, sum) in rows.iter().zip(sums) {
+                    this.put(&tile, &[*row, columns[0]], sum);
+                }
+            }
+            Ok::<(), LowerError>(())
+        };
+        if whole > rows && !fixed {
+            let (position, _) = self.open_loop(whole, rows, true, &[]);
+            block(self, position, rows)?;
+            self.close_loop(&[]);
+        } else {
+            for first in (0..whole).step_by(rows as usize) {
+                block(self, Position::constant(i64::from(first)), rows)?;
+            }
+        }
+        if whole < m {
+            block(self, Position::constant(i64::from(whole)), m - whole)?;
+        }
+        self.repr[result.index()] = Some(Repr::Arena(tile));
+        Ok(true)
+    }
+
+    /// The operand of a lazy transposition.
+    fn transposed(&self, value: Value) -> Option<Value> {
+        let inst = self.lazy(value)?;
+        match &inst.op {
+            Op::Permute(order) if order.as_slice() == [1, 0] => inst.args.first().copied(),
+            _ => None,
+        }
+    }
+
+    fn lazy(&self, value: Value) -> Option<&'k Inst> {
+        match &self.repr[value.index()] {
+            Some(Repr::Lazy) => self.defs[value.index()],
+            Some(Repr::Uniform(_) | Repr::Registers(_) | Repr::Arena(_)) | None => None,
+        }
+    }
+
+    fn affine(&mut self, id: FormatId) -> Option<Rc<Affine>> {
+        let format = &self.kernel.formats[id.index()];
+        self.affine.entry(id).or_insert_with(|| Affine::of(format).map(Rc::new)).clone()
+    }
+
+    /// A lazy load of a matrix of an affine format whose columns are all inside.
+    fn side(&mut self, value: Value, k: u32) -> Result<Option<Side<'k>>, LowerError> {
+        let Some(inst) = self.lazy(value) else { return Ok(None) };
+        let Op::Load { memory: Memory::Param(param), indices, padded: false } = &inst.op else {
+            return Ok(None);
+        };
+        let tensor = self.tensor(*param)?;
+        let Element::Format(id) = tensor.element else { return Ok(None) };
+        let slices = indices.iter().filter(|index| matches!(index, Index::Slice(_))).count();
+        let last = matches!(indices.last(), Some(Index::Slice(_)));
+        let Some(affine) = self.affine(id).filter(|_| slices == 2 && last) else { return Ok(None) };
+        let format = &self.kernel.formats[id.index()];
+        let Some(Extent::Constant(columns)) = tensor.extents.last().copied() else { return Ok(None) };
+        let axes = self.axes(&inst.args, indices, &[Coord::zero(), Coord::zero()])?;
+        let Some(column) = axes.last() else { return Ok(None) };
+        let group = i64::from(format.group);
+        let whole = i64::from(k) % group == 0
+            && column.offset.offset % group == 0
+            && column.offset.offset >= 0
+            && (column.offset.value.is_none() || column.offset.facts.multiple % group == 0);
+        let inside = matches!(self.inside(column, Extent::Constant(columns)), Inside::Yes)
+            && column.offset.hi() + i64::from(k) <= columns;
+        if !whole || !inside {
+            return Ok(None);
+        }
+        let unit = i64::from(unit_bytes(format.bytes as usize) as u32);
+        let row_units = columns / group * i64::from(format.bytes) / unit;
+        if columns % group != 0 {
+            return Ok(None);
+        }
+        Ok(Some(Side { inst, indices, tensor, format, affine, row_units }))
+    }
+
+    fn starts(
+        &mut self,
+        c: Value,
+        rows: &[Coord],
+        columns: &[Coord],
+    ) -> Result<Vec<lane::Value>, LowerError> {
+        let mut sums = Vec::new();
+        for row in rows {
+            for column in columns {
+                let start = self.eval(c, &[*row, *column])?;
+                sums.push(self.emit.splat(start));
+            }
+        }
+        Ok(sums)
+    }
+
+    /// A row of a side, or one row for each lane.
+    fn open(&mut self, side: &Side<'k>, at: Coord) -> Result<Opened, LowerError> {
+        let mut axes = self.axes(&side.inst.args, side.indices, &[at, Coord::zero()])?;
+        let extents = &side.tensor.extents[..side.tensor.extents.len() - 1];
+        let unit = unit_bytes(side.format.bytes as usize) as u32;
+        let Some(column) = axes.pop() else {
+            return self.unsupported("a tensor of a format without axes", Some(side.inst));
+        };
+        let start = self.group(side.format, &column).start;
+        let mut inside = None;
+        let mut mask = None;
+        for (axis, extent) in axes.iter_mut().zip(extents) {
+            let Inside::If(condition) = self.inside(axis, *extent) else { continue };
+            if axis.coord.has_lanes() {
+                mask = self.emit.both(mask, Some(condition));
+                continue;
+            }
+            // Clamped below at 0, too: a negative index is a large unsigned one.
+            let limit = match extent {
+                Extent::Constant(extent) => self.emit.i32(*extent as i32),
+                Extent::Runtime(value, _) => *value,
+            };
+            let one = self.emit.i32(1);
+            let top = self.emit.pure(Pure::ISub, &[limit, one]);
+            let total = self.total(axis);
+            let index = self.position_value(total);
+            let clamped = self.emit.pure(Pure::IMinU, &[index, top]);
+            axis.offset = Position { value: Some(clamped), offset: 0, facts: total.facts };
+            axis.coord = Coord::zero();
+            inside = self.emit.both(inside, Some(condition));
+        }
+        let row = self.row(&side.tensor, &axes, extents, side.row_units, unit, mask)?;
+        Ok(Opened { row, inside, start })
+    }
+
+    /// All runs of a tile of K, added to `sums` (rows, then columns).
+    fn runs(
+        &mut self,
+        x: &Side<'k>,
+        w: &Side<'k>,
+        rows: &[Coord],
+        columns: &[Coord],
+        k: u32,
+        mut sums: Vec<lane::Value>,
+    ) -> Result<Vec<lane::Value>, LowerError> {
+        let mut xs = Vec::new();
+        for row in rows {
+            xs.push(self.open(x, *row)?);
+        }
+        let mut ws = Vec::new();
+        for column in columns {
+            ws.push(self.open(w, *column)?);
+        }
+        let length = x.affine.length.min(w.affine.length);
+        for first in (0..k).step_by(length as usize) {
+            let (x_run, x_skip, x_group) = run_at(x, first);
+            let (w_run, w_skip, w_group) = run_at(w, first);
+            let quads = length / QUAD;
+            let mut words = Vec::new();
+            let mut scales = Vec::new();
+            let mut totals = Vec::new();
+            for opened in &xs {
+                let start = shifted(opened.start, x, x_group);
+                let row: Vec<lane::Value> = (0..quads)
+                    .map(|q| self.byte_quad(x, opened, start, x_run, x_skip + q * QUAD))
+                    .collect::<Result<_, _>>()?;
+                let mut scale = match x_run.scale {
+                    Some(node) => self.evaluate(x, opened, start, node)?,
+                    None => self.emit.f32(1.0),
+                };
+                if let Some(inside) = opened.inside {
+                    let zero = self.emit.f32(0.0);
+                    scale = self.emit.pure(Pure::Select, &[inside, scale, zero]);
+                }
+                let needs_total = w_run.bias != 0 || w_run.offset.is_some();
+                totals.push(if needs_total { Some(self.byte_total(&row)) } else { None });
+                words.push(row);
+                scales.push(scale);
+            }
+            for (column, opened) in ws.iter().enumerate() {
+                let start = shifted(opened.start, w, w_group);
+                let mut products: Vec<Option<lane::Value>> = vec![None; xs.len()];
+                for q in 0..quads {
+                    let codes = self.quad(w, opened, start, w_run, w_skip + q * QUAD)?;
+                    for (row, product) in products.iter_mut().enumerate() {
+                        let sum = match *product {
+                            Some(sum) => sum,
+                            None => {
+                                let zero = self.emit.i32(0);
+                                self.emit.splat(zero)
+                            }
+                        };
+                        *product = Some(self.emit.pure(Pure::Dot4US, &[codes, words[row][q as usize], sum]));
+                    }
+                }
+                let scale = match w_run.scale {
+                    Some(node) => Some(self.evaluate(w, opened, start, node)?),
+                    None => None,
+                };
+                let offset = match w_run.offset {
+                    Some(node) => Some(self.evaluate(w, opened, start, node)?),
+                    None => None,
+                };
+                for (row, product) in products.into_iter().enumerate() {
+                    let Some(mut product) = product else { continue };
+                    if let (true, Some(total)) = (w_run.bias != 0, totals[row]) {
+                        let bias = self.emit.i32(w_run.bias);
+                        let term = self.emit.pure(Pure::IMul, &[total, bias]);
+                        product = self.emit.pure(Pure::IAdd, &[product, term]);
+                    }
+                    let product = self.emit.pure(Pure::I32ToF32, &[product]);
+                    let factor = match scale {
+                        Some(scale) => self.emit.pure(Pure::FMul, &[scale, scales[row]]),
+                        None => scales[row],
+                    };
+                    let at = row * columns.len() + column;
+                    sums[at] = self.emit.pure(Pure::Fma, &[factor, product, sums[at]]);
+                    if let (Some(offset), Some(total)) = (offset, totals[row]) {
+                        let total = self.emit.pure(Pure::I32ToF32, &[total]);
+                        let total = self.emit.pure(Pure::FMul, &[total, scales[row]]);
+                        sums[at] = self.emit.pure(Pure::Fma, &[offset, total, sums[at]]);
+                    }
+                }
+            }
+        }
+        Ok(sums)
+    }
+
+    /// The sum of a row's codes, in every lane.
+    fn byte_total(&mut self, words: &[lane::Value]) -> lane::Value {
+        let ones = self.emit.i32(ONES as i32);
+        let ones = self.emit.splat(ones);
+        let zero = self.emit.i32(0);
+        let mut sum = self.emit.splat(zero);
+        for word in words {
+            sum = self.emit.pure(Pure::Dot4US, &[ones, *word, sum]);
+        }
+        sum
+    }
+
+    /// Four signed bytes as they are stored.
+    fn byte_quad(
+        &mut self,
+        side: &Side<'k>,
+        opened: &Opened,
+        start: Bits,
+        run: &Run,
+        at: u32,
+    ) -> Result<lane::Value, LowerError> {
+        let Some((field, slot)) = slot_of(&side.affine, run.codes[at as usize]) else {
+            return self.unsupported("activations whose codes are computed", Some(side.inst));
+        };
+        let bit = i64::from(side.format.fields[field as usize].bit_offset) + i64::from(slot) * 8;
+        Ok(self.window(opened, start, bit, 32))
+    }
+
+    /// `width` bits of a row from `bit` after `start`, zero-extended.
+    fn window(&mut self, opened: &Opened, start: Bits, bit: i64, width: u32) -> lane::Value {
+        let unit_bits = i64::from(opened.row.unit) * 8;
+        let bit = start.constant + bit;
+        let step = start.value.map(|value| {
+            let size = self.emit.i32(unit_bits as i32);
+            self.emit.pure(Pure::IDivU, &[value, size])
+        });
+        self.constant_code(&opened.row, bit / unit_bits, step, (bit % unit_bits) as u32, width)
+    }
+
+    /// Codes `at` to `at + 3` of a run as unsigned bytes.
+    fn quad(
+        &mut self,
+        side: &Side<'k>,
+        opened: &Opened,
+        start: Bits,
+        run: &Run,
+        at: u32,
+    ) -> Result<lane::Value, LowerError> {
+        let nodes = &run.codes[at as usize..(at + QUAD) as usize];
+        let nodes: [Node; 4] = [nodes[0], nodes[1], nodes[2], nodes[3]];
+        if let Some(bytes) = self.bytes(side, opened, start, nodes, run.lift, 24) {
+            return Ok(bytes);
+        }
+        let mut packed = self.emit.i32(0);
+        for (byte, node) in nodes.into_iter().enumerate() {
+            let code = self.evaluate(side, opened, start, node)?;
+            let lift = self.emit.i32(run.lift);
+            let code = self.emit.pure(Pure::IAdd, &[code, lift]);
+            let by = self.emit.i32(8 * byte as i32);
+            let code = self.emit.pure(Pure::Shl, &[code, by]);
+            packed = self.emit.pure(Pure::IOr, &[packed, code]);
+        }
+        Ok(self.emit.splat(packed))
+    }
+
+    /// Four codes computed at once, a byte each: where every step keeps to its byte.
+    fn bytes(
+        &mut self,
+        side: &Side<'k>,
+        opened: &Opened,
+        start: Bits,
+        nodes: [Node; 4],
+        lift: i32,
+        depth: u32,
+    ) -> Option<lane::Value> {
+        let depth = depth.checked_sub(1)?;
+        let affine = side.affine.clone();
+        let terms = nodes.map(|node| &affine.term(node).0);
+        match terms[0] {
+            Term::Const(_) => {
+                let mut word = 0u32;
+                for (byte, term) in terms.into_iter().enumerate() {
+                    let Term::Const(bits) = term else { return None };
+                    let value = u8::try_from((*bits as i32).checked_add(lift)?).ok()?;
+                    word |= u32::from(value) << (8 * byte);
+                }
+                let word = self.emit.i32(word as i32);
+                Some(self.emit.splat(word))
+            }
+            Term::Slot { field, slot } => {
+                let declared = &side.format.fields[*field as usize];
+                let width = declared.dtype.bits();
+                let mut places = [0u32; 4];
+                for (place, term) in places.iter_mut().zip(terms) {
+                    let Term::Slot { field: f, slot: s } = term else { return None };
+                    if f != field {
+                        return None;
+                    }
+                    *place = s * width;
+                }
+                let signed = match declared.dtype.kind() {
+                    Kind::Unsigned => false,
+                    Kind::Signed => true,
+                    Kind::Bool | Kind::Float => return None,
+                };
+                let half = 1i32 << (width - 1);
+                if width > 8 || lift != if signed { half } else { 0 } {
+                    return None;
+                }
+                let bit = i64::from(declared.bit_offset) + i64::from(slot * width);
+                let apart = |by: u32| (1..4).all(|i| places[i] == places[0] + by * i as u32);
+                let codes = if apart(8) {
+                    let shift = bit.rem_euclid(8);
+                    if shift + i64::from(width) > 8 {
+                        return None;
+                    }
+                    let word = self.window(opened, start, bit - shift, 32);
+                    let by = self.emit.i32(shift as i32);
+                    let word = self.emit.pure(Pure::ShrU, &[word, by]);
+                    self.and_bytes(word, (1u32 << width) - 1)
+                } else if apart(width) {
+                    self.neighbours(opened, start, bit, width)
+                } else {
+                    return None;
+                };
+                if !signed {
+                    return Some(codes);
+                }
+                let top = self.emit.i32((half as u32 * ONES) as i32);
+                Some(self.emit.pure(Pure::IXor, &[codes, top]))
+            }
+            Term::Op(op, args) => {
+                if lift != 0 {
+                    return None;
+                }
+                let mut operands: Vec<[Node; 4]> = args.iter().map(|arg| [*arg; 4]).collect();
+                for (at, term) in terms.into_iter().enumerate() {
+                    let Term::Op(other, args) = term else { return None };
+                    if other != op || args.len() != operands.len() {
+                        return None;
+                    }
+                    for (operand, arg) in operands.iter_mut().zip(args) {
+                        operand[at] = *arg;
+                    }
+                }
+                if nodes.iter().any(|node| !affine.is_byte(*node)) {
+                    return None;
+                }
+                match op {
+                    Op::Cast(_) => self.bytes(side, opened, start, operands[0], 0, depth),
+                    Op::Binary(op) => {
+                        let count = constant_of(&affine, operands[1]);
+                        if operands[0].iter().any(|node| !affine.is_byte(*node)) {
+                            return None;
+                        }
+                        match op {
+                            Binary::Shl | Binary::Shr => {
+                                let count = count.filter(|count| *count < 8)?;
+                                let word = self.bytes(side, opened, start, operands[0], 0, depth)?;
+                                let by = self.emit.i32(count as i32);
+                                if *op == Binary::Shl {
+                                    return Some(self.emit.pure(Pure::Shl, &[word, by]));
+                                }
+                                let word = self.emit.pure(Pure::ShrU, &[word, by]);
+                                Some(self.and_bytes(word, 0xff >> count))
+                            }
+                            Binary::And | Binary::Or | Binary::Xor | Binary::Add | Binary::Sub => {
+                                if operands[1].iter().any(|node| !affine.is_byte(*node)) {
+                                    return None;
+                                }
+                                let a = self.bytes(side, opened, start, operands[0], 0, depth)?;
+                                let b = self.bytes(side, opened, start, operands[1], 0, depth)?;
+                                let pure = match op {
+                                    Binary::And => Pure::IAnd,
+                                    Binary::Or => Pure::IOr,
+                                    Binary::Xor => Pure::IXor,
+                                    Binary::Add => Pure::IAdd,
+                                    _ => Pure::ISub,
+                                };
+                                Some(self.emit.pure(pure, &[a, b]))
+                            }
+                            Binary::Mul
+                            | Binary::Div
+                            | Binary::Rem
+                            | Binary::Min
+                            | Binary::Max
+                            | Binary::Eq
+                            | Binary::Ne
+                            | Binary::Lt
+                            | Binary::Le => None,
+                        }
+                    }
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    /// Four neighbouring codes of a bit string, spread to bytes.
+    fn neighbours(&mut self, opened: &Opened, start: Bits, bit: i64, width: u32) -> lane::Value {
+        let unit_bits = i64::from(opened.row.unit) * 8;
+        let at = (start.constant + bit).rem_euclid(unit_bits);
+        let (low, high, offset) = if unit_bits == 32 {
+            let low = self.window(opened, start, bit - at, 32);
+            let straddles = at + 4 * i64::from(width) > 32;
+            let high = if straddles { self.window(opened, start, bit - at + 32, 32) } else { low };
+            (low, high, at as u8)
+        } else {
+            let low = self.window(opened, start, bit, 4 * width);
+            (low, low, 0)
+        };
+        let op = LaneOp::Unpack { bits: width as u8, offset, sign: Sign::Unsigned };
+        self.emit.lane_op(op, &[low, high])
+    }
+
+    fn and_bytes(&mut self, word: lane::Value, mask: u32) -> lane::Value {
+        if mask == 0xff {
+            return word;
+        }
+        let mask = self.emit.i32((mask * ONES) as i32);
+        self.emit.pure(Pure::IAnd, &[word, mask])
+    }
+
+    /// A node's value for the rows of `opened`.
+    fn evaluate(
+        &mut self,
+        side: &Side<'k>,
+        opened: &Opened,
+        start: Bits,
+        node: Node,
+    ) -> Result<lane::Value, LowerError> {
+        let affine = side.affine.clone();
+        let mut values: HashMap<Node, (lane::Value, DType)> = HashMap::new();
+        for node in affine.needed(node) {
+            let (term, dtype) = affine.term(node);
+            let value = match term {
+                Term::Const(bits) => self.constant(*dtype, *bits)?,
+                Term::Slot { field, slot } => {
+                    let field = &side.format.fields[*field as usize];
+                    let bit = i64::from(field.bit_offset) + i64::from(*slot) * i64::from(field.dtype.bits());
+                    let bits = Bits { constant: start.constant + bit, value: start.value };
+                    self.code(&opened.row, bits, field.dtype)?
+                }
+                Term::Op(op, args) => {
+                    let args: Vec<(lane::Value, DType)> = args.iter().map(|arg| values[arg]).collect();
+                    self.decode_op(op, &args, *dtype, side.format, side.inst)?
+                }
+            };
+            values.insert(node, (value, *dtype));
+        }
+        Ok(values[&node].0)
+    }
+}
+
+/// Signed bytes in storage order, on whole units of four bytes, with a scale and nothing else.
+fn is_activation(side: &Side<'_>) -> bool {
+    let units = side.format.bytes.is_multiple_of(4) && side.tensor.packing == Packing::AsDeclared;
+    units
+        && side.affine.runs.iter().all(|run| {
+            let plain = run.offset.is_none() && run.bias + run.lift == 0;
+            let slots: Option<Vec<(u32, u32)>> =
+                run.codes.iter().map(|code| slot_of(&side.affine, *code)).collect();
+            plain
+                && slots.is_some_and(|slots| {
+                    let (field, first) = slots[0];
+                    let declared = &side.format.fields[field as usize];
+                    declared.dtype == DType::I8
+                        && (declared.bit_offset + first * 8).is_multiple_of(32)
+                        && slots.iter().zip(first..).all(|(slot, expected)| *slot == (field, expected))
+                })
+        })
+}
+
+fn slot_of(affine: &Affine, node: Node) -> Option<(u32, u32)> {
+    match &affine.term(node).0 {
+        Term::Slot { field, slot } => Some((*field, *slot)),
+        Term::Const(_) => None,
+        // A conversion that changes no value.
+        Term::Op(Op::Cast(_), args) if affine.is_exact_cast(node) => slot_of(affine, args[0]),
+        Term::Op(..) => None,
+    }
+}
+
+fn constant_of(affine: &Affine, nodes: [Node; 4]) -> Option<u32> {
+    match affine.term(nodes[0]).0 {
+        Term::Const(bits) if nodes.iter().all(|node| *node == nodes[0]) => Some(bits),
+        Term::Const(_) | Term::Slot { .. } | Term::Op(..) => None,
+    }
+}
+
+/// The run of the tile's element `k`, how far into it that is, and the group counted from the tile's first.
+fn run_at<'s>(side: &'s Side<'_>, k: u32) -> (&'s Run, u32, u32) {
+    let (group, index) = (k / side.format.group, k % side.format.group);
+    let run = &side.affine.runs[(index / side.affine.length) as usize];
+    (run, index % side.affine.length, group)
+}
+
+/// The start of a later group.
+fn shifted(start: Bits, side: &Side<'_>, groups: u32) -> Bits {
+    Bits { constant: start.constant + i64::from(groups) * i64::from(side.format.bytes) * 8, ..start }
+}

@@ -1,0 +1,316 @@
+//! Products of two stored operands: whatever the format, the machine, the tile and the order in memory, `x w^T` is within the bound of the
+//! reference, and one row alone has the bits that it has among others.
+//!
+//! `TVMC_SPEED=1 cargo test --release -p tvmc-tests --test integer_dot -- --ignored --nocapture` prints weights per nanosecond on one core.
+
+use std::fmt::Write as _;
+use tvmc_cpu::{AlignedBuffer, BufferArg, CompiledKernel, Pool, Target as CpuTarget};
+use tvmc_interp::{lane as lane_interp, tile as tile_interp};
+use tvmc_ir::lane::verify;
+use tvmc_ir::tile::Kernel;
+use tvmc_ir::tile::launch::{ArgumentShape, Binding, bind};
+use tvmc_passes::packing::{Packing, pack, packed_bytes, unit_bytes};
+use tvmc_passes::target::{CRANELIFT, Target, X86_V3, X86_V4};
+use tvmc_passes::{Options, ScalarBinding, lower};
+use tvmc_sema::{ElementChoice, Instance, Library, Source, Use};
+
+/// Formats of every kind that `affine` takes, and some that it refuses.
+const FORMATS: &str = "
+format act { group 32 { d: f32; q: i8[32]; } value[i] = d * q[i]; }
+format nibbles_offset { group 32 { d: f16; q: u4[32] @ column_local(2, 16).reshape(32); } value[i] = d * (q[i] - 8); }
+format nibbles_minimum { group 32 { d: f16; m: f16; q: u4[32] @ column_local(2, 16).reshape(32); } value[i] = d * q[i] + m; }
+format bytes { group 32 { d: f16; q: i8[32]; } value[i] = d * q[i]; }
+format byte_words { group 32 { d: f16; m: f16; q: u8[32]; } value[i] = d * q[i] - m; }
+format planes { group 32 { d: f16; e: f16; h: u1[32]; q: u4[32] @ column_local(2, 16).reshape(32); } value[i] = d * (concat(h[i], q[i]) - 16); }
+format subscales { group 64 { d: f16; m: f16; s: u8[4]; q: u4[64]; } value[i] = d * (s[i / 16] & 15) * q[i] - m * (s[i / 16] >> 4); }
+format pieces { group 32 { d: f16; e: f16; q: u8[8]; } value[i] = d * ((q[i % 8] >> 2 * (i / 8) & 3) - 1); }
+format levels { table level: i32[16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]; group 32 { d: f16; e: f16; q: u4[32]; } value[i] = d * level[q[i]]; }
+format floats { group 32 { d: f16; e: f16; q: e2m1[32]; } value[i] = d * q[i]; }
+format whole { group 16 { q: i8[16]; } value[i] = q[i] / 4.0; }
+";
+
+const LINEAR: &str = "
+kernel linear<X: format, W: format>(x: X[M, K], w: W[N, K], y: out f32[M, N])
+  const BM = 1
+  const BK = max(max(32, W.group), X.group)
+  grid ceil(N, 64), ceil(M, BM)
+{
+  let n = block[0] * 64;
+  let m = block[1] * BM;
+  var acc = zeros f32[BM, 64];
+  for k in 0..K by BK { acc += dot(x[m +: BM, k +: BK], w[n +: 64, k +: BK].T); }
+  y[m +: BM, n +: 64] = acc;
+}
+";
+
+/// One more format for each integer width.
+fn source() -> String {
+    let mut text = FORMATS.to_owned();
+    for bits in 1..=8 {
+        for (sign, least) in [("u", 0), ("i", 1)] {
+            if bits > least {
+                let _ = writeln!(
+                    text,
+                    "format {sign}{bits}_codes {{ group 32 {{ d: f16; e: f16; q: {sign}{bits}[32]; }} value[i] = d * q[i]; }}"
+                );
+            }
+        }
+    }
+    text + LINEAR
+}
+
+fn formats() -> Vec<String> {
+    source().lines().filter_map(|l| Some(l.strip_prefix("format ")?.split(' ').next()?.to_owned())).collect()
+}
+
+fn kernel(format: &str, bm: u32, n: u64, k: u64) -> Kernel {
+    let text = source().replace("const BM = 1", &format!("const BM = {bm}"));
+    let mut load = |wanted: Use<'_>| match wanted {
+        Use::Library(name) => {
+            tvmc_stdlib::module(name).map(|text| Source { name: name.to_owned(), text: text.to_owned() })
+        }
+        Use::File { .. } => None,
+    };
+    let loaded = Library::load(Source { name: "t.tile".into(), text }, tvmc_stdlib::PRELUDE, &mut load);
+    let show = |list: &[tvmc_lang::diag::Diagnostic]| -> String {
+        list.iter().map(|d| tvmc_lang::diag::render(d, loaded.library.sources(), false)).collect()
+    };
+    assert!(loaded.diagnostics.is_empty(), "{}", show(&loaded.diagnostics));
+    let mut instance = Instance::default();
+    instance.dims.insert("N".into(), n);
+    instance.dims.insert("K".into(), k);
+    for (name, value) in [("X", "act"), ("W", format)] {
+        instance.formats.insert(name.into(), ElementChoice::Format(value.into()));
+    }
+    match tvmc_sema::instantiate(&loaded.library, "linear", &instance) {
+        Ok(kernel) => kernel,
+        Err(list) => panic!("{}", show(&list)),
+    }
+}
+
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as u32
+    }
+}
+
+/// Rows of a format: random bits, scales from the beginning of each group near 1.
+fn stored(numbers: &mut Numbers, format: &tvmc_ir::tile::Format, rows: u64, k: u64) -> Vec<u8> {
+    let groups = rows * k / u64::from(format.group);
+    let mut bytes = Vec::new();
+    for _ in 0..groups {
+        let start = bytes.len();
+        bytes.extend((0..format.bytes).map(|_| numbers.next() as u8));
+        for field in &format.fields {
+            let at = start + field.bit_offset as usize / 8;
+            if field.dtype == tvmc_types::dtype::DType::F16 {
+                let scale = 0x2c00 + (numbers.next() % 0x800) as u16;
+                bytes[at..at + 2].copy_from_slice(&scale.to_le_bytes());
+            }
+            if field.dtype == tvmc_types::dtype::DType::F32 {
+                let scale = (numbers.next() % 1000) as f32 / 100.0;
+                bytes[at..at + 4].copy_from_slice(&scale.to_le_bytes());
+            }
+        }
+    }
+    bytes
+}
+
+struct Ready {
+    kernel: Kernel,
+    binding: Binding,
+    m: u64,
+    n: u64,
+    k: u64,
+}
+
+fn ready(format: &str, bm: u32, m: u64, n: u64, k: u64) -> Ready {
+    let kernel = kernel(format, bm, n, k);
+    let shapes = [[m, k], [n, k], [m, n]];
+    let arguments: Vec<ArgumentShape> = shapes.iter().map(|s| ArgumentShape::Tensor(s.to_vec())).collect();
+    let binding = bind(&kernel, &arguments).expect("it binds");
+    Ready { kernel, binding, m, n, k }
+}
+
+fn reference(ready: &Ready, x: &[u8], w: &[u8]) -> Vec<f32> {
+    let mut tensors = [x.to_vec(), w.to_vec(), vec![0; (ready.m * ready.n * 4) as usize]];
+    let shapes = [[ready.m, ready.k], [ready.n, ready.k], [ready.m, ready.n]];
+    let arguments = tensors
+        .iter_mut()
+        .zip(shapes)
+        .map(|(bytes, shape)| tile_interp::Argument::Tensor(bytes, shape.to_vec()))
+        .collect();
+    tile_interp::run(&ready.kernel, &ready.binding, arguments, 1 << 36).expect("it runs");
+    floats(&tensors[2])
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+struct Compiled {
+    function: tvmc_ir::lane::Verified,
+    scalars: Vec<u64>,
+    packed: bool,
+    unit: usize,
+    row_bytes: usize,
+}
+
+fn compiled(ready: &Ready, target: &Target, packed: bool) -> Compiled {
+    let order = if packed { Packing::Interleaved } else { Packing::AsDeclared };
+    let options = Options { packing: vec![Packing::AsDeclared, order, Packing::AsDeclared] };
+    let lowered = lower(&ready.kernel, target, &options).expect("it lowers");
+    let scalars = lowered
+        .scalars
+        .iter()
+        .map(|s| match s {
+            ScalarBinding::Dim(dim) => ready.binding.dims[dim.index()],
+            ScalarBinding::Param(_) => 0,
+        })
+        .collect();
+    let format = ready.kernel.formats.last().expect("a format");
+    let unit = unit_bytes(format.bytes as usize);
+    let row_bytes = (ready.k / u64::from(format.group)) as usize * format.bytes as usize;
+    Compiled { function: verify(lowered.function).expect("it verifies"), scalars, packed, unit, row_bytes }
+}
+
+impl Compiled {
+    fn weights(&self, ready: &Ready, w: &[u8]) -> Vec<u8> {
+        if !self.packed {
+            return w.to_vec();
+        }
+        let rows = ready.n as usize;
+        let mut out = vec![0; packed_bytes(rows, self.row_bytes).expect("it fits")];
+        pack(w, rows, self.row_bytes, self.unit, &mut out);
+        out
+    }
+
+    fn on_lanes(&self, ready: &Ready, x: &[u8], w: &[u8]) -> Vec<f32> {
+        let w = self.weights(ready, w);
+        let mut y = vec![0; (ready.m * ready.n * 4) as usize];
+        let buffers = vec![
+            lane_interp::Argument::Read(x),
+            lane_interp::Argument::Read(&w),
+            lane_interp::Argument::Write(&mut y),
+        ];
+        let launch = lane_interp::Launch::new(ready.binding.grid, buffers, &self.scalars);
+        lane_interp::run(&self.function, launch).unwrap_or_else(|trap| panic!("{trap}\n{}", *self.function));
+        floats(&y)
+    }
+
+    fn on_cpu(&self, pool: &Pool, target: CpuTarget, ready: &Ready, x: &[u8], w: &[u8]) -> Vec<f32> {
+        let kernel = CompiledKernel::compile(&self.function, target).expect("it compiles");
+        let x = AlignedBuffer::from_bytes(x).expect("memory");
+        let w = AlignedBuffer::from_bytes(&self.weights(ready, w)).expect("memory");
+        let mut y = AlignedBuffer::from_bytes(&vec![0; (ready.m * ready.n * 4) as usize]).expect("memory");
+        let mut arguments = [
+            BufferArg::Read(x.as_slice()),
+            BufferArg::Read(w.as_slice()),
+            BufferArg::Write(y.as_mut_slice()),
+        ];
+        // SAFETY: shapes are bound, buffers are as long as their shapes, and the lane interpreter has just run the same code.
+        let report = unsafe { pool.launch(&kernel, ready.binding.grid, &mut arguments, &self.scalars) };
+        report.expect("it runs");
+        floats(y.as_slice())
+    }
+}
+
+fn machines() -> Vec<(Target, CpuTarget)> {
+    let mut list = vec![(CRANELIFT, CpuTarget::Cranelift)];
+    if let CpuTarget::X86(features) = CpuTarget::native() {
+        if features.level == tvmc_backend_x86::Level::V4 {
+            list.push((X86_V4, CpuTarget::X86(features)));
+        }
+        list.push((X86_V3, CpuTarget::X86(features.narrowed())));
+    }
+    list
+}
+
+fn operands(ready: &Ready, seed: u64) -> (Vec<u8>, Vec<u8>) {
+    let mut numbers = Numbers(seed);
+    let x = stored(&mut numbers, &ready.kernel.formats[0], ready.m, ready.k);
+    let w = stored(&mut numbers, ready.kernel.formats.last().expect("a format"), ready.n, ready.k);
+    (x, w)
+}
+
+#[test]
+fn every_format_within_the_bound_and_independent_of_the_batch() {
+    let pool = Pool::new(1);
+    let machines = machines();
+    for (at, format) in formats().iter().enumerate() {
+        for (n, k) in [(70, 128), (64, 192)] {
+            let many = ready(format, 8, 19, n, k);
+            let (x, w) = operands(&many, at as u64 + n);
+            let expected = reference(&many, &x, &w);
+            let one = ready(format, 1, 1, n, k);
+            let row = x.len() / 19;
+            let alone = &x[7 * row..8 * row];
+            for (target, cpu) in &machines {
+                for packed in [false, true] {
+                    let name = format!("{format} on {}, n {n}, packed {packed}", target.name);
+                    let all = compiled(&many, target, packed);
+                    let lanes = all.on_lanes(&many, &x, &w);
+                    let largest = expected.iter().fold(1f32, |l, v| l.max(v.abs()));
+                    for (i, (a, e)) in lanes.iter().zip(&expected).enumerate() {
+                        // Random signs: a sum of K terms of the largest size is far above any single result.
+                        assert!((a - e).abs() <= 2e-6 * largest * 8.0, "{name}, element {i}: {a} for {e}");
+                    }
+                    let got = all.on_cpu(&pool, *cpu, &many, &x, &w);
+                    assert_eq!(bits(&got), bits(&lanes), "{name}");
+                    let single = compiled(&one, target, packed).on_cpu(&pool, *cpu, &one, alone, &w);
+                    let n = n as usize;
+                    assert_eq!(bits(&single), bits(&got[7 * n..8 * n]), "{name}: one row alone");
+                }
+            }
+        }
+    }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+/// In cache, one core: not a test, a figure.
+#[test]
+#[ignore = "prints figures"]
+fn speed() {
+    let pool = Pool::new(1);
+    for (target, cpu) in machines() {
+        for format in formats() {
+            for (bm, m) in [(1, 1), (32, 128)] {
+                let (n, k) = (512u64, 2048u64);
+                let ready = ready(&format, bm, m, n, k);
+                let (x, w) = operands(&ready, 5);
+                let code = compiled(&ready, &target, true);
+                let kernel = CompiledKernel::compile(&code.function, cpu).expect("it compiles");
+                let x = AlignedBuffer::from_bytes(&x).expect("memory");
+                let w = AlignedBuffer::from_bytes(&code.weights(&ready, &w)).expect("memory");
+                let mut y = AlignedBuffer::from_bytes(&vec![0; (m * n * 4) as usize]).expect("memory");
+                let mut times = Vec::new();
+                for _ in 0..if m == 1 { 200 } else { 12 } {
+                    let mut arguments = [
+                        BufferArg::Read(x.as_slice()),
+                        BufferArg::Read(w.as_slice()),
+                        BufferArg::Write(y.as_mut_slice()),
+                    ];
+                    let start = std::time::Instant::now();
+                    // SAFETY: as in `on_cpu`.
+                    let report =
+                        unsafe { pool.launch(&kernel, ready.binding.grid, &mut arguments, &code.scalars) };
+                    report.expect("it runs");
+                    times.push(start.elapsed().as_secs_f64());
+                }
+                times.sort_by(f64::total_cmp);
+                let time = times[times.len() / 2];
+                println!(
+                    "{:10} {format:16} m {m:3}: {:8.1} weights/ns",
+                    target.name,
+                    (m * n * k) as f64 / time / 1e9
+                );
+            }
+        }
+    }
+}
