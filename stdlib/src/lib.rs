@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `math` | elementary functions; always in scope |
 //! | `formats/gguf` | the number formats of GGUF files; always in scope |
+//! | `formats/activations` | formats that kernels store to; always in scope |
 //! | `linear`, `nn` | kernels |
 //! | `models/llama` | whole transformers |
 //!
@@ -26,13 +27,14 @@ pub struct Module {
 pub const MODULES: &[Module] = &[
     Module { name: "math", source: include_str!("../math.tile") },
     Module { name: "formats/gguf", source: include_str!("../formats/gguf.tile") },
+    Module { name: "formats/activations", source: include_str!("../formats/activations.tile") },
     Module { name: "linear", source: include_str!("../linear.tile") },
     Module { name: "nn", source: include_str!("../nn.tile") },
     Module { name: "models/llama", source: include_str!("../models/llama.tile") },
 ];
 
 /// Modules that every file sees without a `use`.
-pub const PRELUDE: &[&str] = &["math", "formats/gguf"];
+pub const PRELUDE: &[&str] = &["math", "formats/gguf", "formats/activations"];
 
 /// Which program runs a model file, by the architecture that the file names: architecture, module, program.
 const PROGRAMS: &[(&str, &str, &str)] = &[("llama", "models/llama", "llama")];

@@ -44,7 +44,9 @@ fn run(floats: Floats, seed: u8) {
     let result = runner.run(&tapes, |tape| {
         count.set(count.get() + 1);
         let case = generate(&tape, floats);
-        machines.check(&case, count.get() % 4 == 0).map_err(|error| TestCaseError::fail(error.to_string()))
+        machines
+            .check(&case, count.get().is_multiple_of(4))
+            .map_err(|error| TestCaseError::fail(error.to_string()))
     });
     match result {
         Ok(()) => {}

@@ -20,6 +20,7 @@
 //! | `elementwise` | one operation on lane values |
 //! | `memory` | addresses and masks of plain tensors |
 //! | `stored` | decoding of formats and sub-byte types, packed or not |
+//! | `encode` | stores of fields |
 //! | `materialise` | loops over coordinates: keeping, storing, reducing |
 //! | `affine` | which formats are scales times small integers |
 //! | `integer_dot` | products of stored operands in integers |
@@ -36,6 +37,7 @@ mod cleanup;
 mod dot;
 mod elementwise;
 mod emitter;
+mod encode;
 mod eval;
 mod integer_dot;
 mod lower;

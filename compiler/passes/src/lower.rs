@@ -461,6 +461,9 @@ impl<'k> Lowering<'k> {
         }
         match (&inst.op, inst.result) {
             (Op::Store { memory, indices }, _) => self.store(inst, *memory, indices),
+            (Op::StoreField { memory, indices, field }, _) => {
+                self.store_field(inst, *memory, indices, *field)
+            }
             (Op::Assert(message), _) => {
                 let condition = self.uniform(inst.args[0])?;
                 self.emit.effect(lane::Op::Assert(*message), &[condition]);
@@ -532,6 +535,7 @@ impl<'k> Lowering<'k> {
             | Op::Dot
             | Op::Load { .. }
             | Op::Store { .. }
+            | Op::StoreField { .. }
             | Op::Field(_)
             | Op::Table(_)
             | Op::GroupIndex

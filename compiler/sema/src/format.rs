@@ -334,6 +334,18 @@ impl Layouter<'_, '_> {
     }
 }
 
+/// The `encode` block of a format and the file it stands in.
+pub(crate) fn encode_body(lib: &Library, id: ItemId) -> Option<(&ast::Block, usize)> {
+    let format = format_ast(lib, id)?;
+    format.members.iter().find_map(|member| match member {
+        FormatMember::Encode { body, .. } => Some((body, id.module)),
+        FormatMember::Scope { .. }
+        | FormatMember::Table(_)
+        | FormatMember::Value { .. }
+        | FormatMember::Error(_) => None,
+    })
+}
+
 /// Compiles a format; errors are reported.
 pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<tile::Format> {
     let lib = cx.lib;
@@ -376,13 +388,8 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<tile::Format> {
                     value = Some((index, body));
                 }
             }
-            FormatMember::Encode { span, .. } => layouter.cx.diags.push(
-                Diagnostic::warning(
-                    Code::Unsupported,
-                    "`encode` is not translated yet: the format can only be read",
-                )
-                .at(span.start_point(), "not used"),
-            ),
+            // Read where a kernel stores (`elab::encode`).
+            FormatMember::Encode { .. } => {}
             FormatMember::Error(_) => layouter.good = false,
         }
     }

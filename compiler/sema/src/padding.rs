@@ -225,6 +225,7 @@ impl Analysis<'_> {
             | Op::Table(_)
             | Op::GroupIndex
             | Op::Store { .. }
+            | Op::StoreField { .. }
             | Op::Assert(_)
             | Op::Print(_) => State::clean(rank),
         })
@@ -438,6 +439,7 @@ impl Analysis<'_> {
             | Op::Permute(_)
             | Op::Load { .. }
             | Op::Store { .. }
+            | Op::StoreField { .. }
             | Op::Field(_)
             | Op::Table(_)
             | Op::GroupIndex

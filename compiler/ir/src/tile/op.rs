@@ -179,6 +179,17 @@ pub enum Op {
         /// One per tensor axis.
         indices: Vec<Index>,
     },
+    /// One field of whole groups of a tensor of a format. Operands: the offsets, then the value: for the groups along the last axis in
+    /// order, the field's entries in order of their index. The last offset is a multiple of the group; groups that begin outside are
+    /// skipped.
+    StoreField {
+        /// What is written.
+        memory: Memory,
+        /// One per tensor axis; the last is a slice of whole groups.
+        indices: Vec<Index>,
+        /// The field's number in its format.
+        field: u32,
+    },
     /// A format's field of the element at offset `args[0]` (its slot in the group is the operand): only in decode bodies.
     Field(u32),
     /// Entry `args[0]` of a format's constant table: only in decode bodies.

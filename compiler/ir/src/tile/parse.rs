@@ -458,6 +458,7 @@ impl Parser<'_> {
             "dot" => Op::Dot,
             "load" => return self.load(),
             "store" => return self.store(),
+            "store.field" => return self.store_field(),
             "field" => Op::Field(self.at.u32("a field's number")?),
             "table" => Op::Table(self.at.u32("a table's number")?),
             "group_index" => Op::GroupIndex,
@@ -542,6 +543,14 @@ impl Parser<'_> {
         self.at.punct(',')?;
         args.push(self.value()?);
         Ok((Op::Store { memory, indices }, args))
+    }
+
+    fn store_field(&mut self) -> Parsed<(Op, Vec<Value>)> {
+        let field = self.at.u32("the number of a field")?;
+        let (memory, indices, mut args) = self.place()?;
+        self.at.punct(',')?;
+        args.push(self.value()?);
+        Ok((Op::StoreField { memory, indices, field }, args))
     }
 }
 

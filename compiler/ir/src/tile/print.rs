@@ -292,6 +292,14 @@ pub(super) fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType
                 [value, rest @ ..] => write!(f, ", {value} surplus {}", list(rest)),
             }
         }
+        Op::StoreField { memory, indices, field } => {
+            write!(f, "store.field {field} {}", place(*memory, indices, &inst.args))?;
+            match inst.args.get(indices.len()..).unwrap_or_default() {
+                [] => write!(f, ", v?"),
+                [value] => write!(f, ", {value}"),
+                [value, rest @ ..] => write!(f, ", {value} surplus {}", list(rest)),
+            }
+        }
         Op::Field(at) => write!(f, "field {at}{}", operands()),
         Op::Table(at) => write!(f, "table {at}{}", operands()),
         Op::GroupIndex => write!(f, "group_index"),

@@ -196,6 +196,36 @@ pub(super) fn check(
                 None => fail(Rule::OperandCount, "stores no value"),
             }
         }
+        Op::StoreField { memory, indices, field } => {
+            access(kernel, *memory, indices, args, 1)?;
+            let (Memory::Param(param), Some((Element::Format(id), _))) = (memory, kernel.element(*memory))
+            else {
+                return fail(Rule::Memory, "only tensors of a format have fields");
+            };
+            if let Some(TensorDecl::Tensor { access: Access::Read, name, .. }) =
+                kernel.params.get(param.index())
+            {
+                return fail(Rule::Access, format!("`{name}` is only read"));
+            }
+            let format = &kernel.formats[id.index()];
+            let Some(declared) = format.fields.get(*field as usize) else {
+                return fail(Rule::Declaration, format!("`{}` has no field {field}", format.name));
+            };
+            let mut shape = slices(indices);
+            match (indices.last(), shape.last_mut()) {
+                (Some(Index::Slice(_)), Some(last)) if format.group > 0 && *last % format.group == 0 => {
+                    let groups = *last / format.group;
+                    *last = groups.checked_mul(declared.count).unwrap_or(0);
+                }
+                _ => return fail(Rule::Memory, format!("no slice of whole groups of {}", format.group)),
+            }
+            let stored = TileType::new(declared.dtype, &shape);
+            match args.last() {
+                Some(value) if **value == stored => Ok(Gives::Nothing),
+                Some(value) => fail(Rule::Memory, format!("{value} is stored where {stored} is expected")),
+                None => fail(Rule::OperandCount, "stores no value"),
+            }
+        }
         Op::Assert(number) => {
             message(kernel, *number)?;
             count(args, 1)?;
@@ -298,6 +328,7 @@ pub(super) fn elementwise(op: &Op, args: &[&TileType], result: Option<&TileType>
         | Op::Dot
         | Op::Load { .. }
         | Op::Store { .. }
+        | Op::StoreField { .. }
         | Op::Field(_)
         | Op::Table(_)
         | Op::GroupIndex

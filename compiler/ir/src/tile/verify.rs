@@ -21,7 +21,7 @@
 //! 10. **Result.** An operation that gives a value defines one, of the type that follows from the operands; an effect defines none.
 //! 11. **Declaration.** Tensors, scalars, dimensions and formats exist where they are named.
 //! 12. **Memory.** One index per axis, i32 scalar offsets, a tile of the slices' extents and the element's dtype (f32 for a format), a
-//!     padding value of that dtype; a tensor of a format is only read and has an axis.
+//!     padding value of that dtype; a tensor of a format is written field by field, whole groups at a time.
 //! 13. **Access.** No store to a `read` tensor.
 //! 14. **Decode only.** `field`, `table` and `group_index` occur in decode bodies only.
 //! 15. **For.** Counter and bounds are i32 scalars; the step is 1 to `i32::MAX`.
@@ -641,6 +641,7 @@ fn decode_op(
         | Op::Dot
         | Op::Load { .. }
         | Op::Store { .. }
+        | Op::StoreField { .. }
         | Op::Assert(_)
         | Op::Print(_) => Err((Rule::Decode, "does not belong into a decode body".to_owned())),
     }

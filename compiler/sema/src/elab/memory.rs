@@ -13,15 +13,15 @@ use tvmc_lang::span::Span;
 use tvmc_types::dtype::DType;
 
 /// A resolved index list.
-struct Access {
-    indices: Vec<Index>,
-    offsets: Vec<Value>,
+pub(super) struct Access {
+    pub indices: Vec<Index>,
+    pub offsets: Vec<Value>,
     /// The shape of the tile.
-    shape: Vec<u32>,
+    pub shape: Vec<u32>,
 }
 
 impl Elab<'_, '_> {
-    fn memory_name(&self, memory: Memory) -> String {
+    pub(super) fn memory_name(&self, memory: Memory) -> String {
         match memory {
             Memory::Param(p) => self.header.params[p.index()].name.name.clone(),
             Memory::Shared(s) => self.b.kernel.shared[s.index()].name.clone(),
@@ -37,7 +37,7 @@ impl Elab<'_, '_> {
     }
 
     /// Whether the argument may be read or written so; an error if not.
-    fn allowed(&mut self, memory: Memory, write: bool, span: Span) -> bool {
+    pub(super) fn allowed(&mut self, memory: Memory, write: bool, span: Span) -> bool {
         let Memory::Param(param) = memory else { return true };
         let param = &self.header.params[param.index()];
         let (name, at) = (param.name.name.clone(), param.name.span);
@@ -67,7 +67,7 @@ impl Elab<'_, '_> {
         }
     }
 
-    fn access(&mut self, memory: Memory, items: &[IndexItem], span: Span) -> Option<Access> {
+    pub(super) fn access(&mut self, memory: Memory, items: &[IndexItem], span: Span) -> Option<Access> {
         let extents: Vec<Host> = match memory {
             Memory::Param(p) => match &self.header.params[p.index()].kind {
                 ParameterKind::Tensor { shape, .. } => shape.clone(),
@@ -297,17 +297,7 @@ impl Elab<'_, '_> {
         };
         let (dtype, format) = self.element_dtype(memory);
         if format {
-            let name = self.memory_name(memory);
-            self.report(
-                Diagnostic::error(
-                    Code::EncodeMissing,
-                    format!("`{name}` is of a format, and kernels cannot encode yet"),
-                )
-                .at(span, "stored to here")
-                .help("store to a tensor of a dtype"),
-            );
-            self.look(value);
-            return None;
+            return self.store_encoded(memory, indices, op, value, span);
         }
         let write = self.allowed(memory, true, span);
         let read = op == AssignOp::Set || self.allowed(memory, false, span);

@@ -16,11 +16,12 @@
 //! | `known` | what must be known when the kernel is compiled |
 //! | `call`, `tiles` | element-wise functions and fns; functions of whole tiles |
 //! | `product` | `dot` and what adds onto it |
-//! | `memory` | loads and stores |
+//! | `memory`, `encode` | loads and stores; stores to formats |
 //! | `stmt`, `flow` | statements; control flow with its variables |
 
 mod call;
 mod convert;
+mod encode;
 mod expr;
 mod flow;
 mod index;
@@ -355,6 +356,7 @@ impl<'c, 'l> Elab<'c, 'l> {
             | Op::Dot
             | Op::Load { .. }
             | Op::Store { .. }
+            | Op::StoreField { .. }
             | Op::Field(_)
             | Op::Assert(_)
             | Op::Print(_) => Facts::of(ty.dtype),

@@ -128,7 +128,7 @@ impl Elab<'_, '_> {
         Some(Factors { a, b, rows, columns, dtype, shape, span })
     }
 
-    fn reshape(&mut self, value: Value, shape: &[u32], span: Span) -> Option<Value> {
+    pub(super) fn reshape(&mut self, value: Value, shape: &[u32], span: Span) -> Option<Value> {
         let ty = self.ty(value);
         if ty.shape == shape {
             return Some(value);

@@ -35,7 +35,15 @@ impl Tensor<'_> {
     /// The value of an element, or none outside the tensor.
     pub fn load(&self, index: &[i64], formats: &[Format], block: u64) -> Result<Option<u32>, Trap> {
         let Some(flat) = self.flat(index) else { return Ok(None) };
-        if let Some(writer) = self.writers.get(&flat)
+        // A group of a format is written as a whole: its first element stands for it.
+        let written = match self.element {
+            Element::DType(_) => flat,
+            Element::Format(id) => {
+                let columns = self.shape.last().copied().unwrap_or(1);
+                flat - flat % columns % u64::from(formats[id.index()].group)
+            }
+        };
+        if let Some(writer) = self.writers.get(&written)
             && *writer != block
         {
             return Err(Trap::Conflict {
@@ -84,6 +92,55 @@ impl Tensor<'_> {
             return Err(Trap::Outside { tensor: self.name.clone(), element: flat });
         }
         set_bits(self.bytes, flat as usize, dtype.bits(), encode(dtype, value));
+        Ok(())
+    }
+
+    /// Stores an entry of a field. The last index counts entries from `first`, the offset of the slice in elements.
+    pub fn store_field(
+        &mut self,
+        index: &[i64],
+        first: i64,
+        field: u32,
+        value: u32,
+        formats: &[Format],
+        block: u64,
+    ) -> Result<(), Trap> {
+        let Element::Format(id) = self.element else {
+            return Err(Trap::Unsupported("storing a field of a tensor of a dtype".into()));
+        };
+        let format = &formats[id.index()];
+        let declared = &format.fields[field as usize];
+        let (group, count) = (i64::from(format.group), i64::from(declared.count));
+        if first.rem_euclid(group) != 0 {
+            return Err(Trap::Unsupported(format!(
+                "storing from element {first} of a row to `{}`: it is not the first of a group of {group}",
+                self.name
+            )));
+        }
+        let mut at = index.to_vec();
+        let Some(last) = at.last_mut() else { return Ok(()) };
+        let entry = *last - first;
+        *last = first + entry / count * group;
+        let Some(flat) = self.flat(&at) else { return Ok(()) };
+        if let Some(writer) = self.writers.insert(flat, block)
+            && writer != block
+        {
+            return Err(Trap::Conflict { tensor: self.name.clone(), element: flat, blocks: [writer, block] });
+        }
+        let columns = self.shape.last().copied().unwrap_or(1);
+        let (row, column) = (flat / columns, flat % columns);
+        let bytes = u64::from(format.bytes);
+        let start = row * columns.div_ceil(group as u64) * bytes + column / group as u64 * bytes;
+        let Some(stored) = self.bytes.get_mut(start as usize..(start + bytes) as usize) else {
+            return Err(Trap::Outside { tensor: self.name.clone(), element: flat });
+        };
+        let width = declared.dtype.bits();
+        let bit = declared.bit_offset + declared.slot((entry % count) as u32) * width;
+        let code = encode(declared.dtype, value);
+        for i in 0..width {
+            let (byte, shift) = (((bit + i) / 8) as usize, (bit + i) % 8);
+            stored[byte] = stored[byte] & !(1 << shift) | (((code >> i) & 1) as u8) << shift;
+        }
         Ok(())
     }
 }

@@ -1,0 +1,107 @@
+//! Stores to formats: what the tile interpreter leaves in memory, every machine leaves there, bit for bit.
+
+use tvmc_sema::{ElementChoice, Instance, Library, Source, Use};
+use tvmc_tests::generate::{Argument, Case, Data};
+use tvmc_tests::machines::Machines;
+
+const SOURCE: &str = "
+format pair { group 8 { q: i16[8]; e: f16[2]; d: f32; }
+  value[i] = d * q[i] * e[i / 4];
+  encode {
+    d = sum(value, axis = 1);
+    q = value as i16 saturate;
+  } }
+kernel store<Y: format>(x: f32[M, K], y: out Y[M, K])
+  grid M, ceil(K, 64)
+{
+  let m = block[0];
+  let k = block[1] * 64;
+  y[m, k +: 64] = x[m, k +: 64] * 2.0;
+}
+";
+
+fn case(format: &str, m: u64, k: u64) -> Case {
+    let mut load = |wanted: Use<'_>| match wanted {
+        Use::Library(name) => {
+            tvmc_stdlib::module(name).map(|text| Source { name: name.to_owned(), text: text.to_owned() })
+        }
+        Use::File { .. } => None,
+    };
+    let root = Source { name: "t.tile".into(), text: SOURCE.to_owned() };
+    let loaded = Library::load(root, tvmc_stdlib::PRELUDE, &mut load);
+    let show = |list: &[tvmc_lang::diag::Diagnostic]| -> String {
+        list.iter().map(|d| tvmc_lang::diag::render(d, loaded.library.sources(), false)).collect()
+    };
+    assert!(loaded.diagnostics.is_empty(), "{}", show(&loaded.diagnostics));
+    let mut instance = Instance::default();
+    instance.dims.insert("K".into(), k);
+    instance.formats.insert("Y".into(), ElementChoice::Format(format.into()));
+    let kernel = match tvmc_sema::instantiate(&loaded.library, "store", &instance) {
+        Ok(kernel) => kernel,
+        Err(list) => panic!("{}", show(&list)),
+    };
+    let element = |at: usize| match &kernel.params[at] {
+        tvmc_ir::tile::TensorDecl::Tensor { element, .. } => *element,
+        tvmc_ir::tile::TensorDecl::Scalar { .. } => panic!("a tensor"),
+    };
+    let mut state = 7u32;
+    let numbers: Vec<u8> = (0..m * k)
+        .flat_map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // Multiples of a quarter: sums are exact in any order.
+            (((state >> 20) as f32 - 2048.0) / 4.0).to_le_bytes()
+        })
+        .collect();
+    let format = &kernel.formats[0];
+    let bytes = m * k.div_ceil(u64::from(format.group)) * u64::from(format.bytes);
+    let tensor = |at: usize, bytes: Vec<u8>, written: bool| {
+        Argument::Tensor(Data { shape: vec![m, k], element: element(at), bytes, written, packed: false })
+    };
+    let arguments = vec![tensor(0, numbers, false), tensor(1, vec![0xa5; bytes as usize], true)];
+    Case { arguments, portable: true, kernel }
+}
+
+#[test]
+fn every_machine_stores_the_same_bytes() {
+    let machines = Machines::open();
+    for format in ["act8", "pair"] {
+        for (m, k) in [(1, 64), (5, 128), (7, 192)] {
+            if let Err(error) = machines.check(&case(format, m, k), true) {
+                panic!("{format} {m} x {k}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stored_row_decodes_to_what_was_stored_within_half_a_step() {
+    let Case { arguments, kernel, .. } = case("act8", 2, 64);
+    let binding = tvmc_ir::tile::launch::bind(
+        &kernel,
+        &[
+            tvmc_ir::tile::launch::ArgumentShape::Tensor(vec![2, 64]),
+            tvmc_ir::tile::launch::ArgumentShape::Tensor(vec![2, 64]),
+        ],
+    )
+    .expect("it binds");
+    let [Argument::Tensor(x), Argument::Tensor(y)] = arguments.as_slice() else { panic!("two tensors") };
+    let (mut input, mut output) = (x.bytes.clone(), y.bytes.clone());
+    let tensors = vec![
+        tvmc_interp::tile::Argument::Tensor(&mut input, vec![2, 64]),
+        tvmc_interp::tile::Argument::Tensor(&mut output, vec![2, 64]),
+    ];
+    tvmc_interp::tile::run(&kernel, &binding, tensors, 1 << 30).expect("it runs");
+    for (group, stored) in output.chunks_exact(36).enumerate() {
+        let d = f32::from_le_bytes([stored[0], stored[1], stored[2], stored[3]]);
+        let values: Vec<f32> = x.bytes[group * 128..(group + 1) * 128]
+            .chunks_exact(4)
+            .map(|b| 2.0 * f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
+        let largest = values.iter().fold(0f32, |l, v| l.max(v.abs()));
+        assert_eq!(d, largest / 127.0);
+        for (code, value) in stored[4..].iter().zip(values) {
+            let got = d * f32::from(*code as i8);
+            assert!((got - value).abs() <= d * 0.5001, "{got} for {value}");
+        }
+    }
+}
