@@ -170,6 +170,22 @@ impl Expr {
         }
     }
 
+    /// Whether there are at most `most` operations and operands, and at most `depth` operations around an operand. Looks no further than that.
+    pub fn is_within(&self, most: usize, depth: usize) -> bool {
+        fn walk(expr: &Expr, depth: usize, left: &mut usize) -> bool {
+            if *left == 0 {
+                return false;
+            }
+            *left -= 1;
+            match expr {
+                Expr::Const(_) | Expr::Name(_) => true,
+                Expr::Unary(_, a) => depth > 0 && walk(a, depth - 1, left),
+                Expr::Binary(_, a, b) => depth > 0 && walk(a, depth - 1, left) && walk(b, depth - 1, left),
+            }
+        }
+        walk(self, depth, &mut { most })
+    }
+
     /// Calls `visit` for every name, with repetition.
     pub fn names(&self, visit: &mut dyn FnMut(&str)) {
         match self {

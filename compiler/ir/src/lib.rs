@@ -6,12 +6,15 @@
 //! | [`lane`] | one virtual lane machine, 32-bit registers | passes | lane interpreter, all backends |
 //! | [`program`] | the host's view: buffers, views, launches, loops | sema | the program executor |
 //!
+//! [`module`] is the file that holds them: what `tvmc build` writes.
+//!
 //! Reading order: [`entity`] (typed indices), then `lane::types`, `lane::op`, `lane::function`.
 #![forbid(unsafe_code)]
 
 pub mod entity;
 pub mod host;
 pub mod lane;
+pub mod module;
 pub mod program;
 mod text;
 pub mod tile;

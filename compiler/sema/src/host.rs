@@ -15,6 +15,7 @@ use crate::diags::Diags;
 use crate::library::{ItemId, Library};
 use std::collections::HashMap;
 use tvmc_ir::host::{self, Expr, Number};
+use tvmc_ir::program::MAX_EXPRESSION;
 use tvmc_lang::ast::{self, ArgValue, BinaryOp, ExprId, ExprKind, ItemKind, UnaryOp};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
 use tvmc_lang::span::Span;
@@ -22,6 +23,12 @@ use tvmc_types::dtype::DType;
 
 /// Depth of expressions, blocks and expanded fns together.
 pub(crate) const MAX_DEPTH: u32 = 600;
+
+/// Whether an expression keeps the limits of the IRs, with room for what is put around it. A name for an expression leaves no trace, so that
+/// without a limit a chain of names could double it at each step.
+pub(crate) fn is_small(expr: &Expr) -> bool {
+    expr.is_within(MAX_EXPRESSION - 1, 200)
+}
 
 /// What every stage shares.
 pub(crate) struct Cx<'l> {
@@ -328,6 +335,14 @@ impl<'l> Cx<'l> {
                 .at(name.span, "a number is needed here")
         };
         match env.name(&name.name) {
+            Named::Value(Host::Expr(expr, _)) if !is_small(&expr) => {
+                self.diags.push(
+                    Diagnostic::error(Code::NestingTooDeep, "an expression too large")
+                        .at(name.span, "with what this name stands for put in its place")
+                        .help("compute it in fewer operations"),
+                );
+                return None;
+            }
             Named::Value(value) => return Some(value),
             Named::Poison => return None,
             Named::Other(what) => {

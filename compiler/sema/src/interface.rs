@@ -8,6 +8,7 @@ use crate::library::{ItemId, Library};
 use crate::signature::{Bindings, Choice, ParameterKind, access, header, kernel_ast, pick, sample_generics};
 use tvmc_ir::host::{self, Expr};
 use tvmc_ir::lane::Access;
+use tvmc_ir::program as ir;
 use tvmc_lang::ast::{GenericKind, ItemKind};
 use tvmc_lang::diag::Diagnostic;
 use tvmc_types::dtype::DType;
@@ -92,6 +93,44 @@ pub struct TuneDecl {
     pub values: Vec<i64>,
     /// The size to fit.
     pub fit: Option<Expr>,
+}
+
+impl KernelInterface {
+    /// The same as data of the IR, which has no docs.
+    pub fn to_ir(&self) -> ir::Interface {
+        let generic = |g: &GenericDecl| ir::Generic {
+            name: g.name.clone(),
+            kind: match g.kind {
+                GenericKind::Format => ir::GenericKind::Format,
+                GenericKind::Float => ir::GenericKind::Float,
+                GenericKind::Int => ir::GenericKind::Int,
+                GenericKind::Dtype => ir::GenericKind::DType,
+            },
+        };
+        let param = |p: &ParamDecl| match &p.kind {
+            ParamKind::Tensor { element, shape } => ir::Parameter::Tensor {
+                name: p.name.clone(),
+                element: match element {
+                    ElementType::DType(dtype) => ir::ParameterElement::DType(*dtype),
+                    ElementType::Format(name) => ir::ParameterElement::Format(name.clone()),
+                    ElementType::Generic(name) => ir::ParameterElement::Generic(name.clone()),
+                },
+                shape: shape.clone(),
+                access: p.access,
+            },
+            ParamKind::Scalar(dtype) => ir::Parameter::Scalar { name: p.name.clone(), dtype: *dtype },
+        };
+        let dim = |d: &DimDecl| ir::Dimension { name: d.name.clone(), specialised: d.specialised };
+        let tune =
+            |t: &TuneDecl| ir::Tune { name: t.name.clone(), values: t.values.clone(), fit: t.fit.clone() };
+        ir::Interface {
+            name: self.name.clone(),
+            generics: self.generics.iter().map(generic).collect(),
+            params: self.params.iter().map(param).collect(),
+            dims: self.dims.iter().map(dim).collect(),
+            tunes: self.tunes.iter().map(tune).collect(),
+        }
+    }
 }
 
 /// The default choice of every tune name: the first value, or the first that is not above the size it is to fit.

@@ -11,20 +11,25 @@
 //!
 //! A launch is checked against the kernel's interface: number, kind, dtype and rank of the arguments, sizes where they are known, tune names, and
 //! that what the kernel writes may be written and overlaps no other argument.
+//!
+//! What is given is [`Verified`]: a program that breaks a rule of program IR is refused with an error at its name. That would be a fault of this
+//! file, except for the limits on sizes, which a source can exceed.
 
 mod declare;
 mod launch;
+mod phase;
 
 use crate::constant::Constant;
-use crate::host::{Cx, Env, Host, Named};
+use crate::host::{Cx, Env, Host, Named, is_small};
 use crate::library::{ItemId, Library};
+use phase::Phases;
 use std::collections::BTreeMap;
 use tvmc_ir::host::Expr;
-use tvmc_ir::program::{Base, Program, Stmt, View, WeightElement};
-use tvmc_ir::tile::MAX_RANK;
-use tvmc_lang::ast::{
-    self, Arg, Block, Declaration, ExprId, ExprKind, Ident, IndexKind, ItemKind, StmtKind, TypeName,
+use tvmc_ir::program::{
+    self as ir, Base, MAX_EXPRESSION, MAX_VIEWS, Program, Rule, Stmt, Verified, View, WeightElement,
 };
+use tvmc_ir::tile::MAX_RANK;
+use tvmc_lang::ast::{self, Arg, Block, ExprId, ExprKind, Ident, IndexKind, ItemKind, StmtKind, TypeName};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
 use tvmc_lang::span::Span;
 use tvmc_types::dtype::DType;
@@ -84,10 +89,13 @@ struct Compiler<'c, 'l> {
     file: &'l ast::File,
     scope: Scope,
     program: Program,
+    phases: Phases,
+    /// Counters of loops so far.
+    counters: BTreeMap<String, Span>,
 }
 
 /// A program by its name.
-pub fn program(library: &Library, name: &str) -> Result<Program, Vec<Diagnostic>> {
+pub fn program(library: &Library, name: &str) -> Result<Verified, Vec<Diagnostic>> {
     let Some(id) = library.find(name, |kind| matches!(kind, ItemKind::Program(_))) else {
         return Err(vec![library.no_such("program", name, library.programs())]);
     };
@@ -99,19 +107,42 @@ pub fn program(library: &Library, name: &str) -> Result<Program, Vec<Diagnostic>
 }
 
 /// Compiles a program item; errors are reported.
-pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<Program> {
+pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<Verified> {
     let lib = cx.lib;
     let ItemKind::Program(ast) = &lib.item(id).kind else { return None };
     let errors = cx.diags.errors();
     let program = Program { name: ast.name.name.clone(), ..Program::default() };
     let file = &lib.module(id.module).file;
     let scope = Scope { names: vec![BTreeMap::new()] };
-    let mut compiler = Compiler { cx, module: id.module, file, scope, program };
+    let mut compiler = Compiler {
+        cx,
+        module: id.module,
+        file,
+        scope,
+        program,
+        phases: Phases::default(),
+        counters: BTreeMap::new(),
+    };
     compiler.dims(&ast.body);
     let body = compiler.stmts(&ast.body.stmts);
     let mut program = compiler.program;
     program.body = body;
-    (cx.diags.errors() == errors).then_some(program)
+    if cx.diags.errors() > errors {
+        return None;
+    }
+    match ir::verify(program) {
+        Ok(program) => Some(program),
+        Err(broken) => {
+            for error in broken {
+                let message = match error.rule {
+                    Rule::Limits => format!("the program is too large: {}: {}", error.at, error.message),
+                    _ => format!("internal error: the compiled program is not well-formed: {error}"),
+                };
+                cx.diags.error(Code::Unsupported, ast.name.span, message, "this program");
+            }
+            None
+        }
+    }
 }
 
 impl Compiler<'_, '_> {
@@ -143,49 +174,37 @@ impl Compiler<'_, '_> {
             );
             return;
         }
+        if let (0, Some(first)) = (inner, self.counters.get(&name.name).copied())
+            && self.keeps_name(&name.name)
+        {
+            self.cx.diags.push(
+                Diagnostic::error(Code::DuplicateName, format!("`{}` counts a loop above", name.name))
+                    .at(name.span, "defined again")
+                    .also(first, "the loop's counter")
+                    .help("rename one of them"),
+            );
+            return;
+        }
         self.scope.names[inner].insert(name.name.clone(), (meaning, name.span));
     }
 
-    /// Dimensions: capital names that stand alone as an extent of a weight, input or output, and that nothing else defines.
-    fn dims(&mut self, body: &Block) {
-        let mut defined: Vec<&str> = Vec::new();
-        let mut alone: Vec<&Ident> = Vec::new();
-        for stmt in &body.stmts {
-            let StmtKind::Declare(declaration) = &stmt.kind else { continue };
-            let ty = match declaration {
-                Declaration::Hyper { name, .. } => {
-                    defined.push(&name.name);
-                    continue;
-                }
-                Declaration::Const(c) => {
-                    defined.push(&c.name.name);
-                    continue;
-                }
-                Declaration::State { .. } => continue,
-                Declaration::Weight { ty, .. }
-                | Declaration::Input { ty, .. }
-                | Declaration::Output { ty, .. } => ty,
-            };
-            alone.extend(ty.shape.iter().flatten().filter_map(|e| self.file.exprs.name(*e)));
-        }
-        for name in alone {
-            let capital = name.name.starts_with(|c: char| c.is_ascii_uppercase());
-            let known = defined.contains(&name.name.as_str())
-                || self.scope.find(&name.name).is_some()
-                || self
-                    .cx
-                    .lib
-                    .lookup(self.module, &name.name)
-                    .is_some_and(|id| matches!(self.cx.lib.item(id).kind, ItemKind::Const(_)));
-            if capital && !known {
-                let value = Host::Expr(Expr::Name(name.name.clone()), DType::I32);
-                self.scope.names[0].insert(name.name.clone(), (Meaning::Number(value), name.span));
-            }
-        }
-    }
-
+    /// A number. A `let` of one leaves no trace, so that a chain of them could grow without end: there is a limit.
     fn number(&mut self, id: ExprId) -> Option<Host> {
-        self.cx.host(self.module, id, &self.scope)
+        let value = self.cx.host(self.module, id, &self.scope)?;
+        if let Host::Expr(expr, _) = &value
+            && !is_small(expr)
+        {
+            self.cx.diags.push(
+                Diagnostic::error(Code::NestingTooDeep, "an expression too large")
+                    .at(
+                        self.file[id].span,
+                        format!("more than {MAX_EXPRESSION} operations, or nested too deeply"),
+                    )
+                    .help("a `const` of the program keeps its name, so that what uses it stays small"),
+            );
+            return None;
+        }
+        Some(value)
     }
 
     /// An integer expression.
@@ -342,6 +361,7 @@ impl Compiler<'_, '_> {
             memory.list = false;
             return Some(memory);
         }
+        self.steps(&memory, span)?;
         if memory.shape.is_empty() {
             self.error(Code::RankMismatch, span, "no dimension is left to index", "one index too many");
             return None;
@@ -383,6 +403,16 @@ impl Compiler<'_, '_> {
         Some(memory)
     }
 
+    /// Refuses a part of a part of a part and so on.
+    fn steps(&mut self, memory: &Memory, span: Span) -> Option<()> {
+        if memory.views.len() < MAX_VIEWS {
+            return Some(());
+        }
+        let message = format!("memory seen through more than {MAX_VIEWS} indices and views");
+        self.error(Code::NestingTooDeep, span, message, "one too many");
+        None
+    }
+
     /// Refuses rows that are known to lie outside.
     fn bounded(&mut self, from: &Host, length: i64, extent: &Host, span: Span) -> Option<()> {
         let int = |h: &Host| h.constant().and_then(|c| c.as_int());
@@ -404,6 +434,7 @@ impl Compiler<'_, '_> {
             self.error(Code::RankMismatch, span, "choose a layer first: `w[l]`", "a list of weights");
             return None;
         }
+        self.steps(&memory, span)?;
         if extents.is_empty() || extents.len() > MAX_RANK {
             self.error(
                 Code::RankTooHigh,
@@ -521,6 +552,22 @@ impl Compiler<'_, '_> {
                 );
             }
         }
+        if let Some((Meaning::Number(_), first)) = self.scope.names[0].get(&f.var.name)
+            && self.keeps_name(&f.var.name)
+        {
+            let first = *first;
+            self.cx.diags.push(
+                Diagnostic::error(
+                    Code::DuplicateName,
+                    format!("`{}` is defined outside already", f.var.name),
+                )
+                .at(f.var.span, "defined again")
+                .also(first, "first definition")
+                .help("rename the counter"),
+            );
+            return None;
+        }
+        self.counters.entry(f.var.name.clone()).or_insert(f.var.span);
         self.scope.names.push(BTreeMap::new());
         let counter = Host::Expr(Expr::Name(f.var.name.clone()), DType::I32);
         self.define(&f.var, Meaning::Number(counter));

@@ -1,23 +1,41 @@
 //! Program IR: the host's view of a model. Memory is declared, not allocated; the executor decides where it lives.
 //!
 //! Names in expressions are hyper-parameters, constants, dimensions, integer or float inputs, and loop counters; all
-//! are [`host::Expr`](crate::host::Expr) names. Hyper-parameters and the dimensions of weights are known once a model file is
-//! loaded; dimensions of inputs are bound by each call.
+//! are [`host::Expr`](crate::host::Expr) names. A dimension is not declared: it is a name that nothing declares and that stands alone as an
+//! extent of a weight (bound by the model file), an input or an output (bound by each call).
 //!
 //! ```text
 //! program @twice {
 //!   hyper L: i32 = "net.layers"
 //!   weight w0 "w"[L]: any[D, D] = "layer.{}.weight"
+//!   buffer b0 "t": f32[S, D]
 //!   input i0 "x": f32[S, D]
 //!   output o0 "y": f32[S, D]
 //!   for l in 0..L {
-//!     launch linear(i0, w0[l], o0)
+//!     launch linear(i0, w0[l], b0) @ "twice.tile:9:3"
+//!     launch scale(b0, o0[sub(S, R) +: R] as [R, D], scalar 0.5)
 //!   }
 //! }
 //! ```
 //!
-//! Well-formed (checked by `verify`): names are declared once and before use; a weight list is indexed exactly once before any
-//! other view; views keep element counts; launches name a kernel and give one argument per parameter.
+//! Reading order: this file (the data), `print` and `parse` (the text form), `verify` (the rules) with `kinds`, `interface` (what a launcher must know of
+//! a kernel), `launches` (launches against interfaces).
+
+mod interface;
+mod kinds;
+mod launches;
+mod parse;
+mod print;
+mod verify;
+
+pub use crate::text::ParseError;
+pub use interface::{Dimension, Generic, GenericKind, Interface, Parameter, ParameterElement, Tune};
+pub use launches::verify_launches;
+pub use parse::parse;
+pub use verify::{
+    MAX_ARGUMENTS, MAX_DECLARATIONS, MAX_DEPTH, MAX_ERRORS, MAX_EXPRESSION, MAX_STATEMENTS, MAX_VIEWS, Rule,
+    Verified, VerifyError, verify,
+};
 
 use crate::entity;
 use crate::host::Expr;

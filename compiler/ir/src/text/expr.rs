@@ -16,7 +16,7 @@ use crate::host::{Binary, Expr, Number, Unary};
 use std::str::FromStr;
 
 /// Most operations around an operand.
-const MAX_DEPTH: usize = 256;
+pub(crate) const MAX_DEPTH: usize = 256;
 
 impl FromStr for Expr {
     type Err = ParseError;

@@ -15,7 +15,7 @@ mod lexer;
 use std::fmt::{self, Write as _};
 
 pub(crate) use cursor::{Cursor, Parsed, decimal, f32_bits, i32_value, i64_value};
-pub(crate) use expr::{expr, is_reserved};
+pub(crate) use expr::{MAX_DEPTH as MAX_EXPR_DEPTH, expr, is_reserved};
 pub(crate) use lexer::Token;
 
 /// Why a text cannot be read, and where.

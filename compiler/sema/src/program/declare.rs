@@ -21,6 +21,7 @@ impl Compiler<'_, '_> {
             Declaration::Const(c) => {
                 let meaning = match self.number(c.value) {
                     Some(Host::Expr(expr, dtype)) => {
+                        self.phases.constant(&c.name.name, &expr);
                         self.program.consts.push((c.name.name.clone(), expr));
                         Meaning::Number(Host::Expr(Expr::Name(c.name.name.clone()), dtype))
                     }
@@ -75,9 +76,10 @@ impl Compiler<'_, '_> {
                     );
                     return None;
                 };
-                Some(expr)
+                Some(self.over_hypers(expr, self.file[id].span)?)
             }
         };
+        self.phases.hyper(&name.name);
         self.program.hypers.push(Hyper { name: name.name.clone(), dtype, key: key.to_owned(), default });
         Some(Meaning::Number(Host::Expr(Expr::Name(name.name.clone()), dtype)))
     }
@@ -92,7 +94,10 @@ impl Compiler<'_, '_> {
     ) -> Option<Meaning> {
         let count = match count {
             None => None,
-            Some(id) => Some(self.integer(id, "the number of layers")?.expr()),
+            Some(id) => {
+                let expr = self.integer(id, "the number of layers")?.expr();
+                Some(self.over_hypers(expr, self.file[id].span)?)
+            }
         };
         let element = if ty.elem.ident().name == "any" {
             Some(WeightElement::Any)
@@ -136,7 +141,8 @@ impl Compiler<'_, '_> {
             Some(id) => Some(self.fallback(id, count.is_some())?),
         };
         let (element, shape) = (element?, shape?);
-        let exprs = shape.iter().map(Host::expr).collect();
+        let exprs: Vec<Expr> = shape.iter().map(Host::expr).collect();
+        self.file_extents(&exprs, ty.span)?;
         let list = count.is_some();
         self.program.weights.push(WeightDecl {
             name: name.name.clone(),
@@ -211,10 +217,12 @@ impl Compiler<'_, '_> {
             );
             return None;
         }
+        let exprs: Vec<Expr> = shape.iter().map(Host::expr).collect();
+        self.before_calls(&exprs, ty.span)?;
         self.program.states.push(MemoryDecl {
             name: name.name.clone(),
             dtype,
-            shape: shape.iter().map(Host::expr).collect(),
+            shape: exprs,
             grows: grows.map(|g| g.name.clone()),
         });
         let base = Base::State(State(self.program.states.len() as u32 - 1));

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use tvmc_ir::host::{Expr, Number};
-use tvmc_ir::program::Program;
+use tvmc_ir::program::Verified;
 use tvmc_ir::tile::{Format, Kernel, Memory, Op, Param, Region, Stmt, Value};
 use tvmc_lang::diag::{Diagnostic, Severity, render};
 use tvmc_model::executor::DeviceError;
@@ -186,7 +186,7 @@ impl Library {
     }
 
     /// A program.
-    pub fn program(&self, name: &str) -> Result<Program, Failure> {
+    pub fn program(&self, name: &str) -> Result<Verified, Failure> {
         tvmc_sema::program(&self.inner, name).map_err(|diagnostics| match self.settle(&diagnostics) {
             Err(failure) => failure,
             Ok(()) => Failure::user(format!("program `{name}` cannot be compiled")),

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use tvmc_backend_x86::{Features, Level};
 use tvmc_ir::host::{Expr, Number};
 use tvmc_ir::lane::Access;
-use tvmc_ir::program::Program;
+use tvmc_ir::program::Verified;
 use tvmc_ir::tile::launch::{ArgumentShape, Binding, bind};
 use tvmc_ir::tile::{Kernel, TensorDecl};
 use tvmc_model::executor::{Argument, Arrangement, Device, DeviceError, Extent, MemoryId, Slice};
@@ -147,7 +147,7 @@ impl Engine {
     pub fn for_architecture(
         architecture: &str,
         options: &MachineOptions,
-    ) -> Result<(Self, Program), Failure> {
+    ) -> Result<(Self, Verified), Failure> {
         let Some((module, program)) = tvmc_stdlib::program_for(architecture) else {
             let known: Vec<&str> = tvmc_stdlib::architectures().collect();
             return Err(Failure::user(format!(
@@ -161,7 +161,7 @@ impl Engine {
     }
 
     /// The engine and the only program of a file.
-    pub fn for_program_file(path: &Path, options: &MachineOptions) -> Result<(Self, Program), Failure> {
+    pub fn for_program_file(path: &Path, options: &MachineOptions) -> Result<(Self, Verified), Failure> {
         let library = Library::open(path)?;
         let names = library.program_names();
         let [name] = names.as_slice() else {

@@ -3,8 +3,9 @@
 use super::ExecutorError;
 use super::device::{Arrangement, Device, MemoryId, Slice};
 use std::collections::HashMap;
+use std::sync::Arc;
 use tvmc_ir::host::{Expr, Number};
-use tvmc_ir::program::{Argument, Base, MemoryDecl, Program, Stmt, View, Weight, WeightElement};
+use tvmc_ir::program::{Argument, Base, MemoryDecl, Program, Stmt, Verified, View, Weight, WeightElement};
 use tvmc_types::dtype::DType;
 use tvmc_weights::Weights;
 
@@ -39,7 +40,7 @@ pub(crate) struct Allocation {
 /// A program with its weights and state on a device.
 pub struct Session<D: Device> {
     pub(crate) device: D,
-    pub(crate) program: Program,
+    pub(crate) program: Arc<Verified>,
     /// Numbers known since load: hyper-parameters, constants, dimensions of weights.
     pub(crate) fixed: HashMap<String, Number>,
     pub(crate) weights: Vec<Vec<LoadedWeight>>,
@@ -52,7 +53,7 @@ pub struct Session<D: Device> {
 impl<D: Device> Session<D> {
     /// Loads a program's weights.
     pub fn load(
-        program: Program,
+        program: Verified,
         weights: &Weights,
         mut device: D,
         options: &LoadOptions,
@@ -109,7 +110,7 @@ impl<D: Device> Session<D> {
             inputs: empty(&program.inputs),
             outputs: empty(&program.outputs),
             device,
-            program,
+            program: Arc::new(program),
         };
         session.allocate_states()?;
         Ok(session)

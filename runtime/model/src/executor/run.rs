@@ -4,6 +4,7 @@ use super::ExecutorError;
 use super::device::{Argument, Arrangement, Device, Extent, Slice};
 use super::load::{Allocation, Session, extents};
 use std::collections::HashMap;
+use std::sync::Arc;
 use tvmc_ir::host::{Expr, Number};
 use tvmc_ir::program::{Argument as Declared, Base, Stmt, View};
 
@@ -61,11 +62,8 @@ impl<D: Device> Session<D> {
                 self.device.write(memory, 0, bytes)?;
             }
         }
-        let body = std::mem::take(&mut self.program.body);
-        let mut site = 0;
-        let done = self.statements(&body, &mut numbers, &mut site);
-        self.program.body = body;
-        done
+        let program = Arc::clone(&self.program);
+        self.statements(&program.body, &mut numbers, &mut 0)
     }
 
     /// The bytes of an output of the last call.
