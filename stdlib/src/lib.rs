@@ -39,6 +39,12 @@ pub const PRELUDE: &[&str] = &["math", "formats/gguf", "formats/activations"];
 /// Which program runs a model file, by the architecture that the file names: architecture, module, program.
 const PROGRAMS: &[(&str, &str, &str)] = &[("llama", "models/llama", "llama")];
 
+/// The generic parameter of a program that says how it stores activations which enter a product.
+pub const ACTIVATION_PARAMETER: &str = "A";
+
+/// The format for activations of 8 bits.
+pub const ACTIVATIONS_OF_8_BITS: &str = "act8";
+
 /// The module with this name.
 pub fn module(name: &str) -> Option<&'static str> {
     MODULES.iter().find(|m| m.name == name).map(|m| m.source)

@@ -18,9 +18,16 @@ kernel store<Y: format>(x: f32[M, K], y: out Y[M, K])
   let k = block[1] * 64;
   y[m, k +: 64] = x[m, k +: 64] * 2.0;
 }
+kernel store_rows<Y: format>(x: f32[M, K], y: out Y[M, K])
+  grid ceil(M, 4), ceil(K, 64)
+{
+  let m = block[0] * 4;
+  let k = block[1] * 64;
+  y[m +: 4, k +: 64] = x[m +: 4, k +: 64] * 2.0;
+}
 ";
 
-fn case(format: &str, m: u64, k: u64) -> Case {
+fn case(name: &str, format: &str, m: u64, k: u64) -> Case {
     let mut load = |wanted: Use<'_>| match wanted {
         Use::Library(name) => {
             tvmc_stdlib::module(name).map(|text| Source { name: name.to_owned(), text: text.to_owned() })
@@ -36,7 +43,7 @@ fn case(format: &str, m: u64, k: u64) -> Case {
     let mut instance = Instance::default();
     instance.dims.insert("K".into(), k);
     instance.formats.insert("Y".into(), ElementChoice::Format(format.into()));
-    let kernel = match tvmc_sema::instantiate(&loaded.library, "store", &instance) {
+    let kernel = match tvmc_sema::instantiate(&loaded.library, name, &instance) {
         Ok(kernel) => kernel,
         Err(list) => panic!("{}", show(&list)),
     };
@@ -64,10 +71,12 @@ fn case(format: &str, m: u64, k: u64) -> Case {
 #[test]
 fn every_machine_stores_the_same_bytes() {
     let machines = Machines::open();
-    for format in ["act8", "pair"] {
-        for (m, k) in [(1, 64), (5, 128), (7, 192)] {
-            if let Err(error) = machines.check(&case(format, m, k), true) {
-                panic!("{format} {m} x {k}: {error}");
+    for kernel in ["store", "store_rows"] {
+        for format in ["act8", "pair"] {
+            for (m, k) in [(1, 64), (5, 128), (7, 192)] {
+                if let Err(error) = machines.check(&case(kernel, format, m, k), true) {
+                    panic!("{kernel} {format} {m} x {k}: {error}");
+                }
             }
         }
     }
@@ -75,7 +84,7 @@ fn every_machine_stores_the_same_bytes() {
 
 #[test]
 fn a_stored_row_decodes_to_what_was_stored_within_half_a_step() {
-    let Case { arguments, kernel, .. } = case("act8", 2, 64);
+    let Case { arguments, kernel, .. } = case("store", "act8", 2, 64);
     let binding = tvmc_ir::tile::launch::bind(
         &kernel,
         &[

@@ -67,7 +67,11 @@ impl Tape<'_> {
     fn memory(&mut self) -> MemoryDecl {
         let (name, dtype, shape) = (self.text(), self.dtype(), self.shape());
         let grows = (self.below(3) == 0).then(|| self.text());
-        MemoryDecl { name, dtype, shape, grows }
+        let element = match self.below(4) {
+            0 => MemoryElement::Format(self.text()),
+            _ => MemoryElement::DType(dtype),
+        };
+        MemoryDecl { name, element, shape, grows }
     }
 
     fn weight(&mut self) -> WeightDecl {

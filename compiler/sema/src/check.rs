@@ -10,7 +10,7 @@ use crate::library::{ItemId, Library};
 use crate::signature::{Choice, kernel_ast, sample_generics};
 use std::collections::BTreeMap;
 use tvmc_ir::tile::{Op, Param, TileType};
-use tvmc_lang::ast::{GenericKind, ItemKind};
+use tvmc_lang::ast::{self, GenericKind, ItemKind};
 use tvmc_lang::diag::Diagnostic;
 use tvmc_types::dtype::DType;
 
@@ -27,7 +27,9 @@ pub fn check(library: &Library) -> Vec<Diagnostic> {
             ItemKind::Function(_) => function(&mut cx, id),
             ItemKind::Format(_) => drop(crate::format::compile(&mut cx, id)),
             ItemKind::Kernel(_) => kernel(&mut cx, id),
-            ItemKind::Program(_) => drop(crate::program::compile(&mut cx, id)),
+            ItemKind::Program(_) => {
+                drop(crate::program::compile(&mut cx, id, &std::collections::BTreeMap::new()))
+            }
         }
     }
     cx.diags.into_vec()
@@ -68,6 +70,14 @@ fn kernel(cx: &mut Cx, id: ItemId) {
     let first = sample_generics(ast);
     let mut samples = vec![first.clone()];
     for generic in &ast.generics {
+        // A parameter that is written is tried as f32 only: whether a format can be stored to depends on it and on sizes.
+        let written = ast
+            .params
+            .iter()
+            .any(|param| param.mode != ast::Mode::In && param.ty.elem.ident().name == generic.name.name);
+        if written {
+            continue;
+        }
         let others: Vec<Choice> = match generic.kind {
             GenericKind::Format => formats(cx).into_iter().map(Choice::Format).collect(),
             GenericKind::Float => vec![Choice::DType(DType::F16)],

@@ -49,4 +49,4 @@ pub use interface::{
 };
 pub use kernel::{ElementChoice, Instance, instantiate};
 pub use library::{Library, Loaded, Source, Use};
-pub use program::program;
+pub use program::{program, program_with};

@@ -519,6 +519,11 @@ fn reshape(from: &[u32], to: &[u32], dims: &[Dimension]) -> Vec<Dimension> {
                 *slot = merged.clone();
             }
         }
+        // The innermost index comes from the innermost operand axis alone where its extent divides that one's.
+        let inner = &dims[i - 1];
+        if inner.pad == Pad::No && from[i - 1].is_multiple_of(to[j - 1]) {
+            out[j - 1] = Dimension { pad: Pad::No, ..merged };
+        }
     }
     out
 }

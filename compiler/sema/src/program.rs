@@ -26,7 +26,8 @@ use phase::Phases;
 use std::collections::BTreeMap;
 use tvmc_ir::host::Expr;
 use tvmc_ir::program::{
-    self as ir, Base, MAX_EXPRESSION, MAX_VIEWS, Program, Rule, Stmt, Verified, View, WeightElement,
+    self as ir, Base, MAX_EXPRESSION, MAX_VIEWS, MemoryElement, Program, Rule, Stmt, Verified, View,
+    WeightElement,
 };
 use tvmc_ir::tile::MAX_RANK;
 use tvmc_lang::ast::{self, Arg, Block, ExprId, ExprKind, Ident, IndexKind, ItemKind, StmtKind, TypeName};
@@ -92,28 +93,41 @@ struct Compiler<'c, 'l> {
     phases: Phases,
     /// Counters of loops so far.
     counters: BTreeMap<String, Span>,
+    /// What the program's generic parameters stand for.
+    elements: BTreeMap<String, MemoryElement>,
 }
 
-/// A program by its name.
+/// A program by its name, its generic parameters all f32.
 pub fn program(library: &Library, name: &str) -> Result<Verified, Vec<Diagnostic>> {
+    program_with(library, name, &BTreeMap::new())
+}
+
+/// A program by its name. `elements` gives generic parameters a dtype or the name of a format that is in scope where the program stands;
+/// those it does not name are f32.
+pub fn program_with(
+    library: &Library,
+    name: &str,
+    elements: &BTreeMap<String, MemoryElement>,
+) -> Result<Verified, Vec<Diagnostic>> {
     let Some(id) = library.find(name, |kind| matches!(kind, ItemKind::Program(_))) else {
         return Err(vec![library.no_such("program", name, library.programs())]);
     };
     let mut cx = Cx::new(library);
-    match compile(&mut cx, id) {
+    match compile(&mut cx, id, elements) {
         Some(program) if cx.diags.errors() == 0 => Ok(program),
         Some(_) | None => Err(cx.diags.into_vec()),
     }
 }
 
 /// Compiles a program item; errors are reported.
-pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<Verified> {
+pub(crate) fn compile(cx: &mut Cx, id: ItemId, chosen: &BTreeMap<String, MemoryElement>) -> Option<Verified> {
     let lib = cx.lib;
     let ItemKind::Program(ast) = &lib.item(id).kind else { return None };
     let errors = cx.diags.errors();
     let program = Program { name: ast.name.name.clone(), ..Program::default() };
     let file = &lib.module(id.module).file;
     let scope = Scope { names: vec![BTreeMap::new()] };
+    let elements = generic_elements(cx, id, ast, chosen)?;
     let mut compiler = Compiler {
         cx,
         module: id.module,
@@ -122,6 +136,7 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<Verified> {
         program,
         phases: Phases::default(),
         counters: BTreeMap::new(),
+        elements,
     };
     compiler.dims(&ast.body);
     let body = compiler.stmts(&ast.body.stmts);
@@ -143,6 +158,45 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<Verified> {
             None
         }
     }
+}
+
+/// What each generic parameter of a program stands for.
+fn generic_elements(
+    cx: &mut Cx,
+    id: ItemId,
+    ast: &ast::Program,
+    chosen: &BTreeMap<String, MemoryElement>,
+) -> Option<BTreeMap<String, MemoryElement>> {
+    let mut elements = BTreeMap::new();
+    for generic in &ast.generics {
+        let name = &generic.name.name;
+        let element = chosen.get(name).cloned().unwrap_or(MemoryElement::DType(DType::F32));
+        let fits = match (&element, generic.kind) {
+            (MemoryElement::DType(_), ast::GenericKind::Format | ast::GenericKind::Dtype) => true,
+            (MemoryElement::DType(dtype), ast::GenericKind::Float) => dtype.is_float(),
+            (MemoryElement::DType(dtype), ast::GenericKind::Int) => dtype.is_integer(),
+            (MemoryElement::Format(format), ast::GenericKind::Format) => cx
+                .lib
+                .lookup(id.module, format)
+                .is_some_and(|found| matches!(cx.lib.item(found).kind, ItemKind::Format(_))),
+            (MemoryElement::Format(_), _) => false,
+        };
+        if !fits {
+            let message = format!("`{}` cannot stand for `{name}`", element.name());
+            cx.diags.error(Code::WrongType, generic.span, message, "this parameter");
+            return None;
+        }
+        if elements.insert(name.clone(), element).is_some() {
+            cx.diags.error(Code::DuplicateName, generic.span, format!("`{name}` is defined twice"), "again");
+            return None;
+        }
+    }
+    if let Some(unknown) = chosen.keys().find(|name| !elements.contains_key(*name)) {
+        let message = format!("program `{}` has no parameter `{unknown}`", ast.name.name);
+        cx.diags.error(Code::UnknownName, ast.name.span, message, "this program");
+        return None;
+    }
+    Some(elements)
 }
 
 impl Compiler<'_, '_> {

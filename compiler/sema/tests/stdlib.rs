@@ -96,8 +96,14 @@ fn every_kernel_compiles_in_many_instances() {
         let interface = interface(&library, name).unwrap_or_else(|d| panic!("{}", shown(&library, &d)));
         for size in [1u64, 33, 64, 576] {
             for format in formats {
-                let generics: Vec<(&str, &str)> =
-                    interface.generics.iter().map(|g| (g.name.as_str(), format)).collect();
+                // Activations X are not integers; what is stored as Y is computed in f32: a narrower type needs `as`, a format an `encode` (`kernels_store_encoded_activations`).
+                let generics: Vec<(&str, &str)> = interface
+                    .generics
+                    .iter()
+                    .map(|g| {
+                        (g.name.as_str(), if ["X", "Y"].contains(&g.name.as_str()) { "f32" } else { format })
+                    })
+                    .collect();
                 for all in [false, true] {
                     let dims: Vec<(&str, u64)> = interface
                         .dims
@@ -116,6 +122,20 @@ fn every_kernel_compiles_in_many_instances() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn kernels_store_encoded_activations() {
+    let library = clean(ALL);
+    for (name, dim) in [("rms_norm", "D"), ("swiglu", "F"), ("attention", "E")] {
+        for size in [64u64, 576] {
+            compiled(&library, name, &instance(&[("Y", "act8")], &[(dim, size)], &[]));
+        }
+    }
+    for weights in ["q4_0", "q4_1", "q8_0", "f16"] {
+        let generics = [("X", "act8"), ("W", weights)];
+        compiled(&library, "linear", &instance(&generics, &[("K", 576), ("N", 192)], &[]));
     }
 }
 
@@ -250,7 +270,8 @@ fn products_with_stored_weights() {
             }
         }
         for dims in [&[][..], &[("K", k as u64), ("N", n as u64)][..]] {
-            let kernel = compiled(&library, "linear", &instance(&[("W", format)], dims, &[("BM", 8)]));
+            let kernel =
+                compiled(&library, "linear", &instance(&[("X", "f32"), ("W", format)], dims, &[("BM", 8)]));
             let shape = |r: usize, c: usize| vec![r as u64, c as u64];
             let out = execute(
                 &kernel,
@@ -262,7 +283,7 @@ fn products_with_stored_weights() {
             );
             close(&floats(&out[2]), &want, 1e-4);
         }
-        let kernel = compiled(&library, "linear_add", &instance(&[("W", format)], &[], &[]));
+        let kernel = compiled(&library, "linear_add", &instance(&[("X", "f32"), ("W", format)], &[], &[]));
         let out = execute(
             &kernel,
             vec![
@@ -323,7 +344,7 @@ fn root_mean_square_normalisation() {
         want.extend(row.iter().zip(&gain).map(|(v, g)| v / (mean + 1e-5).sqrt() * g));
     }
     for dims in [&[][..], &[("D", 70)][..]] {
-        let kernel = compiled(&library, "rms_norm", &instance(&[], dims, &[]));
+        let kernel = compiled(&library, "rms_norm", &instance(&[("Y", "f32")], dims, &[]));
         let shape = vec![m as u64, d as u64];
         let out = execute(
             &kernel,
@@ -367,7 +388,7 @@ fn causal_attention() {
             }
         }
     }
-    let kernel = compiled(&library, "attention", &instance(&[], &[("E", e as u64)], &[]));
+    let kernel = compiled(&library, "attention", &instance(&[("Y", "f32")], &[("E", e as u64)], &[]));
     let shape = |s: &[usize]| s.iter().map(|v| *v as u64).collect::<Vec<u64>>();
     let out = execute(
         &kernel,

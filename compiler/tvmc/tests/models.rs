@@ -48,6 +48,17 @@ fn logits_have_the_same_bits_for_any_number_of_threads() {
 }
 
 #[test]
+fn eight_bit_activations_choose_the_same_tokens_on_both_emitters() {
+    for target in ["x86", "cranelift"] {
+        let args = ["generate", "smollm2", "-p", STORY, "-n", "12", "--temp", "0", "--json", "--act", "q8"];
+        let value = json(&tvmc(&[&args[..], &["--target", target]].concat()));
+        let ids: Vec<u64> = value["ids"].as_array().expect("ids").iter().filter_map(|v| v.as_u64()).collect();
+        assert_eq!(ids, [20391, 617, 5732, 288, 1238, 281, 260, 2388, 30, 2306, 736, 1129], "{target}");
+        assert!(value["flags"].as_str().is_some_and(|f| f.contains("--act q8")));
+    }
+}
+
+#[test]
 fn greedy_tokens_are_golden() {
     let args = ["generate", "smollm2", "-p", STORY, "-n", "12", "--temp", "0", "--json"];
     let value = json(&tvmc(&args));

@@ -287,6 +287,8 @@ pub struct FormatField {
 pub struct Program {
     /// The name.
     pub name: Ident,
+    /// Element types of buffers, chosen by whoever runs it.
+    pub generics: Vec<Generic>,
     /// Declarations and statements in source order.
     pub body: Block,
 }

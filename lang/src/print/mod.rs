@@ -199,6 +199,7 @@ impl<'a> Printer<'a> {
             ItemKind::Program(program) => {
                 self.push("program ");
                 self.push(&program.name.name);
+                self.generics(&program.generics);
                 self.push(" ");
                 self.block(&program.body);
             }
@@ -222,18 +223,23 @@ impl<'a> Printer<'a> {
         self.push(";");
     }
 
+    fn generics(&mut self, generics: &[Generic]) {
+        if generics.is_empty() {
+            return;
+        }
+        self.push("<");
+        self.list(generics, ", ", |p, g| {
+            p.push(&g.name.name);
+            p.push(": ");
+            p.push(g.kind.symbol());
+        });
+        self.push(">");
+    }
+
     fn kernel(&mut self, kernel: &Kernel) {
         self.push("kernel ");
         self.push(&kernel.name.name);
-        if !kernel.generics.is_empty() {
-            self.push("<");
-            self.list(&kernel.generics, ", ", |p, g| {
-                p.push(&g.name.name);
-                p.push(": ");
-                p.push(g.kind.symbol());
-            });
-            self.push(">");
-        }
+        self.generics(&kernel.generics);
         self.params(&kernel.params);
         if kernel.headers.is_empty() {
             self.push(" ");

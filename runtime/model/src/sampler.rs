@@ -194,9 +194,9 @@ impl Sampler {
         for token in seen {
             // Candidates are still in id order; a token observed from elsewhere may be no id of this row.
             if let Some((_, logit)) = self.candidates.get_mut(token as usize) {
-                *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
-                // A huge penalty must not turn into an infinity of the wrong sign.
-                *logit = logit.min(f32::MAX);
+                let penalised = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+                // However large the penalty, a token that may be chosen stays one.
+                *logit = if logit.is_finite() { penalised.clamp(f32::MIN, f32::MAX) } else { *logit };
             }
         }
     }
@@ -272,6 +272,13 @@ mod tests {
     }
 
     /// The published first outputs for seed 1234567.
+    #[test]
+    fn a_huge_penalty_forbids_no_token() {
+        let mut sampler = with(|s| (s.temperature, s.repeat_penalty, s.repeat_window) = (0.0, 4.88, 2));
+        sampler.observe(1);
+        assert_eq!(sampler.sample(&[f32::NEG_INFINITY, f32::MIN]), Ok(1));
+    }
+
     #[test]
     fn split_mix_matches_its_reference() {
         let mut random = SplitMix64::new(1_234_567);

@@ -96,13 +96,40 @@ pub struct WeightDecl {
     pub fallback: Option<Weight>,
 }
 
+/// What declared memory holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MemoryElement {
+    /// Plain values.
+    DType(DType),
+    /// Groups of a format: only buffers, which nobody outside the program reads.
+    Format(String),
+}
+
+impl MemoryElement {
+    /// The name of the dtype or format.
+    pub fn name(&self) -> &str {
+        match self {
+            MemoryElement::DType(dtype) => dtype.name(),
+            MemoryElement::Format(name) => name,
+        }
+    }
+
+    /// What launches may assume of it.
+    pub fn promised(&self) -> WeightElement {
+        match self {
+            MemoryElement::DType(dtype) => WeightElement::DType(*dtype),
+            MemoryElement::Format(_) => WeightElement::Any,
+        }
+    }
+}
+
 /// Declared memory: state, buffer, tensor input or output.
 #[derive(Clone, PartialEq, Debug)]
 pub struct MemoryDecl {
     /// Its name in the source.
     pub name: String,
     /// Element type.
-    pub dtype: DType,
+    pub element: MemoryElement,
     /// Shape.
     pub shape: Vec<Expr>,
     /// For state: the dimension along which it fills.

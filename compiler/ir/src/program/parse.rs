@@ -18,8 +18,8 @@
 
 use super::verify::{MAX_DECLARATIONS, MAX_DEPTH, MAX_STATEMENTS};
 use super::{
-    Argument, Base, Buffer, Hyper, Input, MemoryDecl, Output, Program, ScalarInput, State, Stmt, View,
-    Weight, WeightDecl, WeightElement,
+    Argument, Base, Buffer, Hyper, Input, MemoryDecl, MemoryElement, Output, Program, ScalarInput, State,
+    Stmt, View, Weight, WeightDecl, WeightElement,
 };
 use crate::host::Expr;
 use crate::text::{Cursor, ParseError, Parsed, Token, expr, i64_value};
@@ -166,10 +166,14 @@ impl Parser<'_> {
     fn memory(&mut self) -> Parsed<MemoryDecl> {
         let name = self.at.text("the memory's name in quotes")?;
         self.at.punct(':')?;
-        let dtype = dtype(&mut self.at)?;
+        let element = if self.at.eat_word("format")? {
+            MemoryElement::Format(self.at.text("the format's name in quotes")?)
+        } else {
+            MemoryElement::DType(dtype(&mut self.at)?)
+        };
         let shape = extents(&mut self.at)?;
         let grows = if self.at.eat_word("grows")? { Some(self.at.name("an extent's name")?) } else { None };
-        Ok(MemoryDecl { name, dtype, shape, grows })
+        Ok(MemoryDecl { name, element, shape, grows })
     }
 
     // Statements

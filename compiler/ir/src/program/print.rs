@@ -26,7 +26,7 @@
 //! `else`. Statements nested deeper than [`MAX_DEPTH`] print as `..`, which does not read back.
 
 use super::verify::MAX_DEPTH;
-use super::{Argument, Base, MemoryDecl, Program, Stmt, View, WeightDecl, WeightElement};
+use super::{Argument, Base, MemoryDecl, MemoryElement, Program, Stmt, View, WeightDecl, WeightElement};
 use crate::host::Expr;
 use crate::text::{Name, Quoted};
 use std::fmt::{self, Display, Formatter};
@@ -84,7 +84,11 @@ fn weight(f: &mut Formatter<'_>, at: usize, decl: &WeightDecl) -> fmt::Result {
 fn memories(f: &mut Formatter<'_>, word: &str, prefix: char, decls: &[MemoryDecl]) -> fmt::Result {
     for (at, decl) in decls.iter().enumerate() {
         let shape = extents(&decl.shape);
-        write!(f, "  {word} {prefix}{at} {}: {}{shape}", Quoted(&decl.name), decl.dtype)?;
+        write!(f, "  {word} {prefix}{at} {}: ", Quoted(&decl.name))?;
+        match &decl.element {
+            MemoryElement::DType(dtype) => write!(f, "{dtype}{shape}")?,
+            MemoryElement::Format(format) => write!(f, "format {}{shape}", Quoted(format))?,
+        }
         if let Some(grows) = &decl.grows {
             write!(f, " grows {}", Name(grows))?;
         }

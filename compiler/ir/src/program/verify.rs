@@ -18,7 +18,7 @@
 //!     an earlier extent or weight, unless it is itself such a dimension; states use Load numbers; everything else may use Call numbers.
 //!  5. **Kinds.** Operands are of kinds that their operation takes; extents, lengths, indices and loop bounds are integers, conditions truth
 //!     values, a default is of its hyper-parameter's dtype.
-//!  6. **Numbers.** Hyper-parameters and scalar inputs are i32 or f32.
+//!  6. **Numbers.** Hyper-parameters and scalar inputs are i32 or f32; only a buffer is of a format.
 //!  7. **Rank.** Memory has at most [`MAX_RANK`] axes; a state, and a weight of any format, at least one.
 //!  8. **Pattern.** The name of a list's tensors has one place `{}` for the number; of a single weight, none.
 //!  9. **Fallback.** It is a weight declared before, and a list if and only if its user is: so there are no circles.
@@ -51,7 +51,9 @@
 //! ```
 
 use super::kinds::{Kind, kind, measured};
-use super::{Argument, Base, MemoryDecl, Program, Stmt, View, Weight, WeightDecl, WeightElement};
+use super::{
+    Argument, Base, MemoryDecl, MemoryElement, Program, Stmt, View, Weight, WeightDecl, WeightElement,
+};
 use crate::host::Expr;
 use crate::text::MAX_EXPR_DEPTH;
 use crate::tile::MAX_RANK;
@@ -105,7 +107,7 @@ pub enum Rule {
     Phase,
     /// Kinds of numbers.
     Kinds,
-    /// Dtypes of hyper-parameters and scalar inputs.
+    /// Dtypes of hyper-parameters and scalar inputs; memory of a format.
     Numbers,
     /// Number of axes of declared memory.
     Rank,
@@ -414,6 +416,9 @@ impl<'a> Verifier<'a> {
             let at = format!("{what}{number}");
             self.declare(&at, &decl.name);
             self.rank(&at, decl.shape.len(), usize::from(phase == Phase::Load));
+            if matches!(decl.element, MemoryElement::Format(_)) && !what.starts_with("buffer") {
+                self.errors.push(Rule::Numbers, at.clone(), "only a buffer is of a format");
+            }
             for extent in &decl.shape {
                 self.expr(&at, extent, phase, Some(Kind::Int));
             }
@@ -607,7 +612,7 @@ impl<'a> Verifier<'a> {
 
 /// Element type and number of axes of declared memory.
 pub(super) fn axes_of(program: &Program, base: &Base) -> Option<(WeightElement, usize)> {
-    let of = |decl: Option<&MemoryDecl>| decl.map(|d| (WeightElement::DType(d.dtype), d.shape.len()));
+    let of = |decl: Option<&MemoryDecl>| decl.map(|d| (d.element.promised(), d.shape.len()));
     match base {
         Base::Weight(weight, _) => program.weights.get(weight.index()).map(|w| (w.element, w.shape.len())),
         Base::State(state) => of(program.states.get(state.index())),

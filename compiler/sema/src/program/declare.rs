@@ -4,7 +4,8 @@ use super::{Compiler, Meaning, Memory};
 use crate::host::Host;
 use tvmc_ir::host::Expr;
 use tvmc_ir::program::{
-    Base, Buffer, Hyper, Input, MemoryDecl, Output, ScalarInput, State, Weight, WeightDecl, WeightElement,
+    Base, Buffer, Hyper, Input, MemoryDecl, MemoryElement, Output, ScalarInput, State, Weight, WeightDecl,
+    WeightElement,
 };
 use tvmc_lang::ast::{self, Declaration, ExprId, Ident, ItemKind};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
@@ -221,7 +222,7 @@ impl Compiler<'_, '_> {
         self.before_calls(&exprs, ty.span)?;
         self.program.states.push(MemoryDecl {
             name: name.name.clone(),
-            dtype,
+            element: MemoryElement::DType(dtype),
             shape: exprs,
             grows: grows.map(|g| g.name.clone()),
         });
@@ -253,7 +254,7 @@ impl Compiler<'_, '_> {
         }
         self.program.inputs.push(MemoryDecl {
             name: name.name.clone(),
-            dtype,
+            element: MemoryElement::DType(dtype),
             shape: shape.iter().map(Host::expr).collect(),
             grows: None,
         });
@@ -271,7 +272,7 @@ impl Compiler<'_, '_> {
         }
         self.program.outputs.push(MemoryDecl {
             name: name.name.clone(),
-            dtype,
+            element: MemoryElement::DType(dtype),
             shape: shape.iter().map(Host::expr).collect(),
             grows: None,
         });
@@ -280,7 +281,7 @@ impl Compiler<'_, '_> {
     }
 
     pub(super) fn buffer(&mut self, name: &Ident, ty: &ast::Type) -> Option<Meaning> {
-        let dtype = self.dtype(&ty.elem);
+        let element = self.buffer_element(&ty.elem);
         let span = ty.span;
         if self.scope.names.len() > 1 {
             self.cx.diags.push(
@@ -290,14 +291,35 @@ impl Compiler<'_, '_> {
             );
         }
         let shape = self.shape(ty);
-        let (dtype, shape) = (dtype?, shape?);
+        let (element, shape) = (element?, shape?);
+        let promised = element.promised();
         self.program.buffers.push(MemoryDecl {
             name: name.name.clone(),
-            dtype,
+            element,
             shape: shape.iter().map(Host::expr).collect(),
             grows: None,
         });
         let base = Base::Buffer(Buffer(self.program.buffers.len() as u32 - 1));
-        Some(self.memory_of(base, dtype, shape, true))
+        Some(Meaning::Memory(Memory {
+            base,
+            element: promised,
+            shape,
+            views: Vec::new(),
+            list: false,
+            writable: true,
+        }))
+    }
+
+    /// A dtype, a format, or what was chosen for a generic parameter of the program.
+    fn buffer_element(&mut self, name: &ast::TypeName) -> Option<MemoryElement> {
+        let ident = name.ident();
+        if let Some(element) = self.elements.get(&ident.name) {
+            return Some(element.clone());
+        }
+        let format = self.cx.lib.lookup(self.module, &ident.name);
+        match format.filter(|id| matches!(self.cx.lib.item(*id).kind, ItemKind::Format(_))) {
+            Some(_) => Some(MemoryElement::Format(ident.name.clone())),
+            None => self.dtype(name).map(MemoryElement::DType),
+        }
     }
 }

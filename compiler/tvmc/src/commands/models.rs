@@ -28,9 +28,6 @@ struct Loaded {
 }
 
 fn load(options: &ModelOptions, interrupted: &Arc<AtomicBool>) -> Result<Loaded, Failure> {
-    if options.act == Activations::Q8 {
-        return Err(Failure::user("--act q8 is not available yet: activations enter products as f32"));
-    }
     if options.kv != "f16" {
         return Err(Failure::user(format!(
             "--kv {} is not available yet: the shipped programs declare their cache as f16",
@@ -48,9 +45,13 @@ fn load(options: &ModelOptions, interrupted: &Arc<AtomicBool>) -> Result<Loaded,
     let (resident, state) = session.resident_bytes();
     let model = LanguageModel::new(session, tokenizer).map_err(Failure::from_error)?;
     let flags = format!(
-        "--target {} --threads {} --act f32 --kv {} --ctx {}",
+        "--target {} --threads {} --act {} --kv {} --ctx {}",
         model.session().device().target_name(),
         model.session().device().threads(),
+        match options.act {
+            Activations::F32 => "f32",
+            Activations::Q8 => "q8",
+        },
         options.kv,
         model.context()
     );
@@ -65,8 +66,12 @@ fn load(options: &ModelOptions, interrupted: &Arc<AtomicBool>) -> Result<Loaded,
 }
 
 fn session(options: &ModelOptions, file: &Weights) -> Result<Session<Engine>, Failure> {
+    let activations = match options.act {
+        Activations::F32 => None,
+        Activations::Q8 => Some(tvmc_stdlib::ACTIVATIONS_OF_8_BITS),
+    };
     let (engine, program) = match &options.program {
-        Some(path) => Engine::for_program_file(path, &options.machine)?,
+        Some(path) => Engine::for_program_file(path, activations, &options.machine)?,
         None => {
             let architecture = file
                 .metadata()
@@ -75,7 +80,7 @@ fn session(options: &ModelOptions, file: &Weights) -> Result<Session<Engine>, Fa
                 .ok_or_else(|| {
                     Failure::user("the file does not name its architecture: give --program FILE")
                 })?;
-            Engine::for_architecture(architecture, &options.machine)?
+            Engine::for_architecture(architecture, activations, &options.machine)?
         }
     };
     let own = program.hypers.iter().find(|h| h.name == "C").and_then(|h| {

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use tvmc_ir::host::{Expr, Number};
-use tvmc_ir::program::Verified;
+use tvmc_ir::program::{MemoryElement, Verified};
 use tvmc_ir::tile::{Format, Kernel, Memory, Op, Param, Region, Stmt, Value};
 use tvmc_lang::diag::{Diagnostic, Severity, render};
 use tvmc_model::executor::DeviceError;
@@ -185,11 +185,19 @@ impl Library {
         self.inner.programs().into_iter().map(str::to_owned).collect()
     }
 
-    /// A program.
-    pub fn program(&self, name: &str) -> Result<Verified, Failure> {
-        tvmc_sema::program(&self.inner, name).map_err(|diagnostics| match self.settle(&diagnostics) {
-            Err(failure) => failure,
-            Ok(()) => Failure::user(format!("program `{name}` cannot be compiled")),
+    /// A program; `activations` is the format that its parameter `A` stands for, f32 if there is none.
+    pub fn program(&self, name: &str, activations: Option<&str>) -> Result<Verified, Failure> {
+        let elements = activations
+            .map(|format| {
+                (tvmc_stdlib::ACTIVATION_PARAMETER.to_owned(), MemoryElement::Format(format.to_owned()))
+            })
+            .into_iter()
+            .collect();
+        tvmc_sema::program_with(&self.inner, name, &elements).map_err(|diagnostics| {
+            match self.settle(&diagnostics) {
+                Err(failure) => failure,
+                Ok(()) => Failure::user(format!("program `{name}` cannot be compiled")),
+            }
         })
     }
 

@@ -143,9 +143,10 @@ impl Engine {
         })
     }
 
-    /// The engine and program for a model of this architecture.
+    /// The engine and program for a model of this architecture. Activations are stored in a format, or as f32.
     pub fn for_architecture(
         architecture: &str,
+        activations: Option<&str>,
         options: &MachineOptions,
     ) -> Result<(Self, Verified), Failure> {
         let Some((module, program)) = tvmc_stdlib::program_for(architecture) else {
@@ -156,12 +157,16 @@ impl Engine {
             )));
         };
         let library = Library::standard(module)?;
-        let program = library.program(program)?;
+        let program = library.program(program, activations)?;
         Ok((Self::new(library, options)?, program))
     }
 
     /// The engine and the only program of a file.
-    pub fn for_program_file(path: &Path, options: &MachineOptions) -> Result<(Self, Verified), Failure> {
+    pub fn for_program_file(
+        path: &Path,
+        activations: Option<&str>,
+        options: &MachineOptions,
+    ) -> Result<(Self, Verified), Failure> {
         let library = Library::open(path)?;
         let names = library.program_names();
         let [name] = names.as_slice() else {
@@ -171,7 +176,7 @@ impl Engine {
                 names.len()
             )));
         };
-        let program = library.program(name)?;
+        let program = library.program(name, activations)?;
         Ok((Self::new(library, options)?, program))
     }
 

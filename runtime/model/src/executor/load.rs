@@ -119,7 +119,7 @@ impl<D: Device> Session<D> {
     fn allocate_states(&mut self) -> Result<(), ExecutorError> {
         for (at, decl) in self.program.states.iter().enumerate() {
             let shape = extents(&decl.shape, &decl.name, &self.fixed)?;
-            let bytes = self.device.tensor_bytes(decl.dtype.name(), &shape)?;
+            let bytes = self.device.tensor_bytes(decl.element.name(), &shape)?;
             let memory = self.device.allocate(bytes, &decl.name)?;
             self.states[at] = Allocation { memory: Some(memory), capacity: bytes, shape };
         }

@@ -49,7 +49,7 @@ impl<D: Device> Session<D> {
                 return Err(ExecutorError::Call(format!("the call gives no tensor for `{}`", decl.name)));
             };
             let allocation = &self.inputs[at];
-            let want = self.device.tensor_bytes(decl.dtype.name(), &allocation.shape)?;
+            let want = self.device.tensor_bytes(decl.element.name(), &allocation.shape)?;
             if want != bytes.len() as u64 {
                 return Err(ExecutorError::Call(format!(
                     "input `{}` has {} bytes, its shape {:?} takes {want}",
@@ -72,7 +72,7 @@ impl<D: Device> Session<D> {
             return Err(ExecutorError::Call(format!("the program has no output `{name}`")));
         };
         let allocation = self.outputs[at].clone();
-        let size = self.device.tensor_bytes(self.program.outputs[at].dtype.name(), &allocation.shape)?;
+        let size = self.device.tensor_bytes(self.program.outputs[at].element.name(), &allocation.shape)?;
         bytes.resize(size as usize, 0);
         if let Some(memory) = allocation.memory {
             self.device.read(memory, 0, bytes)?;
@@ -90,7 +90,7 @@ impl<D: Device> Session<D> {
         for (decls, allocations) in lists {
             for (decl, allocation) in decls.iter().zip(allocations.iter_mut()) {
                 let shape = extents(&decl.shape, &decl.name, numbers)?;
-                let bytes = self.device.tensor_bytes(decl.dtype.name(), &shape)?;
+                let bytes = self.device.tensor_bytes(decl.element.name(), &shape)?;
                 if allocation.memory.is_none() || allocation.capacity < bytes {
                     let memory = self.device.allocate(bytes, &decl.name)?;
                     *allocation = Allocation { memory: Some(memory), capacity: bytes, shape };
@@ -208,7 +208,7 @@ impl<D: Device> Session<D> {
         let Some(memory) = allocation.memory else {
             return Err(ExecutorError::Call(format!("`{}` has no memory yet", decl.name)));
         };
-        let element = decl.dtype.name();
+        let element = decl.element.name();
         let bytes = self.device.tensor_bytes(element, &allocation.shape)?;
         let shape = allocation
             .shape
