@@ -116,6 +116,9 @@ fn stored(numbers: &mut Numbers, format: &tvmc_ir::tile::Format, rows: u64, k: u
             if field.dtype.name() == "e8m0" {
                 bytes[at] = 120 + (numbers.next() % 8) as u8;
             }
+            if field.dtype.name() == "ue4m3" {
+                bytes[at..at + field.count as usize].iter_mut().for_each(|b| *b &= 0x3f);
+            }
             if field.dtype == tvmc_types::dtype::DType::F32 {
                 let scale = (numbers.next() % 1000) as f32 / 100.0;
                 bytes[at..at + 4].copy_from_slice(&scale.to_le_bytes());
