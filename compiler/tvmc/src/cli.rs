@@ -322,6 +322,8 @@ pub struct RunOptions {
 pub enum Emit {
     /// The syntax tree, printed as source.
     Ast,
+    /// Program IR.
+    Program,
     /// Tile IR.
     Tile,
     /// Lane IR.
@@ -342,6 +344,9 @@ pub struct BuildOptions {
     /// The kernel to show; needed where the file has several.
     #[arg(long)]
     pub kernel: Option<String>,
+    /// The program to show with `--emit program`; needed where the file has several.
+    #[arg(long)]
+    pub program: Option<String>,
     /// What to show.
     #[arg(long, value_enum, default_value_t = Emit::Lane)]
     pub emit: Emit,

@@ -185,3 +185,15 @@ fn mistakes_are_explained() {
     std::fs::write(dir.join("text.gguf"), "this is no model").expect("a writable folder");
     assert!(stderr(&tvmc(&["logits", &path(dir, "text.gguf"), "-p", "x"]), 1).contains("GGUF"));
 }
+
+#[test]
+fn a_program_is_shown_as_text_that_reads_back() {
+    let file = format!("{}/../../stdlib/models/llama.tile", env!("CARGO_MANIFEST_DIR"));
+    let output = tvmc(&["build", &file, "--emit", "program"]);
+    let text = stdout(&output);
+    assert!(text.starts_with("program @llama {"), "{text}");
+    assert!(text.contains("launch attention("), "{text}");
+    let kernels = format!("{}/../../examples/matmul.tile", env!("CARGO_MANIFEST_DIR"));
+    let none = tvmc(&["build", &kernels, "--emit", "program"]);
+    assert!(stderr(&none, 1).contains("has no program"));
+}

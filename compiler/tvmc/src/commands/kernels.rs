@@ -392,6 +392,21 @@ pub fn build(options: &BuildOptions) -> Result<(), Failure> {
         return say(&library.printed());
     }
     library.check()?;
+    if options.emit == Emit::Program {
+        let names = library.program_names();
+        let name = match (&options.program, names.as_slice()) {
+            (Some(name), _) => name.clone(),
+            (None, [only]) => only.clone(),
+            (None, []) => return Err(Failure::user(format!("{} has no program", options.file.display()))),
+            (None, _) => {
+                return Err(Failure::usage(format!(
+                    "which program? --program takes one of: {}",
+                    names.join(", ")
+                )));
+            }
+        };
+        return say(&library.program(&name, None)?.to_string());
+    }
     let names = library.kernel_names();
     let kernel = match (&options.kernel, names.as_slice()) {
         (Some(kernel), _) => kernel.clone(),

@@ -18,7 +18,7 @@ pub fn emit(kernel: &Kernel, form: Emit, options: &MachineOptions) -> Result<Str
     };
     let (function, _) = lowered(kernel, &row, Vec::new()).map_err(Failure::from_error)?;
     match form {
-        Emit::Ast | Emit::Tile => Ok(kernel.to_string()),
+        Emit::Ast | Emit::Program | Emit::Tile => Ok(kernel.to_string()),
         Emit::Lane => Ok(function.to_string()),
         Emit::Clif => tvmc_cpu::clif_text(&function).map_err(Failure::from_error),
         Emit::Wgsl => tvmc_backend_wgsl::compile(&function, &tvmc_backend_wgsl::Limits::default())
