@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `math` | elementary functions; always in scope |
 //! | `formats/gguf` | the number formats of GGUF files; always in scope |
+//! | `gguf_grids` | tables that the former needs |
 //! | `formats/activations` | formats that kernels store to; always in scope |
 //! | `linear`, `nn` | kernels |
 //! | `models/llama` | whole transformers |
@@ -27,6 +28,7 @@ pub struct Module {
 pub const MODULES: &[Module] = &[
     Module { name: "math", source: include_str!("../math.tile") },
     Module { name: "formats/gguf", source: include_str!("../formats/gguf.tile") },
+    Module { name: "gguf_grids", source: include_str!("../formats/gguf_grids.tile") },
     Module { name: "formats/activations", source: include_str!("../formats/activations.tile") },
     Module { name: "linear", source: include_str!("../linear.tile") },
     Module { name: "nn", source: include_str!("../nn.tile") },

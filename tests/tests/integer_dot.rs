@@ -100,13 +100,21 @@ impl Numbers {
     }
 }
 
-/// Rows of a format: random bits, scales from the beginning of each group near 1.
+/// Rows of a format: random bits, scales from the beginning of each group near 1. A scale that is no field of its own is small by luck.
 fn stored(numbers: &mut Numbers, format: &tvmc_ir::tile::Format, rows: u64, k: u64) -> Vec<u8> {
     let groups = rows * k / u64::from(format.group);
+    let scaled = format.fields.iter().any(|f| f.dtype.is_float());
+    let small = |group: &[u8]| {
+        let element = |i| f32::from_bits(tile_interp::decode_element(format, group, i).expect("a weight"));
+        (0..format.group).all(|i| element(i).abs() < 64.0)
+    };
     let mut bytes = Vec::new();
     for _ in 0..groups {
         let start = bytes.len();
         bytes.extend((0..format.bytes).map(|_| numbers.next() as u8));
+        while !scaled && !small(&bytes[start..]) {
+            bytes[start..].fill_with(|| numbers.next() as u8);
+        }
         for field in &format.fields {
             let at = start + field.bit_offset as usize / 8;
             if field.dtype == tvmc_types::dtype::DType::F16 {

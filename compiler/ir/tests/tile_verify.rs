@@ -110,7 +110,8 @@ fn each_rule_of_statements_is_checked() {
         ("v8: bool[8] = reduce.max 0 v7", DType, "body[8]"),
         ("v8: i32 = reduce.any 0 v4", DType, "body[8]"),
         ("v8: bool = bitcast v0", DType, "body[8]"),
-        ("v8: u16[8] = bitcast v5", DType, "body[8]"),
+        ("v8: u8[8] = bitcast v5", DType, "body[8]"),
+        ("v8: u8[8] = bitcast v5 v9: e4m3[8] = bitcast v8 v10: u8[8] = bitcast v9", DType, "body[8]"),
         ("assert 0 v0", DType, "body[8]"),
         ("v8: bool[8, 4] = permute (1, 0) v7 v9: f32[4, 4] = dot v3, v8, v3", DType, "body[9]"),
         // Shape

@@ -387,6 +387,7 @@ impl Body<'_> {
                 let at = |i: usize| self.range_within(args[i], depth);
                 let found = match op {
                     Op::Binary(op) => range_of(*op, at(0)?, at(1)?)?,
+                    Op::Unary(Unary::Neg) => at(0).map(|(low, high)| (-high, -low))?,
                     Op::Cast(CastRule::Exact | CastRule::Wrap | CastRule::Saturate) => at(0)?,
                     Op::Select => {
                         let (a, b) = (at(1)?, at(2)?);

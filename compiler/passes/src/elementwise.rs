@@ -3,7 +3,7 @@
 
 use crate::lower::{LowerError, Lowering};
 use tvmc_ir::lane::{self, Pure, Scalar};
-use tvmc_ir::tile::{Binary, CastRule, Inst, Unary};
+use tvmc_ir::tile::{Binary, CastRule, Inst, Unary, bitcast_leads};
 use tvmc_types::dtype::{DType, Kind};
 
 impl Lowering<'_> {
@@ -223,7 +223,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// The same bits as another 32-bit dtype.
+    /// The same bits as another dtype of that width. Registers hold the values of narrow floats as f32 and of narrow integers extended, so those
+    /// are stored and read again.
     pub fn bitcast(
         &mut self,
         a: lane::Value,
@@ -232,8 +233,16 @@ impl Lowering<'_> {
         inst: &Inst,
     ) -> Result<lane::Value, LowerError> {
         let float = |d: DType| d.kind() == Kind::Float;
-        if from.bits() != 32 || to.bits() != 32 {
+        if !bitcast_leads(from, to) {
             return self.unsupported(format!("a bitcast of {from} to {to}"), Some(inst));
+        }
+        if from.bits() < 32 {
+            let code = match from {
+                DType::F16 => self.emit.pure(Pure::F32ToF16, &[a]),
+                DType::BF16 => self.emit.pure(Pure::F32ToBf16, &[a]),
+                _ => self.extend_bits(a, from.bits(), false),
+            };
+            return self.widen_code(code, to);
         }
         Ok(match (float(from), float(to)) {
             (true, false) => self.emit.pure(Pure::F32Bits, &[a]),

@@ -524,7 +524,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// A zero-extended code in register form.
-    fn widen_code(&mut self, raw: lane::Value, dtype: DType) -> Result<lane::Value, LowerError> {
+    pub(crate) fn widen_code(&mut self, raw: lane::Value, dtype: DType) -> Result<lane::Value, LowerError> {
         match dtype.kind() {
             Kind::Bool => {
                 let zero = self.emit.i32(0);

@@ -50,6 +50,7 @@ pub use kernel::{
 };
 pub use op::{Binary, CastRule, Op, Reduce, Unary};
 pub use parse::parse;
+pub use signature::bitcast_leads;
 pub use types::{MAX_ELEMENTS, MAX_RANK, TileType};
 pub use verify::{
     MAX_DEPTH, MAX_ERRORS, MAX_LANES, MAX_TABLE_ENTRIES, MAX_VALUES, Rule, Verified, VerifyError, verify,

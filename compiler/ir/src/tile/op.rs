@@ -149,7 +149,7 @@ pub enum Op {
     Select,
     /// To the result's dtype.
     Cast(CastRule),
-    /// The same bits as another 32-bit dtype (f32, i32, u32).
+    /// The same bits as another dtype of that width, where [`super::bitcast_leads`].
     Bitcast,
     /// To the result's shape: the operand's extents, aligned at the last axis, are equal or 1 or missing.
     Broadcast,

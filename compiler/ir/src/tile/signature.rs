@@ -29,6 +29,18 @@ pub(super) fn computes(dtype: DType) -> bool {
     [DType::F32, DType::I32, DType::U32, DType::BOOL].contains(&dtype)
 }
 
+/// Whether the bits of a `from` may be read as a `to`: of equal width, at most 32, from a type that lanes know how to store (an integer, f16,
+/// bf16 or f32) to any number but tf32, which has bits without a meaning. A NaN's bits are undefined.
+pub fn bitcast_leads(from: DType, to: DType) -> bool {
+    let stored = match from.kind() {
+        Kind::Signed | Kind::Unsigned => true,
+        Kind::Float => [DType::F16, DType::BF16, DType::F32].contains(&from),
+        Kind::Bool => false,
+    };
+    let number = to.kind() != Kind::Bool && to != DType::TF32;
+    stored && number && from.bits() == to.bits() && to.bits() <= 32
+}
+
 /// Whether every number of `from` is a number of `to`.
 pub(super) fn is_exact(from: DType, to: DType) -> bool {
     if from == to {
@@ -312,9 +324,7 @@ pub(super) fn elementwise(op: &Op, args: &[&TileType], result: Option<&TileType>
         Op::Bitcast => {
             count(args, 1)?;
             let to = result_of(result)?;
-            let word = |dtype| matches!(dtype, DType::F32 | DType::I32 | DType::U32);
-            dtype(word(args[0].dtype), args[0])?;
-            dtype(word(to.dtype), to)?;
+            dtype(bitcast_leads(args[0].dtype, to.dtype), args[0])?;
             gives(args[0].with_dtype(to.dtype))
         }
         Op::Dim(_)

@@ -12,7 +12,8 @@
 //!     loop's `again`, are uses at the end of that region.
 //!  5. **Operand count** is what the operation takes.
 //!  6. **DType.** Element-wise operations, reductions and `dot` compute with f32, i32, u32 and bool, as the op table says; their
-//!     operands agree; a constant of bool is 0 or 1; `bitcast` leads from one of f32, i32, u32 to another.
+//!     operands agree; a constant of bool is 0 or 1; `bitcast` leads from an integer, f16, bf16
+//!     or f32 to a number of equal width.
 //!  7. **Shape.** Element-wise operands have equal shapes; constants are scalars; `iota` has one axis; `broadcast` spreads extents
 //!     that are equal, 1 or missing, aligned at the last axis; `reshape` keeps the number of elements; `dot` takes [M, K], [K, N], [M, N].
 //!  8. **Axis.** Of a reduction: one of the operand's; of `permute`: each once; of the grid: 0 to 2.

@@ -4,7 +4,7 @@
 
 use super::{Elab, Operand};
 use crate::constant;
-use tvmc_ir::tile::{Op, Reduce, TileType};
+use tvmc_ir::tile::{Op, Reduce, TileType, bitcast_leads};
 use tvmc_lang::ast::{self, Arg, ArgValue, ExprKind, IndexKind, TypeName};
 use tvmc_lang::diag::{Code, Diagnostic};
 use tvmc_lang::span::Span;
@@ -182,23 +182,19 @@ impl Elab<'_, '_> {
             );
             return None;
         }
-        let plain = |d: DType| matches!(d, DType::F32 | DType::I32 | DType::U32);
-        if !plain(ty.dtype) || !plain(to) {
-            if ty.dtype == to {
-                return Some(Operand::Value(value));
-            }
+        if ty.dtype == to {
+            return Some(Operand::Value(value));
+        }
+        if !bitcast_leads(ty.dtype, to) {
             self.report(
                 Diagnostic::error(
                     Code::Unsupported,
-                    format!("`bitcast` of {} to {to} is not translated yet", ty.dtype),
+                    format!("there is no `bitcast` of {} to {to}", ty.dtype),
                 )
-                .at(span, "not a 32-bit type")
-                .help("f32, i32 and u32 are exchanged; for narrower types load them as integers"),
+                .at(span, "these bits cannot be kept")
+                .help("it leads from an integer, f16, bf16 or f32 to a number of equal width; load other types as integers"),
             );
             return None;
-        }
-        if ty.dtype == to {
-            return Some(Operand::Value(value));
         }
         self.define(Op::Bitcast, &[value], ty.with_dtype(to), span).map(Operand::Value)
     }

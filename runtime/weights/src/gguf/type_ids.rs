@@ -4,7 +4,7 @@
 //! storage block. What a block's bytes *mean* is not here: `stdlib/formats/` says it, in the language itself.
 //!
 //! **Invariant.** Ids are unique, names are unique, names are spelled as the format's declaration spells them
-//! (lower case, `_K` upper as the file format's own tools print it), and blocks are those of the file format.
+//! (in lower case), and blocks are those of the file format.
 //! Example: id 3 is `q4_1`, 32 elements in 20 bytes.
 //!
 //! **Refuses** every id not in the table. Ids that older files used and that have been withdrawn are told apart from
@@ -37,12 +37,12 @@ pub const TENSOR_TYPES: &[TensorType] = &[
     row(7, "q5_1", 32, 24),
     row(8, "q8_0", 32, 34),
     row(9, "q8_1", 32, 36),
-    row(10, "q2_K", 256, 84),
-    row(11, "q3_K", 256, 110),
-    row(12, "q4_K", 256, 144),
-    row(13, "q5_K", 256, 176),
-    row(14, "q6_K", 256, 210),
-    row(15, "q8_K", 256, 292),
+    row(10, "q2_k", 256, 84),
+    row(11, "q3_k", 256, 110),
+    row(12, "q4_k", 256, 144),
+    row(13, "q5_k", 256, 176),
+    row(14, "q6_k", 256, 210),
+    row(15, "q8_k", 256, 292),
     row(16, "iq2_xxs", 256, 66),
     row(17, "iq2_xs", 256, 74),
     row(18, "iq3_xxs", 256, 98),
@@ -63,6 +63,7 @@ pub const TENSOR_TYPES: &[TensorType] = &[
     row(39, "mxfp4", 32, 17),
     row(40, "nvfp4", 64, 36),
     row(41, "q1_0", 128, 18),
+    row(42, "q2_0", 64, 18),
 ];
 
 /// Ids that once meant a format and were withdrawn.
@@ -105,12 +106,12 @@ mod tests {
             ("q5_1", 2 * half + 4 + 16),
             ("q8_0", half + 32),
             ("q8_1", 2 * half + 32),
-            ("q2_K", 2 * half + 16 + 64),
-            ("q3_K", half + 32 + 64 + sub_scales),
-            ("q4_K", 2 * half + sub_scales + 128),
-            ("q5_K", 2 * half + sub_scales + 32 + 128),
-            ("q6_K", half + 128 + 64 + 16),
-            ("q8_K", single + 256 + 32),
+            ("q2_k", 2 * half + 16 + 64),
+            ("q3_k", half + 32 + 64 + sub_scales),
+            ("q4_k", 2 * half + sub_scales + 128),
+            ("q5_k", 2 * half + sub_scales + 32 + 128),
+            ("q6_k", half + 128 + 64 + 16),
+            ("q8_k", single + 256 + 32),
             ("iq2_xxs", half + 64),
             ("iq2_xs", half + 64 + 8),
             ("iq2_s", half + 32 + 32 + 8 + 8),
@@ -125,6 +126,7 @@ mod tests {
             ("mxfp4", 1 + 16),
             ("nvfp4", 4 + 32),
             ("q1_0", half + 16),
+            ("q2_0", half + 16),
         ];
         for (name, bytes) in expected {
             assert_eq!(by_name(name).unwrap().block.bytes, *bytes, "{name}");

@@ -512,7 +512,7 @@ fn scalar_op(op: &Op, to: DType, operands: &[(DType, u32)]) -> Result<u32, Trap>
         }
         (Op::Select, [(_, condition), (_, a), (_, b)]) => Ok(if *condition != 0 { *a } else { *b }),
         (Op::Cast(rule), [(from, a)]) => element::cast(*rule, *from, to, *a),
-        (Op::Bitcast, [(_, a)]) => Ok(*a),
+        (Op::Bitcast, [(from, a)]) => element::decode(to, element::encode(*from, *a)),
         (op, _) => Err(Trap::Unsupported(format!("{op:?} on one element"))),
     }
 }
