@@ -175,9 +175,11 @@ fn kernels_mention_no_target() {
             } else if path.extension().is_some_and(|e| e == "tile") {
                 let text = fs::read_to_string(&path).expect("UTF-8 source").to_lowercase();
                 kernels += text.matches("\nkernel ").count();
-                for word in words {
-                    assert!(!text.contains(word), "{} mentions `{word}`", path.display());
-                }
+                // A word of the text that is a hexadecimal number names nothing.
+                let mut named =
+                    text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.starts_with("0x"));
+                let found = named.find(|w| words.iter().any(|target| w.contains(target)));
+                assert!(found.is_none(), "{} mentions `{}`", path.display(), found.unwrap_or_default());
             }
         }
     }

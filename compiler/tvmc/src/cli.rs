@@ -3,6 +3,9 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+/// What is printed above the global options in every help.
+const GLOBAL: &str = "Messages";
+
 /// A tensor-program compiler and runtime: low-precision kernels and language models on ordinary machines.
 #[derive(Parser, Debug)]
 #[command(name = "tvmc", version, propagate_version = true, arg_required_else_help = true)]
@@ -10,11 +13,11 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Colour of messages.
-    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
+    /// Colour of messages; auto is off where NO_COLOR is set.
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, help_heading = GLOBAL)]
     pub color: ColorChoice,
-    /// Form of error messages.
-    #[arg(long, global = true, value_enum, default_value_t = ErrorFormat::Human)]
+    /// Form of what goes to stderr: for people, or one JSON object a line.
+    #[arg(long, global = true, value_enum, default_value_t = ErrorFormat::Human, help_heading = GLOBAL)]
     pub error_format: ErrorFormat,
 }
 
@@ -81,9 +84,9 @@ pub struct MachineOptions {
     /// Name (or part of it) of the GPU to use.
     #[arg(long)]
     pub device: Option<String>,
-    /// Worker threads; the number of cores if not given.
-    #[arg(long, short = 't')]
-    pub threads: Option<usize>,
+    /// Worker threads; the number of cores if not given. `bench` takes several, as in 1,2,4.
+    #[arg(long, short = 't', value_delimiter = ',')]
+    pub threads: Vec<usize>,
 }
 
 /// Options of every command that runs a model.
@@ -143,6 +146,20 @@ pub struct SamplingOptions {
     pub stop: Vec<String>,
 }
 
+impl SamplingOptions {
+    /// As they would be written on the command line, defaults included.
+    pub fn flags(&self) -> String {
+        let mut text = format!(
+            "--temp {} --top-k {} --top-p {} --min-p {} --repeat-penalty {} --seed {}",
+            self.temp, self.top_k, self.top_p, self.min_p, self.repeat_penalty, self.seed
+        );
+        for stop in &self.stop {
+            text += &format!(" --stop {stop:?}");
+        }
+        text
+    }
+}
+
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
@@ -153,6 +170,21 @@ pub enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Put .tile files into canonical form.
+    ///
+    /// Comments stay at their places and the meaning stays the same; lines are at most 100 columns. A file with syntax errors is
+    /// reported and left alone, and a file is replaced as a whole or not at all.
+    #[command(
+        after_help = "Examples:\n  tvmc fmt my.tile\n  tvmc fmt --check stdlib/*.tile\n  tvmc fmt - < my.tile"
+    )]
+    Fmt {
+        /// Files; - reads stdin and writes stdout.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Write nothing; name the files that would change, and end with 1 if there are any.
+        #[arg(long)]
+        check: bool,
+    },
     /// Explain a diagnostic code.
     #[command(after_help = "Example: tvmc explain E0201")]
     Explain {
@@ -161,12 +193,12 @@ pub enum Command {
     },
     /// Run a kernel of a file on .npy arrays.
     #[command(
-        after_help = "Example: tvmc run my.tile --kernel matmul --arg a=a.npy --arg b=b.npy --out 'c=f32[64,32]:c.npy'"
+        after_help = "Example: tvmc run my.tile --kernel matmul --arg a=a.npy --arg b=b.npy --out 'c=f32[64,32]:c.npy' --verify"
     )]
     Run(RunOptions),
     /// Show an intermediate form of a kernel.
     #[command(
-        after_help = "Example: tvmc build my.tile --kernel matmul --emit lane --set M=64 --set N=64 --set K=64"
+        after_help = "Examples:\n  tvmc build my.tile --kernel matmul --emit lane --set M=64 --set N=64 --set K=64\n  tvmc build my.tile --kernel matmul --dump-passes passes -v"
     )]
     Build(BuildOptions),
     /// Download a model into the user's cache.
@@ -232,7 +264,12 @@ pub enum Command {
         json: bool,
     },
     /// Chat: one answer with -p, else a conversation in the terminal.
-    #[command(after_help = "Example: tvmc chat smollm2 --temp 0 -p 'What is the capital of France?'")]
+    ///
+    /// In a conversation: /system TEXT, /reset, /save FILE, /help, /quit; a line that ends in \ goes on, as do lines between """; Ctrl-C
+    /// ends an answer, Ctrl-D the conversation.
+    #[command(
+        after_help = "Examples:\n  tvmc chat smollm2\n  tvmc chat smollm2 --temp 0 -p 'What is the capital of France?'"
+    )]
     Chat {
         /// Model.
         #[command(flatten)]
@@ -271,25 +308,64 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Time a model: prefill and decode.
-    #[command(after_help = "Example: tvmc bench smollm2 -p 512 -n 128 -r 5")]
-    Bench {
-        /// Model.
-        #[command(flatten)]
-        model: ModelOptions,
-        /// Tokens of the prompt.
-        #[arg(short, default_value_t = 512)]
-        prompt_tokens: usize,
-        /// Tokens to decode.
-        #[arg(short, default_value_t = 128)]
-        n: usize,
-        /// Repetitions; the median is reported.
-        #[arg(short, default_value_t = 5)]
-        repeat: usize,
+    /// Time a model, or a kernel of a .tile file.
+    ///
+    /// A model: tokens per second of prefill and of decoding. A kernel: time of a launch, and bytes of its arguments per second beside
+    /// what the same number of threads can read from memory, measured in the same run.
+    #[command(
+        after_help = "Examples:\n  tvmc bench smollm2 -p 512 -n 128 -t 1,2 -r 5\n  tvmc bench my.tile --kernel matmul --arg 'a=f32[64,64]' --arg 'b=f32[64,64]' --arg 'c=f32[64,64]' -o json"
+    )]
+    Bench(BenchOptions),
+    /// Show what this machine offers, what the targets use of it, and what is missing.
+    #[command(after_help = "Example: tvmc doctor --json")]
+    Doctor {
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Options of `bench`.
+#[derive(Args, Clone, Debug)]
+pub struct BenchOptions {
+    /// Model, or a .tile file in its place.
+    #[command(flatten)]
+    pub model: ModelOptions,
+    /// The kernel to time, where a .tile file is given.
+    #[arg(long, help_heading = "Kernel")]
+    pub kernel: Option<String>,
+    /// A constant: a generic (W=q4_1), a dimension (K=64) or a tune name (BM=8).
+    #[arg(long = "set", value_name = "K=V", requires = "kernel", help_heading = "Kernel")]
+    pub set: Vec<String>,
+    /// An argument: a tensor of random numbers (x=f32[64,32]), one from a file (x=x.npy) or a number (n=128).
+    #[arg(long = "arg", value_name = "NAME=VALUE", requires = "kernel", help_heading = "Kernel")]
+    pub arg: Vec<String>,
+    /// Tokens of the prompt.
+    #[arg(short, default_value_t = 512)]
+    pub prompt_tokens: usize,
+    /// Tokens to decode.
+    #[arg(short, default_value_t = 128)]
+    pub n: usize,
+    /// Repetitions; the median is reported.
+    #[arg(short, default_value_t = 5)]
+    pub repeat: usize,
+    /// Form of the result.
+    #[arg(short, long, value_enum, default_value_t = TableFormat::Md)]
+    pub output: TableFormat,
+    /// The same as -o json.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The form of a table of results.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
+pub enum TableFormat {
+    /// A Markdown table.
+    Md,
+    /// One JSON value.
+    Json,
+    /// Comma-separated values with a head line.
+    Csv,
 }
 
 /// Options of `run`.
@@ -320,6 +396,8 @@ pub struct RunOptions {
 /// The forms `build` can show.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Emit {
+    /// The words of the source with their places.
+    Tokens,
     /// The syntax tree, printed as source.
     Ast,
     /// Program IR.
@@ -347,9 +425,15 @@ pub struct BuildOptions {
     /// The program to show with `--emit program`; needed where the file has several.
     #[arg(long)]
     pub program: Option<String>,
-    /// What to show.
-    #[arg(long, value_enum, default_value_t = Emit::Lane)]
-    pub emit: Emit,
+    /// What to show; lane if neither this nor --dump-passes is given.
+    #[arg(long, value_enum)]
+    pub emit: Option<Emit>,
+    /// Write every form of the kernel, from the syntax tree to the target's text, to numbered files in this folder.
+    #[arg(long, value_name = "DIR")]
+    pub dump_passes: Option<PathBuf>,
+    /// Say what was chosen for the instance, and how long each step took.
+    #[arg(short, long)]
+    pub verbose: bool,
     /// A constant: a generic (W=q4_1), a dimension (K=64) or a tune name (BM=8).
     #[arg(long = "set", value_name = "K=V")]
     pub set: Vec<String>,

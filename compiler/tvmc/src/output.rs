@@ -1,36 +1,87 @@
 //! How messages look: colour and form, set once from the command line.
+//!
+//! Everything said to the user that is not data goes to stderr through this module, so that with `--error-format json` stderr is JSON
+//! objects, one a line, and nothing else. All have `severity` (`error`, `warning`, `note`), `code` (null where there is none), `message`,
+//! `labels` and `help`:
+//!
+//! ```text
+//! {"severity":"error","code":"E0201","message":"there is no `a` here","help":["did you mean `b`?"],"notes":[],
+//!  "labels":[{"file":"x.tile","line":3,"column":9,"end_line":3,"end_column":10,"start":41,"end":42,"primary":true,"text":""}]}
+//! ```
+//!
+//! Lines and columns count from 1, columns in characters; `start` and `end` are byte offsets. A stderr that nobody reads is no error.
 
 use crate::cli::{ColorChoice, ErrorFormat};
-use std::io::IsTerminal;
+use crate::commands::Failure;
+use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
 use tvmc_lang::diag::{Diagnostic, render};
 use tvmc_lang::source::SourceMap;
 
 static STYLE: OnceLock<(bool, ErrorFormat)> = OnceLock::new();
 
-/// Sets the style; the first call counts.
-pub fn configure(color: ColorChoice, format: ErrorFormat) {
-    let colored = match color {
+/// Whether messages are coloured.
+pub fn colored(color: ColorChoice) -> bool {
+    match color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
         ColorChoice::Auto => {
             std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
         }
-    };
-    let _ = STYLE.set((colored, format));
+    }
+}
+
+/// Sets the style; the first call counts.
+pub fn configure(color: ColorChoice, format: ErrorFormat) {
+    let _ = STYLE.set((colored(color), format));
 }
 
 fn style() -> (bool, ErrorFormat) {
     STYLE.get().copied().unwrap_or((false, ErrorFormat::Human))
 }
 
-/// Prints an error that has no place in a source.
-pub fn error(message: &str) {
+/// Whether messages are for people: then progress may be shown on a terminal.
+pub fn for_people() -> bool {
+    style().1 == ErrorFormat::Human
+}
+
+/// Writes to stderr; nobody is told if that fails, for there is nowhere to tell it.
+pub fn tell(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
+fn plain(severity: &str, message: &str, help: &[String]) -> serde_json::Value {
+    serde_json::json!({
+        "severity": severity, "code": null, "message": message, "labels": [], "help": help, "notes": [],
+    })
+}
+
+/// Prints why a command ends, if anything is left to be said.
+pub fn failure(failure: &Failure) {
+    if failure.message.is_empty() {
+        return;
+    }
     let (colored, format) = style();
+    let (red, cyan, plain_text) =
+        if colored { ("\x1b[1;31m", "\x1b[1;36m", "\x1b[0m") } else { ("", "", "") };
     match format {
-        ErrorFormat::Json => eprintln!("{}", serde_json::json!({ "severity": "error", "message": message })),
-        ErrorFormat::Human if colored => eprintln!("\x1b[1;31merror\x1b[0m: {message}"),
-        ErrorFormat::Human => eprintln!("error: {message}"),
+        ErrorFormat::Json => tell(&format!("{}\n", plain("error", &failure.message, &failure.help))),
+        ErrorFormat::Human => {
+            let mut text = format!("{red}error{plain_text}: {}\n", failure.message);
+            for help in &failure.help {
+                text += &format!("{cyan}help{plain_text}: {help}\n");
+            }
+            tell(&text);
+        }
+    }
+}
+
+/// Says something beside the data: what was loaded, how long it took.
+pub fn note(message: &str) {
+    match style().1 {
+        ErrorFormat::Json => tell(&format!("{}\n", plain("note", message, &[]))),
+        ErrorFormat::Human => tell(&format!("{message}\n")),
     }
 }
 
@@ -39,8 +90,8 @@ pub fn diagnostics(list: &[Diagnostic], map: &SourceMap) {
     let (colored, format) = style();
     for diagnostic in list {
         match format {
-            ErrorFormat::Human => eprintln!("{}", render(diagnostic, map, colored)),
-            ErrorFormat::Json => eprintln!("{}", json(diagnostic, map)),
+            ErrorFormat::Human => tell(&format!("{}\n", render(diagnostic, map, colored))),
+            ErrorFormat::Json => tell(&format!("{}\n", json(diagnostic, map))),
         }
     }
 }
@@ -53,9 +104,10 @@ fn json(diagnostic: &Diagnostic, map: &SourceMap) -> serde_json::Value {
             let source = map.get(label.span.source)?;
             let (start, end) = (source.position(label.span.start), source.position(label.span.end));
             Some(serde_json::json!({
-                "file": source.name(), "text": label.text, "primary": label.primary,
-                "start": { "line": start.line, "column": start.column },
-                "end": { "line": end.line, "column": end.column },
+                "file": source.name(), "line": start.line, "column": start.column,
+                "end_line": end.line, "end_column": end.column,
+                "start": label.span.start, "end": label.span.end,
+                "primary": label.primary, "text": label.text,
             }))
         })
         .collect();
@@ -64,7 +116,7 @@ fn json(diagnostic: &Diagnostic, map: &SourceMap) -> serde_json::Value {
         "code": diagnostic.code.to_string(),
         "message": diagnostic.message,
         "labels": labels,
-        "helps": diagnostic.helps,
+        "help": diagnostic.helps,
         "notes": diagnostic.notes,
     })
 }

@@ -2,13 +2,15 @@
 //!
 //! Post-conditions, for a tree without errors and the text it was parsed from:
 //! * parsing the result gives the same tree, spans aside;
-//! * every comment is kept: above or behind the line it was at; one in the middle of a line moves below it;
+//! * every comment is kept at its place: above or behind the line, list item or operand it was at; one in the middle of anything
+//!   else moves to the next such place;
 //! * numbers and strings keep their spelling, single empty lines are kept;
 //! * printing the result again changes nothing.
 //!
-//! Style: two spaces a level, a kernel's heads on lines of their own, parentheses where precedence needs
-//! them or the author put them around an operand. Lines
-//! are not wrapped, except parameter lists and tables past [`WIDTH`] columns.
+//! Style: two spaces a level, a kernel's heads on lines of their own, parentheses where precedence needs them or the author put them
+//! around an operand. A line is at most [`WIDTH`] columns unless one of its words is longer, or it is a comment. Long lines are cut at the
+//! loosest place: lists one item a line (arguments and indices first try one line of their own, tables are filled), chains of an operator
+//! before the operator.
 //!
 //! ```
 //! let text = "fn f( x:f32 )->f32{ return ((x*2.0)+(1.0)) ; } // twice and one";
@@ -20,18 +22,31 @@
 //! ```
 
 mod expr;
+mod item;
+mod lines;
 mod stmt;
 
 use crate::ast::*;
 use crate::span::Span;
+use crate::token::Tok;
+use lines::{Group, Piece};
 
-/// Columns past which parameter lists and tables are broken into lines.
-pub const WIDTH: usize = 140;
+/// Columns of a line.
+pub const WIDTH: usize = 100;
 
 /// Prints a file. `text` is the source the tree was parsed from.
 pub fn print(file: &File, text: &str) -> String {
-    let mut printer =
-        Printer { file, text, out: String::new(), indent: 0, comment: 0, last_end: 0, fresh: true };
+    let mut printer = Printer {
+        file,
+        text,
+        brackets: brackets(file, text),
+        out: String::new(),
+        line: Vec::new(),
+        indent: 0,
+        comment: 0,
+        last_end: 0,
+        fresh: true,
+    };
     let mut previous: Option<&Item> = None;
     for item in &file.items {
         let apart = previous.is_some_and(|p| !same_run(&p.kind, &item.kind));
@@ -54,10 +69,53 @@ fn same_run(a: &ItemKind, b: &ItemKind) -> bool {
     )
 }
 
+/// Where each opening bracket and its closing one are, by the opening one.
+fn brackets(file: &File, text: &str) -> Vec<(u32, u32)> {
+    let mut open: Vec<(usize, Tok)> = Vec::new();
+    let mut pairs = Vec::new();
+    for token in crate::lexer::lex(file.source, text).tokens {
+        if let Some(closing) = token.tok.closing() {
+            open.push((pairs.len(), closing));
+            pairs.push((token.span.start, token.span.start));
+        } else if let Some(&(at, closing)) = open.last()
+            && closing == token.tok
+        {
+            open.pop();
+            pairs[at].1 = token.span.start;
+        }
+    }
+    pairs
+}
+
+/// How a list between brackets is broken into lines.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// All items on one line of their own if they fit there, else each on its own.
+    Compact,
+    /// Each item on its own line.
+    Each,
+    /// As many items a line as fit.
+    Fill,
+    /// Not broken itself: its only item is.
+    Hug,
+}
+
+/// What stands around a list. `close` is the offset of the closing bracket, `ending` an `else` value before it.
+struct Brackets {
+    pair: (&'static str, &'static str),
+    close: u32,
+    style: Style,
+    ending: Option<ExprId>,
+}
+
 struct Printer<'a> {
     file: &'a File,
     text: &'a str,
+    /// Opening and closing offsets of all brackets, in order of the opening ones.
+    brackets: Vec<(u32, u32)>,
     out: String,
+    /// The logical line being made; its indentation is in `out`.
+    line: Vec<Piece<'a>>,
     indent: usize,
     /// Index of the first comment not yet printed.
     comment: usize,
@@ -105,6 +163,8 @@ impl<'a> Printer<'a> {
 
     /// Ends the line of what ends at a source offset, with the comment that stands behind it.
     fn end_line(&mut self, end: u32) {
+        let line = std::mem::take(&mut self.line);
+        lines::layout(&line, self.indent, &mut self.out);
         self.last_end = self.last_end.max(end);
         if let Some(comment) = self.file.comments.get(self.comment) {
             let between = self.text.get(end as usize..comment.span.start as usize);
@@ -119,22 +179,127 @@ impl<'a> Printer<'a> {
         self.out.push('\n');
     }
 
-    fn push(&mut self, text: &str) {
-        self.out.push_str(text);
-    }
-
     fn slice(&self, span: Span) -> &'a str {
         self.text.get(span.range()).unwrap_or_default()
     }
 
-    /// Prints a list with a separator.
-    fn list<T>(&mut self, items: &[T], separator: &str, mut each: impl FnMut(&mut Self, &T)) {
+    // ---- pieces of a line ----
+
+    fn push(&mut self, text: &'a str) {
+        self.line.push(Piece::Text(text));
+    }
+
+    /// A part of the line that is one level deeper where it is broken.
+    fn group(&mut self, inside: impl FnOnce(&mut Self)) {
+        self.line.extend([Piece::Open(Group::Whole), Piece::Indent]);
+        inside(self);
+        self.line.extend([Piece::Dedent, Piece::Close]);
+    }
+
+    /// A part between parentheses that goes to lines of its own if it does not fit.
+    fn parenthesised_group(&mut self, inside: impl FnOnce(&mut Self)) {
+        self.line.extend([Piece::Open(Group::Whole), Piece::Indent, Piece::Break("")]);
+        inside(self);
+        self.line.extend([Piece::Dedent, Piece::Break(""), Piece::Close]);
+    }
+
+    /// The comments before a source offset, inside the line: the caller goes on with a break.
+    fn comments_inside(&mut self, offset: u32) {
+        while let Some(comment) = self.file.comments.get(self.comment).filter(|c| c.span.end <= offset) {
+            let before = self.text.get(..comment.span.start as usize).unwrap_or_default();
+            let alone = before[before.rfind('\n').map_or(0, |at| at + 1)..].trim().is_empty();
+            self.line.push(Piece::Comment { text: self.slice(comment.span).trim_end(), alone });
+            self.last_end = self.last_end.max(comment.span.end);
+            self.comment += 1;
+        }
+    }
+
+    /// Where the first bracket that opens at or after a source offset closes.
+    fn closing(&self, offset: u32) -> u32 {
+        let at = self.brackets.partition_point(|&(open, _)| open < offset);
+        self.brackets.get(at).map_or(offset, |&(_, close)| close)
+    }
+
+    /// Prints a list with a separator, never broken by itself.
+    fn list<T>(&mut self, items: &'a [T], separator: &'static str, mut each: impl FnMut(&mut Self, &'a T)) {
         for (i, item) in items.iter().enumerate() {
             if i > 0 {
                 self.push(separator);
             }
             each(self, item);
         }
+    }
+
+    /// Prints a list behind a keyword: broken after its commas.
+    fn open_list<T>(
+        &mut self,
+        items: &'a [T],
+        start: impl Fn(&File, &T) -> u32,
+        mut each: impl FnMut(&mut Self, &'a T),
+    ) {
+        self.group(|p| {
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    p.push(",");
+                    p.comments_inside(start(p.file, item));
+                    p.line.push(Piece::Break(" "));
+                }
+                each(p, item);
+            }
+        });
+    }
+
+    /// Prints a list between brackets.
+    fn bracketed<T>(
+        &mut self,
+        Brackets { pair: brackets, close, style, ending }: Brackets,
+        items: &'a [T],
+        start: impl Fn(&File, &T) -> u32,
+        mut each: impl FnMut(&mut Self, &'a T),
+    ) {
+        self.push(brackets.0);
+        if items.is_empty() || style == Style::Hug {
+            self.list(items, ", ", each);
+            self.push(brackets.1);
+            return;
+        }
+        self.line.extend([Piece::Open(Group::Whole), Piece::Indent]);
+        self.comments_inside(start(self.file, &items[0]));
+        self.line.push(Piece::Break(""));
+        match style {
+            Style::Compact => self.line.push(Piece::Open(Group::Whole)),
+            Style::Fill => self.line.push(Piece::Open(Group::Fill)),
+            Style::Each | Style::Hug => {}
+        }
+        for (i, item) in items.iter().enumerate() {
+            if i > 0 {
+                self.push(",");
+                self.comments_inside(start(self.file, item));
+                self.line.push(Piece::Break(" "));
+            }
+            each(self, item);
+        }
+        if let Some(ending) = ending {
+            self.comments_inside(self.file[ending].span.start);
+            self.line.push(Piece::Break(" "));
+            self.push("else ");
+            self.expr(ending);
+            if style == Style::Fill {
+                self.line.push(Piece::Close);
+            }
+        } else {
+            // The comma of a filled list is the outer group's: it is there if that is broken.
+            if style == Style::Fill {
+                self.line.push(Piece::Close);
+            }
+            self.line.push(Piece::IfBroken(","));
+        }
+        self.comments_inside(close);
+        if style == Style::Compact {
+            self.line.push(Piece::Close);
+        }
+        self.line.extend([Piece::Dedent, Piece::Break(""), Piece::Close]);
+        self.push(brackets.1);
     }
 
     /// `{`, the lines inside, `}`. `span` covers the braces, or ends with the closing one.
@@ -161,241 +326,5 @@ impl<'a> Printer<'a> {
         self.start_line();
         self.push("}");
         self.last_end = self.last_end.max(span.end);
-    }
-
-    // ---- items ----
-
-    fn item(&mut self, item: &Item) {
-        match &item.kind {
-            ItemKind::Use(path) => {
-                self.push("use ");
-                match path {
-                    UsePath::Library(name) => self.push(&name.name),
-                    UsePath::File(path) => self.push(self.slice(path.span)),
-                }
-                self.push(";");
-            }
-            ItemKind::Const(c) => {
-                self.constant(c);
-                self.push(";");
-            }
-            ItemKind::Table(table) => self.table(table),
-            ItemKind::Function(function) => {
-                self.push("fn ");
-                self.push(&function.name.name);
-                self.params(&function.params);
-                self.push(" -> ");
-                self.ty(&function.result);
-                self.push(" ");
-                self.pure_body(&function.body);
-            }
-            ItemKind::Kernel(kernel) => self.kernel(kernel),
-            ItemKind::Format(format) => {
-                self.push("format ");
-                self.push(&format.name.name);
-                self.push(" ");
-                self.braces(item.span, format.members.is_empty(), |p| p.members(&format.members));
-            }
-            ItemKind::Program(program) => {
-                self.push("program ");
-                self.push(&program.name.name);
-                self.generics(&program.generics);
-                self.push(" ");
-                self.block(&program.body);
-            }
-        }
-    }
-
-    fn constant(&mut self, c: &Const) {
-        self.push("const ");
-        self.push(&c.name.name);
-        self.push(" = ");
-        self.expr(c.value);
-    }
-
-    fn table(&mut self, table: &Table) {
-        self.push("table ");
-        self.push(&table.name.name);
-        self.push(": ");
-        self.ty(&table.ty);
-        self.push(" = ");
-        self.table_values(table.values);
-        self.push(";");
-    }
-
-    fn generics(&mut self, generics: &[Generic]) {
-        if generics.is_empty() {
-            return;
-        }
-        self.push("<");
-        self.list(generics, ", ", |p, g| {
-            p.push(&g.name.name);
-            p.push(": ");
-            p.push(g.kind.symbol());
-        });
-        self.push(">");
-    }
-
-    fn kernel(&mut self, kernel: &Kernel) {
-        self.push("kernel ");
-        self.push(&kernel.name.name);
-        self.generics(&kernel.generics);
-        self.params(&kernel.params);
-        if kernel.headers.is_empty() {
-            self.push(" ");
-        } else {
-            let last = kernel.params.last().map_or(kernel.name.span, |p| p.span);
-            self.end_line(last.end);
-            self.indent += 1;
-            for header in &kernel.headers {
-                self.fresh = true;
-                self.lead(header.span.start, false);
-                self.header(&header.kind);
-                self.end_line(header.span.end);
-            }
-            self.indent -= 1;
-            self.fresh = true;
-            self.lead(kernel.body.span.start, false);
-        }
-        self.block(&kernel.body);
-    }
-
-    fn header(&mut self, header: &HeaderKind) {
-        match header {
-            HeaderKind::Tune(tunes) => {
-                self.push("tune ");
-                self.list(tunes, ", ", |p, tune| {
-                    p.push(&tune.name.name);
-                    p.push(" in {");
-                    p.list(&tune.values, ", ", |p, &e| p.expr(e));
-                    p.push("}");
-                    if let Some(fit) = tune.fit {
-                        p.push(" fit ");
-                        p.expr(fit);
-                    }
-                });
-            }
-            HeaderKind::Const(c) => self.constant(c),
-            HeaderKind::Grid(axes) => {
-                self.push("grid ");
-                self.list(axes, ", ", |p, &e| p.expr(e));
-            }
-            HeaderKind::Lanes(count) => {
-                self.push("lanes ");
-                self.expr(*count);
-            }
-            HeaderKind::Assume(condition) => {
-                self.push("assume(");
-                self.expr(*condition);
-                self.push(")");
-            }
-        }
-    }
-
-    fn params(&mut self, params: &[Param]) {
-        let before = self.out.len();
-        let column = before - self.out.rfind('\n').map_or(0, |at| at + 1);
-        self.push("(");
-        self.list(params, ", ", |p, param| p.param(param));
-        self.push(")");
-        if column + self.out.len() - before > WIDTH && params.len() > 1 {
-            self.out.truncate(before);
-            self.push("(\n");
-            self.indent += 1;
-            for param in params {
-                self.start_line();
-                self.param(param);
-                self.push(",\n");
-            }
-            self.indent -= 1;
-            self.start_line();
-            self.push(")");
-        }
-    }
-
-    fn param(&mut self, param: &Param) {
-        self.push(&param.name.name);
-        self.push(": ");
-        self.push(match param.mode {
-            Mode::In => "",
-            Mode::Out => "out ",
-            Mode::InOut => "inout ",
-        });
-        self.ty(&param.ty);
-    }
-
-    // ---- formats ----
-
-    fn members(&mut self, members: &[FormatMember]) {
-        for member in members {
-            let span = match member {
-                FormatMember::Scope { span, .. }
-                | FormatMember::Value { span, .. }
-                | FormatMember::Encode { span, .. }
-                | FormatMember::Error(span) => *span,
-                FormatMember::Table(table) => table.span,
-            };
-            self.lead(span.start, false);
-            match member {
-                FormatMember::Scope { kind, fields, .. } => {
-                    match kind {
-                        ScopeKind::Tensor => self.push("per tensor"),
-                        ScopeKind::Row => self.push("per row"),
-                        ScopeKind::Group(size) => {
-                            self.push("group ");
-                            self.expr(*size);
-                        }
-                    }
-                    self.push(" ");
-                    self.braces(span, fields.is_empty(), |p| p.fields(fields));
-                }
-                FormatMember::Table(table) => self.table(table),
-                FormatMember::Value { index, body, .. } => {
-                    self.push("value[");
-                    self.push(&index.name);
-                    self.push("] ");
-                    if body.span == span {
-                        self.push("= ");
-                        self.expr(body.result);
-                        self.push(";");
-                    } else {
-                        self.pure_body(body);
-                    }
-                }
-                FormatMember::Encode { body, .. } => {
-                    self.push("encode ");
-                    self.block(body);
-                }
-                FormatMember::Error(_) => self.push(self.slice(span)),
-            }
-            self.end_line(span.end);
-        }
-    }
-
-    fn fields(&mut self, fields: &[FormatField]) {
-        for field in fields {
-            self.lead(field.span.start, false);
-            self.push(&field.name.name);
-            self.push(": ");
-            self.ty(&field.ty);
-            self.push(";");
-            self.end_line(field.span.end);
-        }
-    }
-
-    fn pure_body(&mut self, body: &PureBody) {
-        self.braces(body.span, false, |p| {
-            for binding in &body.lets {
-                p.lead(binding.span.start, false);
-                p.binding("let", binding);
-                p.end_line(binding.span.end);
-            }
-            let span = p.file[body.result].span;
-            p.lead(span.start, false);
-            p.push("return ");
-            p.expr(body.result);
-            p.push(";");
-            p.end_line(span.end);
-        });
     }
 }

@@ -1,10 +1,11 @@
 //! Statements as lines.
 
 use super::Printer;
+use super::lines::Piece;
 use crate::ast::*;
 
-impl Printer<'_> {
-    pub(super) fn block(&mut self, block: &Block) {
+impl<'a> Printer<'a> {
+    pub(super) fn block(&mut self, block: &'a Block) {
         self.braces(block.span, block.stmts.is_empty(), |p| {
             for stmt in &block.stmts {
                 p.lead(stmt.span.start, false);
@@ -14,7 +15,7 @@ impl Printer<'_> {
         });
     }
 
-    pub(super) fn binding(&mut self, keyword: &str, binding: &Binding) {
+    pub(super) fn binding(&mut self, keyword: &'static str, binding: &'a Binding) {
         self.push(keyword);
         self.push(" ");
         self.push(&binding.name.name);
@@ -22,35 +23,35 @@ impl Printer<'_> {
             self.push(": ");
             self.ty(ty);
         }
-        self.push(" = ");
-        self.expr(binding.value);
+        self.push(" =");
+        self.value(binding.value);
         self.push(";");
     }
 
-    fn stmt(&mut self, stmt: &Stmt) {
+    fn stmt(&mut self, stmt: &'a Stmt) {
         match &stmt.kind {
             StmtKind::Let(binding) => self.binding("let", binding),
             StmtKind::Var(binding) => self.binding("var", binding),
             StmtKind::Assign { target, op, value } => {
                 match target {
                     Target::Variable(name) => self.push(&name.name),
-                    Target::Store { base, indices, .. } => {
+                    Target::Store { base, indices, span } => {
                         self.expr(*base);
-                        self.indices(indices, None);
+                        self.indices(indices, None, span.end.saturating_sub(1));
                     }
                 }
                 self.push(" ");
                 self.push(op.symbol());
-                self.push(" ");
-                self.expr(*value);
+                self.value(*value);
                 self.push(";");
             }
             StmtKind::Call { callee, args, with } => {
                 self.push(&callee.name);
-                self.args(args);
+                self.args(args, self.closing(callee.span.end));
                 if !with.is_empty() {
                     self.push(" with ");
-                    self.list(with, ", ", |p, w| {
+                    let start = |_: &File, w: &NamedValue| w.name.span.start;
+                    self.open_list(with, start, |p, w| {
                         p.push(&w.name.name);
                         p.push(" = ");
                         p.expr(w.value);
@@ -103,11 +104,15 @@ impl Printer<'_> {
             StmtKind::Assume(condition) => self.assertion("assume", *condition, None),
             StmtKind::Print(print) => {
                 self.push("print(");
-                self.push(self.slice(print.text.span));
-                for &arg in &print.args {
-                    self.push(", ");
-                    self.expr(arg);
-                }
+                self.parenthesised_group(|p| {
+                    p.push(p.slice(print.text.span));
+                    for &arg in &print.args {
+                        p.push(",");
+                        p.comments_inside(p.file[arg].span.start);
+                        p.line.push(Piece::Break(" "));
+                        p.expr(arg);
+                    }
+                });
                 self.push(");");
             }
             StmtKind::Return(value) => {
@@ -123,19 +128,23 @@ impl Printer<'_> {
         }
     }
 
-    fn assertion(&mut self, keyword: &str, condition: ExprId, message: Option<&Str>) {
+    fn assertion(&mut self, keyword: &'static str, condition: ExprId, message: Option<&'a Str>) {
         self.push(keyword);
         self.push("(");
-        self.expr(condition);
-        if let Some(message) = message {
-            self.push(", ");
-            self.push(self.slice(message.span));
-        }
+        self.parenthesised_group(|p| {
+            p.expr(condition);
+            if let Some(message) = message {
+                p.push(",");
+                p.comments_inside(message.span.start);
+                p.line.push(Piece::Break(" "));
+                p.push(p.slice(message.span));
+            }
+        });
         self.push(");");
     }
 
-    fn declaration(&mut self, declaration: &Declaration) {
-        let typed = |p: &mut Self, keyword: &str, name: &Ident, ty: &Type| {
+    fn declaration(&mut self, declaration: &'a Declaration) {
+        let typed = |p: &mut Self, keyword: &'static str, name: &'a Ident, ty: &'a Type| {
             p.push(keyword);
             p.push(" ");
             p.push(&name.name);
@@ -143,12 +152,16 @@ impl Printer<'_> {
             p.ty(ty);
         };
         let key = |p: &mut Self, key: &Str, otherwise: Option<ExprId>| {
-            p.push(" = ");
-            p.push(p.slice(key.span));
-            if let Some(otherwise) = otherwise {
-                p.push(" else ");
-                p.expr(otherwise);
-            }
+            p.push(" =");
+            p.group(|p| {
+                p.comments_inside(key.span.start);
+                p.line.push(Piece::Break(" "));
+                p.push(p.slice(key.span));
+                if let Some(otherwise) = otherwise {
+                    p.push(" else ");
+                    p.expr(otherwise);
+                }
+            });
         };
         match declaration {
             Declaration::Hyper { name, ty, key: text, default } => {

@@ -1,10 +1,19 @@
 //! The commands, one function each. Data goes to stdout, talk to stderr; a [`Failure`] carries the exit code.
 
+pub mod arguments;
+pub mod bench;
+pub mod chat;
+pub mod doctor;
+pub mod fmt;
 pub mod kernels;
 pub mod models;
+pub mod random;
 pub mod weights;
 
 use std::io::Write;
+
+/// Known names that are listed where none is near.
+const MOST_NAMES: usize = 24;
 
 /// Exit code of a mistake in the user's input.
 pub const USER_ERROR: u8 = 1;
@@ -18,17 +27,19 @@ pub struct Failure {
     pub code: u8,
     /// For the user; empty where everything has been said.
     pub message: String,
+    /// What to do about it.
+    pub help: Vec<String>,
 }
 
 impl Failure {
     /// A mistake in the user's input.
     pub fn user(message: impl Into<String>) -> Self {
-        Self { code: USER_ERROR, message: message.into() }
+        Self { code: USER_ERROR, message: message.into(), help: Vec::new() }
     }
 
     /// Wrong usage.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { code: USAGE, message: message.into() }
+        Self { code: USAGE, message: message.into(), help: Vec::new() }
     }
 
     /// An error of a library, with what caused it.
@@ -47,7 +58,27 @@ impl Failure {
 
     /// Nothing more to say: a reader closed the pipe, or the diagnostics are printed.
     pub fn silent(code: u8) -> Self {
-        Self { code, message: String::new() }
+        Self { code, message: String::new(), help: Vec::new() }
+    }
+
+    /// Adds a line that says what to do.
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        self.help.push(text.into());
+        self
+    }
+
+    /// Adds the known name nearest to a misspelt one, and all of them where they are few.
+    pub fn did_you_mean<'a>(self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        match tvmc_lang::diag::closest(name, known.iter().copied()) {
+            Some(near) => self.help(format!("did you mean `{near}`?")),
+            None if known.is_empty() => self,
+            None => {
+                let shown: Vec<&str> = known.iter().take(MOST_NAMES).copied().collect();
+                let more = if shown.len() < known.len() { ", .." } else { "" };
+                self.help(format!("there is: {}{more}", shown.join(", ")))
+            }
+        }
     }
 }
 

@@ -1,16 +1,17 @@
-//! `logits`, `generate`, `chat`, `perplexity`, `bench`: running a model.
+//! `logits`, `generate`, `perplexity`: running a model. `chat` and `bench` load theirs here too.
 
 use super::{Failure, emit_json, say, weights};
 use crate::cli::{Activations, ModelOptions, SamplingOptions};
 use crate::engine::Engine;
-use std::io::{BufRead, IsTerminal};
+use crate::output;
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tvmc_ir::host::Number;
-use tvmc_model::chat_template::{ChatTemplate, Message};
+use tvmc_model::chat_template::ChatTemplate;
 use tvmc_model::executor::{LoadOptions, Session};
-use tvmc_model::language_model::{Ending, Generated, LanguageModel, Limits, Listen, PREFILL};
+use tvmc_model::language_model::{Generated, LanguageModel, Limits, Listen, PREFILL};
 use tvmc_model::logits;
 use tvmc_model::sampler::{Sampler, Settings};
 use tvmc_model::tokenizer::Special;
@@ -20,14 +21,17 @@ use tvmc_weights::Weights;
 const DEFAULT_CONTEXT: i64 = 8192;
 
 /// A model ready to run.
-struct Loaded {
-    model: LanguageModel<Engine>,
-    template: Result<ChatTemplate, String>,
+pub(super) struct Loaded {
+    /// The model.
+    pub model: LanguageModel<Engine>,
+    /// How it lays out conversations, or why it can't.
+    pub template: Result<ChatTemplate, String>,
     /// What is printed beside figures.
-    flags: String,
+    pub flags: String,
 }
 
-fn load(options: &ModelOptions, interrupted: &Arc<AtomicBool>) -> Result<Loaded, Failure> {
+/// Loads a model; says so, with the flags in force.
+pub(super) fn load(options: &ModelOptions, interrupted: &Arc<AtomicBool>) -> Result<Loaded, Failure> {
     if options.kv != "f16" {
         return Err(Failure::user(format!(
             "--kv {} is not available yet: the shipped programs declare their cache as f16",
@@ -55,13 +59,13 @@ fn load(options: &ModelOptions, interrupted: &Arc<AtomicBool>) -> Result<Loaded,
         options.kv,
         model.context()
     );
-    eprintln!(
+    output::note(&format!(
         "loaded {} in {:.2} s: {} MB of weights, {} MB of state; {flags}",
         file.path().display(),
         start.elapsed().as_secs_f64(),
         resident / 1_000_000,
         state / 1_000_000
-    );
+    ));
     Ok(Loaded { model, template, flags })
 }
 
@@ -99,7 +103,11 @@ fn session(options: &ModelOptions, file: &Weights) -> Result<Session<Engine>, Fa
     Session::load(program, file, engine, &load).map_err(Failure::from_error)
 }
 
-fn sampler(options: &SamplingOptions) -> Result<Sampler, Failure> {
+/// The sampler that these options ask for.
+pub(super) fn sampler(options: &SamplingOptions) -> Result<Sampler, Failure> {
+    if options.stop.iter().any(String::is_empty) {
+        return Err(Failure::usage("--stop takes a text that is not empty"));
+    }
     let settings = Settings {
         temperature: options.temp,
         top_k: options.top_k,
@@ -153,6 +161,7 @@ pub fn generate(
 ) -> Result<(), Failure> {
     let mut sampler = sampler(sampling)?;
     let mut loaded = load(options, interrupted)?;
+    loaded.flags += &format!(" {} -n {n}", sampling.flags());
     let ids = loaded.model.tokenizer().encode(prompt, Special::Parse).map_err(Failure::from_error)?;
     let limits = Limits { tokens: n, stops: sampling.stop.clone() };
     let start = Instant::now();
@@ -175,11 +184,11 @@ pub fn generate(
     say("\n")?;
     let first = first.map_or(0.0, |f| f.as_secs_f64());
     let (count, prompt) = (generated.ids.len(), ids.len());
-    eprintln!(
+    output::note(&format!(
         "{count} tokens after {prompt} of prompt, {rate:.1} tokens/s, first after {first:.2} s; {}",
         compiled(&loaded)
-    );
-    eprintln!("{}", loaded.flags);
+    ));
+    output::note(&loaded.flags);
     Ok(())
 }
 
@@ -191,7 +200,7 @@ fn compiled(loaded: &Loaded) -> String {
 }
 
 /// Generates; text goes to `show` as it comes. An interrupt ends the answer, not the command.
-fn stream(
+pub(super) fn stream(
     loaded: &mut Loaded,
     ids: &[u32],
     sampler: &mut Sampler,
@@ -213,76 +222,6 @@ fn stream(
     }
 }
 
-/// `tvmc chat`.
-pub fn chat(
-    options: &ModelOptions,
-    prompt: Option<&str>,
-    system: Option<&str>,
-    n: usize,
-    sampling: &SamplingOptions,
-    interrupted: &Arc<AtomicBool>,
-) -> Result<(), Failure> {
-    let mut sampler = sampler(sampling)?;
-    let mut loaded = load(options, interrupted)?;
-    let template = match &loaded.template {
-        Ok(template) => template.clone(),
-        Err(error) => return Err(Failure::user(format!("this model cannot chat: {error}"))),
-    };
-    let mut messages: Vec<Message> = system.map(|s| Message::new("system", s)).into_iter().collect();
-    let limits = Limits { tokens: n, stops: sampling.stop.clone() };
-    if let Some(prompt) = prompt {
-        messages.push(Message::new("user", prompt));
-        turn(&mut loaded, &template, &messages, &mut sampler, &limits, interrupted)?;
-        return Ok(());
-    }
-    if std::io::stdin().is_terminal() {
-        eprintln!("Type a message; an empty line or Ctrl-D ends the conversation, Ctrl-C an answer.");
-    }
-    let mut lines = std::io::stdin().lock().lines();
-    loop {
-        eprint!("> ");
-        let line = match lines.next() {
-            Some(Ok(line)) if !line.trim().is_empty() => line,
-            Some(Ok(_)) | None => return Ok(()),
-            Some(Err(error)) => return Err(Failure::user(format!("cannot read the message: {error}"))),
-        };
-        interrupted.store(false, Ordering::Relaxed);
-        messages.push(Message::new("user", line.as_str()));
-        let answer = turn(&mut loaded, &template, &messages, &mut sampler, &limits, interrupted)?;
-        messages.push(Message::new("assistant", answer.text.as_str()));
-    }
-}
-
-/// One answer to a conversation. The whole conversation is laid out again; what the cache holds already is not fed twice.
-fn turn(
-    loaded: &mut Loaded,
-    template: &ChatTemplate,
-    messages: &[Message],
-    sampler: &mut Sampler,
-    limits: &Limits,
-    interrupted: &Arc<AtomicBool>,
-) -> Result<Generated, Failure> {
-    if let Some(token) = ChatTemplate::messages_spell(messages, loaded.model.tokenizer()) {
-        return Err(Failure::user(format!(
-            "the message spells the control token {token:?}, which would pose as another role"
-        )));
-    }
-    let text = template.render(messages, true).map_err(Failure::from_error)?;
-    let ids = loaded.model.tokenizer().encode(&text, Special::Parse).map_err(Failure::from_error)?;
-    loaded.model.reset();
-    let generated = stream(loaded, &ids, sampler, limits, interrupted, &mut |text| say(text))?;
-    say("\n")?;
-    match generated.ending {
-        Ending::Length => {
-            eprintln!("(the answer was cut after {} tokens: -n gives more)", generated.ids.len())
-        }
-        Ending::ContextFull => eprintln!("(the context is full)"),
-        Ending::Interrupted => eprintln!("(interrupted)"),
-        Ending::EndOfText | Ending::Stop => {}
-    }
-    Ok(generated)
-}
-
 /// `tvmc perplexity`: windows without overlap, each after the end-of-text token, the first token of a window not scored.
 pub fn perplexity(
     options: &ModelOptions,
@@ -298,6 +237,8 @@ pub fn perplexity(
         std::fs::read(text).map_err(|e| Failure::user(format!("cannot read {}: {e}", text.display())))?;
     let text = String::from_utf8(bytes).map_err(|_| Failure::user("the text is not UTF-8"))?;
     let mut loaded = load(options, interrupted)?;
+    loaded.flags += &format!(" --window {window} --windows {windows}");
+    let progress = std::io::stderr().is_terminal() && output::for_people();
     let ids = loaded.model.tokenizer().encode(&text, Special::AsText).map_err(Failure::from_error)?;
     if ids.len() < window {
         return Err(Failure::user(format!("the text has {} tokens, a window has {window}", ids.len())));
@@ -324,15 +265,15 @@ pub fn perplexity(
             }
             fed = end;
         }
-        if std::io::stderr().is_terminal() {
-            eprint!("\rwindow {} of {windows}: {:.4} ", at + 1, (sum / count as f64).exp());
+        if progress {
+            output::tell(&format!("\rwindow {} of {windows}: {:.4} ", at + 1, (sum / count as f64).exp()));
         }
         if interrupted.load(Ordering::Relaxed) {
             return Err(Failure::user("interrupted"));
         }
     }
-    if std::io::stderr().is_terminal() {
-        eprintln!();
+    if progress {
+        output::tell("\n");
     }
     let perplexity = (sum / count as f64).exp();
     if json {
@@ -340,58 +281,6 @@ pub fn perplexity(
             "perplexity": perplexity, "tokens": count, "flags": loaded.flags,
         }));
     }
+    output::note(&loaded.flags);
     say(&format!("perplexity {perplexity:.4} over {count} tokens\n"))
-}
-
-/// `tvmc bench MODEL`: tokens per second of prefill and decode, medians.
-pub fn bench(
-    options: &ModelOptions,
-    (prompt_tokens, n, repeat): (usize, usize, usize),
-    json: bool,
-    interrupted: &Arc<AtomicBool>,
-) -> Result<(), Failure> {
-    if prompt_tokens == 0 || n == 0 || repeat == 0 {
-        return Err(Failure::usage("-p, -n and -r must be at least 1"));
-    }
-    let mut loaded = load(options, interrupted)?;
-    let vocabulary = loaded.model.tokenizer().vocabulary_size() as u32;
-    let tokens: Vec<u32> = (0..prompt_tokens as u32).map(|i| (i * 7919 + 13) % vocabulary).collect();
-    let (mut prefill, mut decode) = (Vec::new(), Vec::new());
-    // One round warms up: kernels are compiled, memory is touched.
-    for round in 0..=repeat {
-        loaded.model.reset();
-        let start = Instant::now();
-        loaded.model.feed(&tokens, 1).map_err(Failure::from_error)?;
-        let prompt = start.elapsed().as_secs_f64();
-        loaded.model.reset();
-        loaded.model.feed(&tokens[..1], 1).map_err(Failure::from_error)?;
-        let start = Instant::now();
-        for i in 0..n {
-            loaded.model.feed(&[tokens[i % tokens.len()]], 1).map_err(Failure::from_error)?;
-        }
-        let each = start.elapsed().as_secs_f64();
-        if round > 0 {
-            prefill.push(prompt_tokens as f64 / prompt);
-            decode.push(n as f64 / each);
-        }
-        if interrupted.load(Ordering::Relaxed) {
-            return Err(Failure::user("interrupted"));
-        }
-    }
-    let (prefill, decode) = (median(prefill), median(decode));
-    if json {
-        return emit_json(&serde_json::json!({
-            "prefill_tokens_per_second": prefill, "decode_tokens_per_second": decode,
-            "prompt_tokens": prompt_tokens, "decoded_tokens": n, "repetitions": repeat, "flags": loaded.flags,
-        }));
-    }
-    say(&format!(
-        "| test | tokens/s |\n|---|---|\n| pp{prompt_tokens} | {prefill:.1} |\n| tg{n} | {decode:.1} |\n\n{}\n",
-        loaded.flags
-    ))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }

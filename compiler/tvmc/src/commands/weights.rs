@@ -1,6 +1,7 @@
 //! `fetch`, `inspect`, `tokenize`: model files without running them.
 
 use super::{Failure, emit_json, say};
+use crate::output;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
@@ -26,13 +27,21 @@ pub fn model_path(model: &str, interrupted: &Arc<AtomicBool>) -> Result<PathBuf,
 
 /// Fetches a model by name, with progress on a terminal.
 pub fn fetch_model(name: &str, interrupted: &Arc<AtomicBool>) -> Result<PathBuf, Failure> {
-    let model = fetch::find(name).map_err(Failure::from_error)?;
+    let model = fetch::find(name).map_err(|error| {
+        let known = fetch::models().unwrap_or_default();
+        let near = tvmc_lang::diag::closest(name, known.iter().map(|model| model.name.as_str()));
+        let failure = Failure::from_error(error);
+        match near {
+            Some(near) => failure.help(format!("did you mean `{near}`?")),
+            None => failure,
+        }
+    })?;
     let fetcher = Fetcher::from_environment().map_err(Failure::from_error)?;
     if let Some(path) = fetcher.cached(&model) {
         return Ok(path);
     }
-    eprintln!("fetching {}: {} ({})", model.name, model.title, model.license);
-    let bar = std::io::stderr().is_terminal().then(|| {
+    output::note(&format!("fetching {}: {} ({})", model.name, model.title, model.license));
+    let bar = (std::io::stderr().is_terminal() && output::for_people()).then(|| {
         let bar = ProgressBar::new(model.inner_bytes);
         if let Ok(style) = ProgressStyle::with_template("{msg:12} {bar:40} {bytes}/{total_bytes}") {
             bar.set_style(style);

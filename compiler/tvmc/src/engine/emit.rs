@@ -1,38 +1,97 @@
-//! Intermediate forms of a kernel instance as text, for `build --emit`.
+//! Intermediate forms of a kernel instance as text, for `build --emit` and `--dump-passes`.
+//!
+//! The lane function is that of the chosen target: `--emit asm` of a machine with AVX-512 shows the lowering for 16 lanes, `--target gpu`
+//! that for a workgroup. It is lowered once for each target row and kept.
 
 use super::machine::lowered;
 use super::{Features, Kernel, Level};
 use crate::cli::{CpuLevel, Emit, MachineOptions, TargetName};
 use crate::commands::Failure;
-use tvmc_passes::target;
+use tvmc_ir::lane::Verified;
+use tvmc_passes::target::{self, Target};
 
-/// The text of an instance in one of its forms.
-pub fn emit(kernel: &Kernel, form: Emit, options: &MachineOptions) -> Result<String, Failure> {
-    let features = Features::detect();
-    let v3 = options.cpu == CpuLevel::V3 || features.is_some_and(|f| f.level == Level::V3);
-    let row = match (form, options.target) {
-        (Emit::Wgsl, _) | (_, TargetName::Gpu | TargetName::Wgsl) => target::WGSL,
-        (Emit::Clif, _) | (_, TargetName::Cranelift) => target::CRANELIFT,
-        (Emit::Asm, _) | (_, TargetName::X86 | TargetName::Cpu | TargetName::Interp) if v3 => target::X86_V3,
-        (Emit::Asm, _) | (_, TargetName::X86 | TargetName::Cpu | TargetName::Interp) => target::X86_V4,
-    };
-    let (function, _) = lowered(kernel, &row, Vec::new()).map_err(Failure::from_error)?;
-    match form {
-        Emit::Ast | Emit::Program | Emit::Tile => Ok(kernel.to_string()),
-        Emit::Lane => Ok(function.to_string()),
-        Emit::Clif => tvmc_cpu::clif_text(&function).map_err(Failure::from_error),
-        Emit::Wgsl => tvmc_backend_wgsl::compile(&function, &tvmc_backend_wgsl::Limits::default())
-            .map(|shader| shader.source)
-            .map_err(Failure::from_error),
-        Emit::Asm => {
-            let level = if v3 { Level::V3 } else { Level::V4 };
-            let features = match features {
-                Some(features) if v3 => features.narrowed(),
-                Some(features) => features,
-                None => Features::baseline(level),
-            };
-            let code = tvmc_backend_x86::compile(&function, &features).map_err(Failure::from_error)?;
-            Ok(tvmc_backend_x86::disassemble(&code))
+/// A kernel instance, shown in one form after another.
+pub struct Forms<'a> {
+    kernel: &'a Kernel,
+    target: TargetName,
+    /// Of the host; `None` where the x86 backend has nothing to offer.
+    features: Option<Features>,
+    /// Whether x86 code is for 256-bit vectors.
+    v3: bool,
+    lowered: Option<(Target, Verified)>,
+}
+
+impl<'a> Forms<'a> {
+    /// The forms of an instance for a target.
+    pub fn new(kernel: &'a Kernel, options: &MachineOptions) -> Self {
+        let features = Features::detect();
+        let narrow = features.is_some_and(|f| f.level == Level::V3) && options.cpu == CpuLevel::Native;
+        let v3 = options.cpu == CpuLevel::V3 || narrow;
+        Self { kernel, target: options.target, features, v3, lowered: None }
+    }
+
+    /// The last form before machine code: what the target's backend is shown as.
+    pub fn native(&self) -> Emit {
+        match self.target {
+            TargetName::Gpu | TargetName::Wgsl => Emit::Wgsl,
+            TargetName::Cranelift => Emit::Clif,
+            TargetName::Cpu if self.features.is_none() => Emit::Clif,
+            TargetName::Cpu | TargetName::X86 | TargetName::Interp => Emit::Asm,
+        }
+    }
+
+    /// A form's name, as `--emit` spells it.
+    pub fn name(&self, form: Emit) -> &'static str {
+        match form {
+            Emit::Tokens => "tokens",
+            Emit::Ast => "ast",
+            Emit::Program => "program",
+            Emit::Tile => "tile",
+            Emit::Lane => "lane",
+            Emit::Clif => "clif",
+            Emit::Asm => "asm",
+            Emit::Wgsl => "wgsl",
+        }
+    }
+
+    fn lane(&mut self, form: Emit) -> Result<&Verified, Failure> {
+        let form = if form == Emit::Lane { self.native() } else { form };
+        let row = match form {
+            Emit::Wgsl => target::WGSL,
+            Emit::Clif => target::CRANELIFT,
+            _ if self.v3 => target::X86_V3,
+            _ => target::X86_V4,
+        };
+        if self.lowered.as_ref().is_none_or(|(known, _)| *known != row) {
+            let (function, _) = lowered(self.kernel, &row, Vec::new()).map_err(Failure::from_error)?;
+            self.lowered = Some((row, function));
+        }
+        match &self.lowered {
+            Some((_, function)) => Ok(function),
+            None => Err(Failure::user("internal error: the lowering was lost")),
+        }
+    }
+
+    /// The text of one form of the instance; of the forms before an instance, the instance itself.
+    pub fn text(&mut self, form: Emit) -> Result<String, Failure> {
+        match form {
+            Emit::Tokens | Emit::Ast | Emit::Program | Emit::Tile => Ok(self.kernel.to_string()),
+            Emit::Lane => Ok(self.lane(form)?.to_string()),
+            Emit::Clif => tvmc_cpu::clif_text(self.lane(form)?).map_err(Failure::from_error),
+            Emit::Wgsl => tvmc_backend_wgsl::compile(self.lane(form)?, &tvmc_backend_wgsl::Limits::default())
+                .map(|shader| shader.source)
+                .map_err(Failure::from_error),
+            Emit::Asm => {
+                let level = if self.v3 { Level::V3 } else { Level::V4 };
+                let features = match self.features {
+                    Some(features) if self.v3 => features.narrowed(),
+                    Some(features) if features.level == level => features,
+                    Some(_) | None => Features::baseline(level),
+                };
+                let code =
+                    tvmc_backend_x86::compile(self.lane(form)?, &features).map_err(Failure::from_error)?;
+                Ok(tvmc_backend_x86::disassemble(&code))
+            }
         }
     }
 }

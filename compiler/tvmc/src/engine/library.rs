@@ -11,7 +11,9 @@ use std::path::Path;
 use tvmc_ir::host::{Expr, Number};
 use tvmc_ir::program::{MemoryElement, Verified};
 use tvmc_ir::tile::{Format, Kernel, Memory, Op, Param, Region, Stmt, Value};
-use tvmc_lang::diag::{Diagnostic, Severity, render};
+use tvmc_lang::diag::{Diagnostic, Severity};
+use tvmc_lang::source::SourceMap;
+use tvmc_lang::span::SourceId;
 use tvmc_model::executor::DeviceError;
 use tvmc_sema::{ElementChoice, ElementType, Instance, ParamKind, Source, Use};
 use tvmc_types::dtype::DType;
@@ -69,6 +71,10 @@ pub struct Interface {
     pub required: Vec<String>,
     /// Names of the tune constants.
     pub tunes: Vec<String>,
+    /// Names of the generic parameters.
+    pub generics: Vec<String>,
+    /// Names of all dimensions.
+    pub dims: Vec<String>,
     declared: tvmc_sema::KernelInterface,
 }
 
@@ -88,7 +94,10 @@ impl Interface {
             match chosen.iter_mut().find(|(n, _)| n == name) {
                 Some((_, v)) => *v = *value,
                 None => {
-                    return Err(DeviceError(format!("`{}` has no tune name `{name}`", self.declared.name)));
+                    let near = tvmc_lang::diag::closest(name, self.tunes.iter().map(String::as_str));
+                    let near = near.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+                    let kernel = &self.declared.name;
+                    return Err(DeviceError(format!("`{kernel}` has no tune name `{name}`{near}")));
                 }
             }
         }
@@ -155,10 +164,10 @@ impl Library {
         if errors == 0 { Ok(()) } else { Err(Failure::silent(USER_ERROR)) }
     }
 
-    /// Diagnostics as one text, for errors that pass through the executor.
-    fn words(&self, diagnostics: &[Diagnostic]) -> DeviceError {
-        let all: Vec<String> = diagnostics.iter().map(|d| render(d, self.inner.sources(), false)).collect();
-        DeviceError(all.join("\n"))
+    /// Prints diagnostics that come up while something runs; gives an error that can pass through the executor.
+    fn report(&self, what: &str, diagnostics: &[Diagnostic]) -> DeviceError {
+        output::diagnostics(diagnostics, self.inner.sources());
+        DeviceError(format!("`{what}` cannot be compiled"))
     }
 
     /// Checks everything; prints what is wrong.
@@ -201,12 +210,28 @@ impl Library {
         })
     }
 
+    /// The interface of a kernel that the user named.
+    pub fn required_interface(&self, kernel: &str) -> Result<Interface, Failure> {
+        let known = self.kernel_names();
+        match tvmc_sema::interface(&self.inner, kernel) {
+            Ok(_) => self.interface(kernel).map_err(Failure::from_error),
+            Err(diagnostics) if known.iter().any(|name| name == kernel) => {
+                self.settle(&diagnostics)?;
+                Err(Failure::silent(USER_ERROR))
+            }
+            Err(_) => {
+                let kernels = known.iter().map(String::as_str);
+                Err(Failure::user(format!("there is no kernel `{kernel}`")).did_you_mean(kernel, kernels))
+            }
+        }
+    }
+
     /// What a launcher must know of a kernel.
     pub fn interface(&self, kernel: &str) -> Result<Interface, DeviceError> {
         if let Some(known) = self.interfaces.borrow().get(kernel) {
             return Ok(known.clone());
         }
-        let declared = tvmc_sema::interface(&self.inner, kernel).map_err(|d| self.words(&d))?;
+        let declared = tvmc_sema::interface(&self.inner, kernel).map_err(|d| self.report(kernel, &d))?;
         let params = declared
             .params
             .iter()
@@ -229,6 +254,8 @@ impl Library {
             params,
             required: declared.dims.iter().filter(|d| d.specialised).map(|d| d.name.clone()).collect(),
             tunes: declared.tunes.iter().map(|t| t.name.clone()).collect(),
+            generics: declared.generics.iter().map(|g| g.name.clone()).collect(),
+            dims: declared.dims.iter().map(|d| d.name.clone()).collect(),
             declared,
         };
         self.interfaces.borrow_mut().insert(kernel.to_owned(), interface.clone());
@@ -246,14 +273,14 @@ impl Library {
             dims: key.dims.iter().cloned().collect(),
             tunes: key.tunes.iter().cloned().collect(),
         };
-        tvmc_sema::instantiate(&self.inner, &key.kernel, &instance).map_err(|d| self.words(&d))
+        tvmc_sema::instantiate(&self.inner, &key.kernel, &instance).map_err(|d| self.report(&key.kernel, &d))
     }
 
     fn format<T>(&self, name: &str, read: impl FnOnce(&Format) -> T) -> Result<T, DeviceError> {
         if let Some(known) = self.formats.borrow().get(name) {
             return Ok(read(known));
         }
-        let format = tvmc_sema::format(&self.inner, name).map_err(|d| self.words(&d))?;
+        let format = tvmc_sema::format(&self.inner, name).map_err(|d| self.report(name, &d))?;
         let answer = read(&format);
         self.formats.borrow_mut().insert(name.to_owned(), format);
         Ok(answer)
@@ -341,6 +368,19 @@ fn feeds_product(region: &Region, param: Param, loaded: &mut BTreeSet<(Value, bo
             feeds_product(then, param, loaded) || feeds_product(otherwise, param, loaded)
         }
     })
+}
+
+/// A source file by itself, without what it uses.
+pub fn source(path: &Path) -> Result<(SourceMap, SourceId), Failure> {
+    let text = read(path).map_err(|why| Failure::user(format!("cannot read {}: {why}", path.display())))?;
+    let mut sources = SourceMap::new();
+    match sources.add(path.display().to_string(), text) {
+        Ok(id) => Ok((sources, id)),
+        Err(diagnostic) => {
+            output::diagnostics(&[*diagnostic], &sources);
+            Err(Failure::silent(USER_ERROR))
+        }
+    }
 }
 
 /// A text file of bounded size. What is not UTF-8 is shown by the front end's own diagnostics as far as it can be read.

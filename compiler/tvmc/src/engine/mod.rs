@@ -15,8 +15,8 @@ mod interp;
 mod library;
 mod machine;
 
-pub use emit::emit;
-pub use library::{Interface, InterfaceElement, InterfaceParam, Library};
+pub use emit::Forms;
+pub use library::{Interface, InterfaceElement, InterfaceParam, Library, source};
 pub use machine::{Code, Machine, MachineArgument};
 
 use crate::cli::{CpuLevel, MachineOptions, TargetName};
@@ -48,6 +48,20 @@ pub struct InstanceKey {
     pub tunes: Vec<(String, i64)>,
     /// How each parameter's memory lies.
     pub packing: Vec<Packing>,
+}
+
+impl std::fmt::Display for InstanceKey {
+    /// `matmul with M = 64, BM = 16, W = act8`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.kernel)?;
+        let elements = self.elements.iter().map(|(n, v)| format!("{n} = {v}"));
+        let dims = self.dims.iter().map(|(n, v)| format!("{n} = {v}"));
+        let tunes = self.tunes.iter().map(|(n, v)| format!("{n} = {v}"));
+        for (at, part) in elements.chain(dims).chain(tunes).enumerate() {
+            write!(f, "{} {part}", if at == 0 { " with" } else { "," })?;
+        }
+        Ok(())
+    }
 }
 
 /// A compiled instance.
@@ -125,7 +139,11 @@ pub struct Engine {
 impl Engine {
     /// An engine over loaded sources.
     pub fn new(library: Library, options: &MachineOptions) -> Result<Self, Failure> {
-        let threads = options.threads.unwrap_or_else(default_threads);
+        let threads = match options.threads.as_slice() {
+            [] => default_threads(),
+            [threads] => *threads,
+            _ => return Err(Failure::usage("only `bench` takes several numbers of --threads")),
+        };
         if threads == 0 || threads > 1024 {
             return Err(Failure::usage("--threads must be between 1 and 1024"));
         }
@@ -392,7 +410,8 @@ impl Engine {
     }
 }
 
-fn default_threads() -> usize {
+/// Worker threads where none are asked for.
+pub fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
@@ -421,7 +440,7 @@ fn machine(options: &MachineOptions, threads: usize) -> Result<Machine, Failure>
         TargetName::Interp => Ok(Machine::Interp(interp::InterpMachine::default())),
         TargetName::Gpu | TargetName::Wgsl => {
             let machine = gpu::GpuMachine::open(options.device.as_deref()).map_err(Failure::from_error)?;
-            eprintln!("device: {}", machine.name());
+            crate::output::note(&format!("device: {}", machine.name()));
             Ok(Machine::Gpu(Box::new(machine)))
         }
         TargetName::Cranelift => portable(),
@@ -593,7 +612,7 @@ impl Device for Engine {
             }
         };
         for line in self.run(&instance, &binding, arguments)? {
-            eprintln!("{line}");
+            crate::output::note(&line);
         }
         Ok(())
     }

@@ -1,0 +1,440 @@
+//! Arguments of a kernel from the command line: names, numbers, arrays and their shapes, and a launch with them.
+//!
+//! `run` and `bench` share it. The steps: [`settings`] reads `--set`; [`given`] reads `--arg` (an array, a number, or with `bench` random
+//! numbers of a shape); [`shapes`] finds every tensor's element type and extents; a [`Job`] makes the memory and binds the instance.
+//! Names that the kernel does not have are refused, with the nearest that it has.
+
+use super::{Failure, random};
+use crate::cli::MachineOptions;
+use crate::engine::{Engine, Instance, InstanceKey, Interface, InterfaceElement, InterfaceParam, Library};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use tvmc_ir::host::{Expr, Number};
+use tvmc_ir::tile::launch::Binding;
+use tvmc_model::executor::{Argument, Arrangement, Device, Extent, Slice};
+use tvmc_types::dtype::DType;
+use tvmc_weights::npy::{NpyArray, NpyDtype};
+
+/// `name=value`, split.
+pub fn pair<'a>(text: &'a str, option: &str) -> Result<(&'a str, &'a str), Failure> {
+    text.split_once('=').ok_or_else(|| Failure::usage(format!("{option} takes NAME=VALUE, got `{text}`")))
+}
+
+/// Element type and extents, as in `f32[128, 64]`.
+type TensorType = (String, Vec<u64>);
+
+/// Reads `f32[128,64]`; `None` if it is written otherwise.
+fn tensor_type(text: &str) -> Option<TensorType> {
+    let (element, shape) = text.strip_suffix(']')?.split_once('[')?;
+    let sizes = shape.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::parse);
+    let sizes: Vec<u64> = sizes.collect::<Result<_, _>>().ok()?;
+    let element = element.trim();
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    (!element.is_empty() && element.chars().all(word)).then(|| (element.to_owned(), sizes))
+}
+
+/// Where an output goes.
+pub struct Output {
+    /// Declared element type and shape, if given.
+    ty: Option<TensorType>,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// Outputs by the names of their arguments, each `NAME=f32[128,64]:y.npy` or `NAME=y.npy`.
+pub fn outputs(out: &[String], interface: &Interface) -> Result<HashMap<String, Output>, Failure> {
+    let mut outputs = HashMap::new();
+    for text in out {
+        let (name, rest) = pair(text, "--out")?;
+        known_argument(&interface.params, name)?;
+        let bad = || Failure::usage(format!("--out takes NAME=TYPE[SIZES]:PATH or NAME=PATH, got `{rest}`"));
+        let output = match rest.split_once("]:") {
+            None => Output { ty: None, path: rest.into() },
+            Some((ty, path)) => {
+                let ty = tensor_type(&format!("{ty}]")).ok_or_else(bad)?;
+                Output { ty: Some(ty), path: path.into() }
+            }
+        };
+        outputs.insert(name.to_owned(), output);
+    }
+    Ok(outputs)
+}
+
+fn known_argument(params: &[InterfaceParam], name: &str) -> Result<usize, Failure> {
+    params.iter().position(|p| p.name() == name).ok_or_else(|| {
+        Failure::user(format!("there is no argument `{name}`"))
+            .did_you_mean(name, params.iter().map(InterfaceParam::name))
+    })
+}
+
+fn number(text: &str) -> Option<Number> {
+    match text {
+        "true" => Some(Number::Bool(true)),
+        "false" => Some(Number::Bool(false)),
+        _ => text.parse().ok().map(Number::Int).or_else(|| text.parse().ok().map(Number::Float)),
+    }
+}
+
+/// Choices of tune names, and sizes of dimensions.
+type TunesAndDims = (Vec<(String, i64)>, Vec<(String, u64)>);
+
+/// Constants from `--set`.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Dimensions and tune names.
+    pub numbers: Vec<(String, i64)>,
+    /// Formats of generic parameters.
+    pub formats: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// The numbers, as choices of tune names and sizes of dimensions.
+    pub fn split(&self, interface: &Interface) -> TunesAndDims {
+        let is_tune = |name: &str| interface.tunes.iter().any(|t| t == name);
+        let (tunes, dims): (Vec<_>, Vec<_>) = self.numbers.iter().cloned().partition(|(n, _)| is_tune(n));
+        (tunes, dims.into_iter().filter_map(|(n, v)| u64::try_from(v).ok().map(|v| (n, v))).collect())
+    }
+
+    /// The key of an instance that these settings alone describe, for `build`.
+    pub fn key(&self, kernel: &str, interface: &Interface) -> Result<InstanceKey, Failure> {
+        let (with, dims) = self.split(interface);
+        let elements = self.formats.clone();
+        let known = |name: &str| dims.iter().find(|(n, _)| n == name).map(|(_, v)| Number::Int(*v as i64));
+        let tunes = interface.choose(&known, &with).map_err(Failure::from_error)?;
+        Ok(InstanceKey { kernel: kernel.to_owned(), elements, dims, tunes, ..InstanceKey::default() })
+    }
+}
+
+/// Reads `--set`: integers, and names of formats, for names that the kernel has.
+pub fn settings(set: &[String], interface: &Interface) -> Result<Settings, Failure> {
+    let mut settings = Settings::default();
+    for text in set {
+        let (name, value) = pair(text, "--set")?;
+        let generic = interface.generics.iter().any(|g| g == name);
+        let counted = interface.dims.iter().chain(&interface.tunes).any(|d| d == name);
+        if !generic && !counted {
+            let known = interface.generics.iter().chain(&interface.dims).chain(&interface.tunes);
+            return Err(Failure::user(format!("there is nothing named `{name}` to set"))
+                .did_you_mean(name, known.map(String::as_str)));
+        }
+        match value.parse::<i64>() {
+            Ok(value) if counted => settings.numbers.push((name.to_owned(), value)),
+            Err(_) if generic => settings.formats.push((name.to_owned(), value.to_owned())),
+            Ok(_) => {
+                return Err(Failure::user(format!("`{name}` stands for a format, `{value}` is a number")));
+            }
+            Err(_) => return Err(Failure::user(format!("`{name}` stands for a number, `{value}` is none"))),
+        }
+    }
+    Ok(settings)
+}
+
+/// What is known of an argument before its shape is.
+pub enum Given {
+    /// From a file.
+    Array(NpyArray),
+    /// To be filled with random numbers.
+    Random(String, Vec<u64>),
+    /// A scalar.
+    Number(Number),
+    /// An output, or forgotten.
+    Nothing,
+}
+
+/// Reads `--arg`. With `random`, `x=f32[64,32]` is a tensor of random numbers.
+pub fn given(params: &[InterfaceParam], args: &[String], random: bool) -> Result<Vec<Given>, Failure> {
+    let mut given: Vec<Given> = params.iter().map(|_| Given::Nothing).collect();
+    for text in args {
+        let (name, value) = pair(text, "--arg")?;
+        let at = known_argument(params, name)?;
+        given[at] = match &params[at] {
+            InterfaceParam::Tensor { .. } => match tensor_type(value).filter(|_| random) {
+                Some((element, shape)) => Given::Random(element, shape),
+                None => Given::Array(
+                    NpyArray::read_file(Path::new(value))
+                        .map_err(|e| Failure::user(format!("argument `{name}`: {value}: {e}")))?,
+                ),
+            },
+            InterfaceParam::Scalar { dtype, .. } => Given::Number(number(value).ok_or_else(|| {
+                Failure::user(format!("argument `{name}` is a {dtype}, `{value}` is no number"))
+            })?),
+        };
+    }
+    Ok(given)
+}
+
+/// Element name and shape of every tensor argument. Arrays of dense types carry theirs; the bytes of a format say nothing, so its
+/// dimensions must be bound by another argument or by --set.
+pub type Shapes = Vec<Option<TensorType>>;
+
+/// Element type and shape of every tensor argument.
+pub fn shapes(
+    library: &Library,
+    params: &[InterfaceParam],
+    given: &[Given],
+    outputs: &HashMap<String, Output>,
+    settings: &Settings,
+) -> Result<Shapes, Failure> {
+    let mut dims: HashMap<String, u64> = HashMap::new();
+    for (name, value) in &settings.numbers {
+        if let Ok(value) = u64::try_from(*value) {
+            dims.insert(name.clone(), value);
+        }
+    }
+    let mut shapes: Shapes = vec![None; params.len()];
+    let mut open = Vec::new();
+    for (at, param) in params.iter().enumerate() {
+        let InterfaceParam::Tensor { name, element, shape } = param else {
+            if matches!(given[at], Given::Nothing) {
+                return Err(Failure::user(format!(
+                    "argument `{}` is missing: give --arg {}=VALUE",
+                    param.name(),
+                    param.name()
+                )));
+            }
+            continue;
+        };
+        let chosen = match element {
+            InterfaceElement::Named(named) => Some(named.clone()),
+            InterfaceElement::Generic(generic) => {
+                settings.formats.iter().find(|(n, _)| n == generic).map(|(_, value)| value.clone())
+            }
+        };
+        let declared = outputs.get(name).and_then(|o| o.ty.clone());
+        let found = match (&given[at], declared) {
+            (Given::Array(array), _) => {
+                let dense = chosen.as_deref().is_none_or(|c| DType::from_name(c).is_some());
+                if dense {
+                    let element = chosen.unwrap_or_else(|| array.dtype.name().to_owned());
+                    if element != array.dtype.name() && !same_storage(&element, array.dtype) {
+                        return Err(Failure::user(format!(
+                            "argument `{name}` has elements of {}, the kernel expects {element}",
+                            array.dtype.name()
+                        )));
+                    }
+                    Some((element, array.shape.clone()))
+                } else {
+                    if array.dtype != NpyDtype::U8 {
+                        return Err(Failure::user(format!(
+                            "argument `{name}` is of a format: give its raw bytes as a u8 array, not {}",
+                            array.dtype.name()
+                        )));
+                    }
+                    open.push((at, chosen.unwrap_or_default()));
+                    None
+                }
+            }
+            (Given::Random(element, shape), _) => {
+                if let Some(chosen) = chosen.filter(|c| c != element) {
+                    return Err(Failure::user(format!(
+                        "argument `{name}` is given as {element}, the kernel expects {chosen}"
+                    )));
+                }
+                Some((element.clone(), shape.clone()))
+            }
+            (Given::Nothing, Some((dtype, shape))) => {
+                if let Some(chosen) = chosen
+                    && chosen != dtype
+                {
+                    return Err(Failure::user(format!(
+                        "output `{name}` is declared as {dtype}, the kernel writes {chosen}"
+                    )));
+                }
+                Some((dtype, shape))
+            }
+            (Given::Nothing | Given::Number(_), _) => {
+                return Err(Failure::user(format!(
+                    "argument `{name}` is missing: give --arg {name}=FILE.npy, or --out '{name}=TYPE[SIZES]:FILE.npy' for an output"
+                )));
+            }
+        };
+        if let Some((_, sizes)) = &found {
+            for (expr, size) in shape.iter().zip(sizes) {
+                if let Expr::Name(dim) = expr {
+                    dims.entry(dim.clone()).or_insert(*size);
+                }
+            }
+        }
+        shapes[at] = found;
+    }
+    for (at, element) in open {
+        let InterfaceParam::Tensor { name, shape, .. } = &params[at] else { continue };
+        let sizes: Result<Vec<u64>, Failure> = shape
+            .iter()
+            .map(|expr| {
+                let value = expr.eval_int(&|n| dims.get(n).map(|d| Number::Int(*d as i64))).map_err(|e| {
+                    Failure::user(format!(
+                        "the shape of `{name}` is not known: {e}; raw bytes carry no shape, so bind it with --set"
+                    ))
+                })?;
+                u64::try_from(value).map_err(|_| Failure::user(format!("`{name}` would have an extent of {value}")))
+            })
+            .collect();
+        let sizes = sizes?;
+        let wanted = library.tensor_bytes(&element, &sizes).map_err(Failure::from_error)?;
+        if let Given::Array(array) = &given[at]
+            && array.data.len() as u64 != wanted
+        {
+            return Err(Failure::user(format!(
+                "argument `{name}` has {} bytes; {sizes:?} elements of `{element}` take {wanted}",
+                array.data.len()
+            )));
+        }
+        shapes[at] = Some((element, sizes));
+    }
+    Ok(shapes)
+}
+
+/// Whether an array's bytes are those of the element type under another name (bf16 and small floats travel as integers).
+fn same_storage(element: &str, array: NpyDtype) -> bool {
+    let unsigned = matches!(array, NpyDtype::U8 | NpyDtype::U16 | NpyDtype::U32);
+    DType::from_name(element).is_some_and(|d| unsigned && d.bits() as usize == array.bytes() * 8)
+}
+
+/// Everything a launch needs, so that it can be prepared on several machines.
+pub struct Job {
+    /// The kernel's name.
+    pub kernel: String,
+    /// Its parameters.
+    pub params: Vec<InterfaceParam>,
+    /// Element type and shape of each.
+    pub shapes: Shapes,
+    /// What is put into each.
+    pub given: Vec<Given>,
+    /// Constants set by hand.
+    pub settings: Settings,
+}
+
+/// A kernel with its arguments in a machine's memory.
+pub struct Bound {
+    /// The engine.
+    pub engine: Engine,
+    /// What was compiled.
+    pub instance: Rc<Instance>,
+    /// The instance's key.
+    pub key: InstanceKey,
+    binding: Binding,
+    arguments: Vec<Argument>,
+}
+
+impl Bound {
+    /// Runs the kernel once; gives what it printed.
+    pub fn launch(&mut self) -> Result<Vec<String>, Failure> {
+        self.engine.run(&self.instance, &self.binding, &self.arguments).map_err(Failure::from_error)
+    }
+
+    fn slices(&self) -> impl Iterator<Item = Option<Slice>> + '_ {
+        self.arguments.iter().map(|argument| match argument {
+            Argument::Tensor { slice, .. } => Some(*slice),
+            Argument::Scalar(_) => None,
+        })
+    }
+
+    /// Bytes of all tensor arguments together.
+    pub fn bytes(&self) -> u64 {
+        self.slices().flatten().map(|slice| slice.bytes).sum()
+    }
+
+    /// Waits until all launches are done: reads a byte of the memory they used.
+    pub fn wait(&mut self) -> Result<(), Failure> {
+        let first = self.slices().flatten().find(|slice| slice.bytes > 0);
+        let Some(slice) = first else { return Ok(()) };
+        let mut word = vec![0; slice.bytes.min(4) as usize];
+        self.engine.read(slice.memory, slice.offset, &mut word).map_err(Failure::from_error)
+    }
+
+    /// The bytes of every tensor argument; none for numbers.
+    pub fn results(&mut self) -> Result<Vec<Vec<u8>>, Failure> {
+        let slices: Vec<Option<Slice>> = self.slices().collect();
+        let mut results = Vec::with_capacity(slices.len());
+        for slice in slices {
+            let mut bytes = Vec::new();
+            if let Some(slice) = slice {
+                bytes.resize(slice.bytes as usize, 0);
+                self.engine.read(slice.memory, 0, &mut bytes).map_err(Failure::from_error)?;
+            }
+            results.push(bytes);
+        }
+        Ok(results)
+    }
+}
+
+impl Job {
+    /// Makes a machine, puts the arguments into its memory, and compiles the instance that they ask for.
+    pub fn prepare(&self, library: Library, machine: &MachineOptions) -> Result<Bound, Failure> {
+        let mut engine = Engine::new(library, machine)?;
+        let mut arguments = Vec::new();
+        for (at, param) in self.params.iter().enumerate() {
+            let name = param.name();
+            let Some((element, sizes)) = &self.shapes[at] else {
+                let Given::Number(number) = self.given[at] else {
+                    return Err(Failure::user(format!("argument `{name}` is missing")));
+                };
+                arguments.push(Argument::Scalar(number));
+                continue;
+            };
+            let bytes = engine.tensor_bytes(element, sizes).map_err(Failure::from_error)?;
+            let memory = engine.allocate(bytes, name).map_err(Failure::from_error)?;
+            match &self.given[at] {
+                Given::Array(array) if array.data.len() as u64 != bytes => {
+                    return Err(Failure::user(format!(
+                        "argument `{name}` has {} bytes, its shape takes {bytes}",
+                        array.data.len()
+                    )));
+                }
+                Given::Array(array) => {
+                    engine.write(memory, 0, &array.data).map_err(Failure::from_error)?;
+                }
+                Given::Random(..) => {
+                    random::fill(element, bytes, at as u64, &mut |offset, part| {
+                        engine.write(memory, offset, part).map_err(Failure::from_error)
+                    })?;
+                }
+                Given::Number(_) | Given::Nothing => {}
+            }
+            arguments.push(Argument::Tensor {
+                slice: Slice { memory, offset: 0, bytes },
+                shape: sizes.iter().map(|&size| Extent { size, fixed: false }).collect(),
+                element: element.clone(),
+                arrangement: Arrangement::Declared,
+            });
+        }
+        let interface = engine.library().required_interface(&self.kernel)?;
+        let (with, set) = self.settings.split(&interface);
+        let key = engine.key(&self.kernel, &arguments, &with, &set).map_err(Failure::from_error)?;
+        let instance = engine.instance(&key).map_err(Failure::from_error)?;
+        let binding = engine.bind(&instance, &arguments).map_err(Failure::from_error)?;
+        Ok(Bound { engine, instance, key, binding, arguments })
+    }
+
+    /// Reports the first element in which two runs differ beyond what the order of sums explains.
+    pub fn compare(&self, got: &[Vec<u8>], expected: &[Vec<u8>]) -> Result<(), Failure> {
+        for (at, param) in self.params.iter().enumerate() {
+            let Some((element, sizes)) = &self.shapes[at] else { continue };
+            let Some(dtype) = DType::from_name(element) else { continue };
+            let value =
+                |bytes: &[u8], i: usize| dtype.decode(tvmc_types::packing::get_bits(bytes, i, dtype.bits()));
+            let count = sizes.iter().product::<u64>() as usize;
+            for i in 0..count {
+                let (a, b) = (value(&got[at], i), value(&expected[at], i));
+                let close = a == b
+                    || (a.is_nan() && b.is_nan())
+                    || (dtype.is_float() && (a - b).abs() <= 1e-4 * b.abs().max(1.0));
+                if !close {
+                    let mut rest = i as u64;
+                    let mut index = Vec::new();
+                    for size in sizes.iter().rev() {
+                        index.insert(0, rest % size);
+                        rest /= size;
+                    }
+                    return Err(Failure::user(format!(
+                        "`{}`{index:?} is {a}, the interpreter says {b}",
+                        param.name()
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}

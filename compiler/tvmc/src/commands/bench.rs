@@ -1,0 +1,319 @@
+//! `bench`: a model's tokens per second, or a kernel's time beside what memory can give.
+//!
+//! One round warms up (kernels are compiled, memory is touched) and is thrown away; then come the repetitions. Reported are the median
+//! and the two extremes, one row a test and number of threads. A kernel's repetition is as many launches as fill [`SAMPLE`]; before
+//! each one a pass of the read probe is timed with as many threads, and the rates are compared: `ratio` is the kernel's bytes of arguments
+//! per second over the probe's. Above 1 the arguments came from caches.
+
+use super::arguments::{self, Given, Job};
+use super::{Failure, emit_json, models, say};
+use crate::cli::{BenchOptions, MachineOptions, ModelOptions, TableFormat, TargetName};
+use crate::engine::{Library, default_threads};
+use crate::output;
+use crate::probe::ReadProbe;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// The least that a repetition takes, so that reading the clock does not count.
+const SAMPLE: Duration = Duration::from_millis(20);
+
+/// Most launches of a repetition.
+const MOST_LAUNCHES: u32 = 1 << 20;
+
+/// One cell of a table.
+enum Cell {
+    Text(String),
+    Count(u64),
+    /// A measured number; `None` where it was not measured.
+    Figure(Option<f64>),
+}
+
+/// A table of results: names of columns, rows, and what was in force.
+struct Table {
+    columns: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
+    flags: String,
+}
+
+impl Table {
+    fn show(&self, format: TableFormat) -> Result<(), Failure> {
+        match format {
+            TableFormat::Json => {
+                let rows: Vec<serde_json::Value> = self
+                    .rows
+                    .iter()
+                    .map(|row| {
+                        let cells = self.columns.iter().zip(row);
+                        cells
+                            .map(|(name, cell)| ((*name).to_owned(), cell.json()))
+                            .collect::<serde_json::Map<_, _>>()
+                            .into()
+                    })
+                    .collect();
+                emit_json(&serde_json::json!({ "rows": rows, "flags": self.flags }))
+            }
+            TableFormat::Csv => {
+                let mut text = self.columns.join(",") + "\n";
+                for row in &self.rows {
+                    let cells: Vec<String> = row.iter().map(Cell::csv).collect();
+                    text += &(cells.join(",") + "\n");
+                }
+                say(&text)
+            }
+            TableFormat::Md => {
+                let mut text =
+                    format!("| {} |\n|{}\n", self.columns.join(" | "), "---|".repeat(self.columns.len()));
+                for row in &self.rows {
+                    let cells: Vec<String> = row.iter().map(Cell::short).collect();
+                    text += &format!("| {} |\n", cells.join(" | "));
+                }
+                say(&format!("{text}\n{}\n", self.flags))
+            }
+        }
+    }
+}
+
+impl Cell {
+    fn json(&self) -> serde_json::Value {
+        match self {
+            Cell::Text(text) => text.as_str().into(),
+            Cell::Count(count) => (*count).into(),
+            Cell::Figure(value) => (*value).into(),
+        }
+    }
+
+    fn csv(&self) -> String {
+        match self {
+            Cell::Text(text) if text.contains([',', '"', '\n']) => {
+                format!("\"{}\"", text.replace('"', "\"\""))
+            }
+            Cell::Text(text) => text.clone(),
+            Cell::Count(count) => count.to_string(),
+            Cell::Figure(value) => value.map_or_else(String::new, |v| v.to_string()),
+        }
+    }
+
+    fn short(&self) -> String {
+        match self {
+            Cell::Text(text) => text.clone(),
+            Cell::Count(count) => count.to_string(),
+            Cell::Figure(None) => "-".to_owned(),
+            Cell::Figure(Some(value)) if value.abs() >= 100.0 => format!("{value:.0}"),
+            Cell::Figure(Some(value)) if value.abs() >= 1.0 => format!("{value:.2}"),
+            Cell::Figure(Some(value)) => format!("{value:.4}"),
+        }
+    }
+}
+
+/// Median, smallest and largest of some measurements.
+#[derive(Copy, Clone, Debug, PartialEq)]
+struct Summary {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Summary {
+    fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        let (least, most) = (*values.first()?, *values.last()?);
+        let middle = values.len() / 2;
+        let median =
+            if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
+        Some(Self { median, least, most })
+    }
+}
+
+/// `tvmc bench`.
+pub fn bench(options: &BenchOptions, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> {
+    if options.prompt_tokens == 0 || options.n == 0 || options.repeat == 0 {
+        return Err(Failure::usage("-p, -n and -r must be at least 1"));
+    }
+    let format = if options.json { TableFormat::Json } else { options.output };
+    let path = Path::new(&options.model.model);
+    let source = path.extension().is_some_and(|e| e == "tile");
+    let table = match (&options.kernel, source) {
+        (Some(kernel), _) => kernels(path, kernel, options, interrupted)?,
+        (None, true) => {
+            let known = Library::open(path)?.kernel_names().join(", ");
+            return Err(Failure::usage("which kernel? give --kernel NAME").help(format!("there is: {known}")));
+        }
+        (None, false) => model(options, interrupted)?,
+    };
+    table.show(format)
+}
+
+/// The numbers of threads to measure with.
+fn thread_counts(options: &MachineOptions) -> Vec<usize> {
+    if options.threads.is_empty() { vec![default_threads()] } else { options.threads.clone() }
+}
+
+fn with_threads(options: &MachineOptions, threads: usize) -> MachineOptions {
+    MachineOptions { threads: vec![threads], ..options.clone() }
+}
+
+fn stopped(interrupted: &AtomicBool) -> Result<(), Failure> {
+    if interrupted.load(Ordering::Relaxed) { Err(Failure::user("interrupted")) } else { Ok(()) }
+}
+
+/// Prefill and decoding of a model.
+fn model(options: &BenchOptions, interrupted: &Arc<AtomicBool>) -> Result<Table, Failure> {
+    let mut rows = Vec::new();
+    let mut flags = String::new();
+    for threads in thread_counts(&options.model.machine) {
+        let machine = with_threads(&options.model.machine, threads);
+        let chosen = ModelOptions { machine, ..options.model.clone() };
+        let mut loaded = models::load(&chosen, interrupted)?;
+        let vocabulary = loaded.model.tokenizer().vocabulary_size().max(1) as u64;
+        let tokens: Vec<u32> =
+            (0..options.prompt_tokens as u64).map(|i| ((i * 7919 + 13) % vocabulary) as u32).collect();
+        let (mut prefill, mut decode) = (Vec::new(), Vec::new());
+        for round in 0..=options.repeat {
+            loaded.model.reset();
+            let start = Instant::now();
+            loaded.model.feed(&tokens, 1).map_err(Failure::from_error)?;
+            let prompt = start.elapsed().as_secs_f64();
+            loaded.model.reset();
+            loaded.model.feed(&tokens[..1], 1).map_err(Failure::from_error)?;
+            let start = Instant::now();
+            for i in 0..options.n {
+                loaded.model.feed(&[tokens[i % tokens.len()]], 1).map_err(Failure::from_error)?;
+            }
+            let each = start.elapsed().as_secs_f64();
+            if round > 0 {
+                prefill.push(options.prompt_tokens as f64 / prompt);
+                decode.push(options.n as f64 / each);
+            }
+            stopped(interrupted)?;
+        }
+        let threads = loaded.model.session().device().threads() as u64;
+        let tests = [(format!("pp{}", options.prompt_tokens), prefill), (format!("tg{}", options.n), decode)];
+        for (test, values) in tests {
+            let Some(summary) = Summary::of(values) else { continue };
+            rows.push(vec![
+                Cell::Text(test),
+                Cell::Count(threads),
+                Cell::Figure(Some(summary.median)),
+                Cell::Figure(Some(summary.least)),
+                Cell::Figure(Some(summary.most)),
+            ]);
+        }
+        flags = loaded.flags;
+    }
+    let columns = vec!["test", "threads", "tokens_per_second", "least", "most"];
+    Ok(Table { columns, rows, flags: format!("{flags} -r {}", options.repeat) })
+}
+
+/// A kernel on each number of threads.
+fn kernels(
+    path: &Path,
+    kernel: &str,
+    options: &BenchOptions,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Table, Failure> {
+    let library = Library::open(path)?;
+    library.check()?;
+    let interface = library.required_interface(kernel)?;
+    let settings = arguments::settings(&options.set, &interface)?;
+    let given = arguments::given(&interface.params, &options.arg, true)?;
+    for (param, given) in interface.params.iter().zip(&given) {
+        if matches!(given, Given::Nothing) {
+            let name = param.name();
+            return Err(Failure::user(format!("argument `{name}` is missing")).help(format!(
+                "give --arg '{name}=f32[64,64]' for random numbers of a shape, outputs too, or --arg {name}=FILE.npy, or --arg {name}=128 for a number"
+            )));
+        }
+    }
+    let shapes = arguments::shapes(&library, &interface.params, &given, &HashMap::new(), &settings)?;
+    let job = Job { kernel: kernel.to_owned(), params: interface.params, shapes, given, settings };
+    let machine = &options.model.machine;
+    let on_gpu = matches!(machine.target, TargetName::Gpu | TargetName::Wgsl);
+    let mut rows = Vec::new();
+    let mut flags = String::new();
+    for threads in thread_counts(machine) {
+        let threads = if machine.target == TargetName::Interp || on_gpu { 1 } else { threads };
+        // First the probe: threads made after the machine's would share its launching thread's processor.
+        let probe = if on_gpu { None } else { ReadProbe::new(threads) };
+        let mut bound = job.prepare(Library::open(path)?, &with_threads(machine, threads))?;
+        for line in bound.launch()? {
+            output::note(&line);
+        }
+        bound.wait()?;
+        let start = Instant::now();
+        bound.launch()?;
+        bound.wait()?;
+        let once = start.elapsed().max(Duration::from_nanos(100));
+        let launches = (SAMPLE.as_nanos() / once.as_nanos()).clamp(1, MOST_LAUNCHES.into()) as u32;
+        let (mut times, mut reads) = (Vec::new(), Vec::new());
+        for _ in 0..options.repeat {
+            reads.extend(probe.as_ref().map(ReadProbe::pass));
+            let start = Instant::now();
+            for _ in 0..launches {
+                bound.launch()?;
+            }
+            bound.wait()?;
+            times.push(start.elapsed().as_secs_f64() / f64::from(launches));
+            stopped(interrupted)?;
+        }
+        let Some(time) = Summary::of(times) else { continue };
+        let rate = bound.bytes() as f64 / time.median / 1e9;
+        let read = Summary::of(reads).map(|r| r.median / 1e9);
+        rows.push(vec![
+            Cell::Text(kernel.to_owned()),
+            Cell::Count(bound.engine.threads() as u64),
+            Cell::Figure(Some(time.median * 1e6)),
+            Cell::Figure(Some(time.least * 1e6)),
+            Cell::Figure(Some(time.most * 1e6)),
+            Cell::Count(bound.bytes()),
+            Cell::Figure(Some(rate)),
+            Cell::Figure(read),
+            Cell::Figure(read.map(|read| rate / read)),
+        ]);
+        flags = format!(
+            "--target {} -r {} ({launches} launches each); {}",
+            bound.engine.target_name(),
+            options.repeat,
+            bound.key
+        );
+        match &probe {
+            Some(probe) => flags += &format!("; read probe over {} MiB", probe.bytes() >> 20),
+            None if on_gpu => flags += "; no read probe: it reads the CPU's memory",
+            None => flags += "; no read probe: too little free memory",
+        }
+    }
+    output::note(&flags);
+    let columns = vec![
+        "kernel",
+        "threads",
+        "microseconds",
+        "least",
+        "most",
+        "bytes",
+        "gb_per_second",
+        "read_gb_per_second",
+        "ratio",
+    ];
+    Ok(Table { columns, rows, flags })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_measurements() {
+        assert_eq!(Summary::of(vec![]), None);
+        let summary = |v: &[f64]| Summary::of(v.to_vec()).expect("values").median;
+        assert_eq!(summary(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(summary(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+
+    #[test]
+    fn cells_of_csv_are_quoted() {
+        assert_eq!(Cell::Text("a,\"b\"".into()).csv(), "\"a,\"\"b\"\"\"");
+        assert_eq!(Cell::Figure(None).csv(), "");
+    }
+}
