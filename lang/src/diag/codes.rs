@@ -246,7 +246,7 @@ codes! {
     ArgumentOverlap = 804, "written argument overlaps another",
         "The memory of an `out` or `inout` argument overlaps no other argument of the same launch.";
     StateInvalid = 805, "invalid state",
-        "A state has a constant shape over hyper-parameters, and `grows` names one of its dimensions.";
+        "A state has a constant shape over hyper-parameters. `grows C to n` names one of its dimensions and how many entries of it a call needs; such a state is never given another shape.";
     HyperType = 806, "invalid hyper-parameter",
         "A hyper-parameter is a scalar of type i32, f32 or bool.";
     HostExpression = 807, "cannot be computed on the host",

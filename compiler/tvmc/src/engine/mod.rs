@@ -507,6 +507,10 @@ impl Device for Engine {
             .map_err(|e| DeviceError(format!("memory for `{what}` ({bytes} bytes): {e}")))
     }
 
+    fn release(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
+        self.machine.release(memory)
+    }
+
     fn write(&mut self, memory: MemoryId, offset: u64, bytes: &[u8]) -> Result<(), DeviceError> {
         self.machine.write(memory, offset, bytes)
     }
