@@ -99,8 +99,6 @@ codes! {
         "On the left of `=` stands a variable, or a tensor with an index list: `t[i +: S] = e`. A store has no `else` value: outside the tensor it does nothing.";
     InvalidBody = 113, "body must end in one `return`",
         "The body of a fn, and of a `value[i] { .. }`, is any number of `let`s and then one `return e;`.";
-    DuplicateClause = 114, "clause given twice",
-        "This clause may stand once.";
     TooManyErrors = 115, "too many errors",
         "After a hundred problems the rest is most likely a consequence of the first ones. Mend those and compile again.";
 
@@ -195,10 +193,6 @@ codes! {
         "Layouts are made of `local`, `spatial`, `column_local`, `column_spatial`, `replicated`, `reshape` and `permute`.";
     LayoutShape = 502, "layout does not cover its tile",
         "The shape of a layout, the product of its factors along each dimension, equals the shape of the tile it is written for.";
-    LayoutConflict = 503, "layouts conflict",
-        "Two places demand different layouts of one tile. Insert `relayout(t, L)` where the exchange between lanes is acceptable.";
-    LayoutNotWritten = 504, "`view` needs both layouts written",
-        "`view` reinterprets the bits that each lane holds, so the source must pin the layout of its operand and of its result.";
     LayoutLanes = 505, "layouts disagree on the number of lanes",
         "All pinned layouts of a kernel use the same number of lanes.";
     LayoutInvalid = 506, "invalid layout",
@@ -213,8 +207,6 @@ codes! {
         "An `out` argument holds nothing to read. Say `inout`.";
     StaticOutOfBounds = 604, "index always out of bounds",
         "The index is known when compiled and lies outside the tensor or tile.";
-    MemoryTooLarge = 605, "too much shared memory",
-        "The shared tensors alive at one time do not fit the target's memory per block.";
 
     // Formats.
     GroupNotBytes = 701, "group is not whole bytes",
