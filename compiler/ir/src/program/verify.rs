@@ -142,6 +142,11 @@ pub enum Rule {
     Tune,
 }
 
+impl Rule {
+    /// The last one.
+    pub const LAST: Rule = Rule::Tune;
+}
+
 /// What is wrong, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifyError {

@@ -129,6 +129,11 @@ pub enum Rule {
     Decode,
 }
 
+impl Rule {
+    /// The last one.
+    pub const LAST: Rule = Rule::Decode;
+}
+
 /// What is wrong, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifyError {
