@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod fmt;
 pub mod kernels;
 pub mod models;
+pub mod module;
 pub mod random;
 pub mod weights;
 

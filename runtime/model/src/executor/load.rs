@@ -130,6 +130,11 @@ impl<D: Device> Session<D> {
         (seen.values().sum(), self.states.iter().map(|s| s.capacity).sum())
     }
 
+    /// The program.
+    pub fn program(&self) -> &Verified {
+        &self.program
+    }
+
     /// The device.
     pub fn device(&self) -> &D {
         &self.device
