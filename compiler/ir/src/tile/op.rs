@@ -151,6 +151,11 @@ pub enum Op {
     Cast(CastRule),
     /// The same bits as another dtype of that width, where [`super::bitcast_leads`].
     Bitcast,
+    /// The bits that each lane holds, slot by slot, each least significant bit first, read again as the elements of the result: from
+    /// integers of the operand's pinned layout to integers of the result's.
+    View,
+    /// The same tile, to be held in the result's pinned layout.
+    Relayout,
     /// To the result's shape: the operand's extents, aligned at the last axis, are equal or 1 or missing.
     Broadcast,
     /// To the result's shape, row-major order kept.
