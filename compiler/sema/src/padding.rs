@@ -225,7 +225,7 @@ impl Analysis<'_> {
             | Op::Table(_)
             | Op::GroupIndex
             | Op::Store { .. }
-            | Op::StoreField { .. }
+            | Op::StoreGroups { .. }
             | Op::Assert(_)
             | Op::Print(_) => State::clean(rank),
         })
@@ -439,7 +439,7 @@ impl Analysis<'_> {
             | Op::Permute(_)
             | Op::Load { .. }
             | Op::Store { .. }
-            | Op::StoreField { .. }
+            | Op::StoreGroups { .. }
             | Op::Field(_)
             | Op::Table(_)
             | Op::GroupIndex
