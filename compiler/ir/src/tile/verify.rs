@@ -665,7 +665,7 @@ fn decode_op(
         | Op::Dot
         | Op::Load { .. }
         | Op::Store { .. }
-        | Op::StoreField { .. }
+        | Op::StoreGroups { .. }
         | Op::Assert(_)
         | Op::Print(_) => Err((Rule::Decode, "does not belong into a decode body".to_owned())),
     }
