@@ -80,6 +80,8 @@ fn kinds() -> Vec<Op> {
         Op::Fma,
         Op::Select,
         Op::Bitcast,
+        Op::View,
+        Op::Relayout,
         Op::Broadcast,
         Op::Reshape,
         Op::Permute(Vec::new()),
@@ -93,11 +95,12 @@ fn kinds() -> Vec<Op> {
     for op in &all {
         match op {
             Op::Const(_) | Op::Dim(_) | Op::Scalar(_) | Op::BlockIndex(_) | Op::Iota | Op::Fma => {}
-            Op::Select | Op::Bitcast | Op::Broadcast | Op::Reshape | Op::Permute(_) | Op::Dot => {}
+            Op::Select | Op::Bitcast | Op::View | Op::Relayout => {}
+            Op::Broadcast | Op::Reshape | Op::Permute(_) | Op::Dot => {}
             Op::Field(_) | Op::Table(_) | Op::GroupIndex | Op::Assert(_) | Op::Print(_) => {}
             // Those with rows of their own, and loads and stores, which have fields: looked for by name.
             Op::Unary(_) | Op::Binary(_) | Op::Cast(_) | Op::Reduce(..) => {}
-            Op::Load { .. } | Op::Store { .. } | Op::StoreField { .. } => {}
+            Op::Load { .. } | Op::Store { .. } | Op::StoreGroups { .. } => {}
         }
     }
     all.to_vec()
@@ -132,7 +135,7 @@ fn every_tile_operation_has_a_filetest_that_runs() {
     let padded = |p| found.iter().any(|op| matches!(op, Op::Load { padded, .. } if *padded == p));
     assert!(padded(true) && padded(false), "loads with and without a padding value");
     assert!(found.iter().any(|op| matches!(op, Op::Store { .. })), "a store");
-    assert!(found.iter().any(|op| matches!(op, Op::StoreField { .. })), "a store of a field");
+    assert!(found.iter().any(|op| matches!(op, Op::StoreGroups { .. })), "a store of whole groups");
 }
 
 fn lane_visit<'a>(region: &'a lane::Region, each: &mut dyn FnMut(&'a LaneInst)) {
