@@ -75,6 +75,9 @@ struct Piece {
     left: Vec<u32>,
 }
 
+/// Gets the coordinates before the last axis, the first element of a chunk of it, and its extent.
+type Visit<'a, 'k> = dyn FnMut(&mut Lowering<'k>, &[Coord], u32, u32) -> Result<(), LowerError> + 'a;
+
 impl<'k> Lowering<'k> {
     /// Lowers a store of whole groups.
     pub(crate) fn store_groups(
@@ -195,11 +198,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// Visits chunks of lanes along the last axis: the coordinates before it, the first element of the chunk, the axis' extent.
-    fn for_each_row(
-        &mut self,
-        shape: &[u32],
-        visit: &mut dyn FnMut(&mut Self, &[Coord], u32, u32) -> Result<(), LowerError>,
-    ) -> Result<(), LowerError> {
+    fn for_each_row(&mut self, shape: &[u32], visit: &mut Visit<'_, 'k>) -> Result<(), LowerError> {
         if self.lane_registers(shape) > MAX_CHUNKS {
             return Err(LowerError::TooLarge {
                 what: format!("a store of {shape:?} encoded elements: use smaller tiles"),
