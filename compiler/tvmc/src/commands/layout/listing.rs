@@ -1,15 +1,15 @@
 //! The tiles of a kernel with their layouts: which the source pins, and how the lowering spreads the others.
 //!
-//! **The default rule.** The lowering has as many lanes as suit the target, T, and lays them along the last axis: element j of a row is in
-//! lane `j % T`, in the row's slot `j / T`; rows follow one another in the slots. Where T does not divide the last extent, the last chunk of a row has
-//! idle lanes. A pinned layout says nothing about that; it is what `view` reads.
+//! **The default rule.** The lowering has T lanes, those that the kernel's layouts or header demand or else as many as suit the target, and lays them
+//! along the last axis: element j of a row is in lane `j % T`, in the row's slot `j / T`; rows follow one another in the slots. Where T does not
+//! divide the last extent, the last chunk of a row has idle lanes. A pinned layout is what `view` reads.
 //!
 //! ```text
-//! kernel pack: pinned layouts have 32 lanes, the target 16
+//! kernel pack: 32 lanes, pinned
 //! tile          layout                                        from
 //! v3 i6[16, 8]  local(2, 1).column_spatial(4, 8).local(2, 1)  pinned at pack.tile:2:22
 //! v4 u8[96]     local(3).spatial(32)                          pinned at pack.tile:3:40
-//! v5 f32[100]   local(7).spatial(16), of [112]                default: lanes along the last axis
+//! v5 f32[100]   local(4).spatial(32), of [128]                default: lanes along the last axis
 //! ```
 
 use crate::commands::{Failure, emit_json, say};
@@ -33,8 +33,9 @@ fn default_layout(shape: &[u32], lanes: u32) -> Option<Layout> {
     Layout::local(&slots).and_then(|layout| layout.then_spatial(&along)).ok()
 }
 
-/// Prints the tiles of a kernel as the target with so many lanes has them.
-pub fn list(kernel: &Kernel, lanes: u32, json: bool) -> Result<(), Failure> {
+/// Prints the tiles of a kernel, as a target that would have so many lanes has them.
+pub fn list(kernel: &Kernel, target_lanes: u32, json: bool) -> Result<(), Failure> {
+    let lanes = kernel.lanes.unwrap_or(target_lanes);
     let mut rows = Vec::new();
     for (number, ty) in kernel.values.iter().enumerate() {
         let value = Value(number as u32);
@@ -61,7 +62,7 @@ pub fn list(kernel: &Kernel, lanes: u32, json: bool) -> Result<(), Failure> {
             })
             .collect();
         return emit_json(&serde_json::json!({
-            "kernel": kernel.name, "lanes": kernel.lanes, "target_lanes": lanes, "tiles": tiles,
+            "kernel": kernel.name, "lanes": lanes, "lanes_pinned": kernel.lanes.is_some(), "tiles": tiles,
         }));
     }
     let cells: Vec<[String; 3]> = rows
@@ -87,11 +88,8 @@ pub fn list(kernel: &Kernel, lanes: u32, json: bool) -> Result<(), Failure> {
         longest.max(head[column].len())
     };
     let (first, second) = (width(0), width(1));
-    let pinned = match kernel.lanes {
-        Some(own) => format!("pinned layouts have {own} lanes, "),
-        None => String::new(),
-    };
-    let mut text = format!("kernel {}: {pinned}the target {lanes}\n", kernel.name);
+    let whose = if kernel.lanes.is_some() { "pinned" } else { "the target's" };
+    let mut text = format!("kernel {}: {lanes} lanes, {whose}\n", kernel.name);
     for [tile, layout, from] in std::iter::once(&head).chain(&cells) {
         text += &format!("{tile:<first$}  {layout:<second$}  {from}\n");
     }
