@@ -323,7 +323,7 @@ impl<'k> Lowering<'k> {
             Op::Reduce(..)
             | Op::Dot
             | Op::Store { .. }
-            | Op::StoreField { .. }
+            | Op::StoreGroups { .. }
             | Op::Field(_)
             | Op::Table(_)
             | Op::GroupIndex

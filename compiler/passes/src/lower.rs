@@ -461,9 +461,7 @@ impl<'k> Lowering<'k> {
         }
         match (&inst.op, inst.result) {
             (Op::Store { memory, indices }, _) => self.store(inst, *memory, indices),
-            (Op::StoreField { memory, indices, field }, _) => {
-                self.store_field(inst, *memory, indices, *field)
-            }
+            (Op::StoreGroups { memory, indices }, _) => self.store_groups(inst, *memory, indices),
             (Op::Assert(message), _) => {
                 let condition = self.uniform(inst.args[0])?;
                 self.emit.effect(lane::Op::Assert(*message), &[condition]);
@@ -538,7 +536,7 @@ impl<'k> Lowering<'k> {
             | Op::Dot
             | Op::Load { .. }
             | Op::Store { .. }
-            | Op::StoreField { .. }
+            | Op::StoreGroups { .. }
             | Op::Field(_)
             | Op::Table(_)
             | Op::GroupIndex

@@ -154,7 +154,7 @@ impl<'k> Analysis<'k> {
             Op::Dim(_) | Op::Scalar(_) | Op::BlockIndex(_) | Op::Field(_) | Op::Table(_) | Op::GroupIndex => {
                 0
             }
-            Op::Store { .. } | Op::StoreField { .. } | Op::Assert(_) | Op::Print(_) => 0,
+            Op::Store { .. } | Op::StoreGroups { .. } | Op::Assert(_) | Op::Print(_) => 0,
         };
         let uses = &self.uses[at];
         if cost > 0 && (uses.count > 1 || uses.deepest > self.depth[at]) {
@@ -235,7 +235,7 @@ impl<'k> Analysis<'k> {
                 | Op::Dot
                 | Op::Load { .. }
                 | Op::Store { .. }
-                | Op::StoreField { .. }
+                | Op::StoreGroups { .. }
                 | Op::Field(_)
                 | Op::Table(_)
                 | Op::GroupIndex

@@ -227,7 +227,7 @@ impl Analysis<'_> {
             | Op::Table(_)
             | Op::GroupIndex
             | Op::Store { .. }
-            | Op::StoreField { .. }
+            | Op::StoreGroups { .. }
             | Op::Assert(_)
             | Op::Print(_) => State::clean(rank),
         })
@@ -443,7 +443,7 @@ impl Analysis<'_> {
             | Op::Permute(_)
             | Op::Load { .. }
             | Op::Store { .. }
-            | Op::StoreField { .. }
+            | Op::StoreGroups { .. }
             | Op::Field(_)
             | Op::Table(_)
             | Op::GroupIndex

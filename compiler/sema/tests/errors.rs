@@ -390,7 +390,10 @@ fn programs() {
     refused("linear(x, w[0], y) with BQ = 8;", Code::UnknownTune, "BQ");
     refused("weight v: f32[D] = \"v.{}\";", Code::PatternInvalid, "\"v.{}\"");
     refused("weight v: f32[D] = \"v\" else u;", Code::UnknownWeight, "u");
-    refused("state s: f16[D, D] grows Q;", Code::StateInvalid, "Q");
+    refused("state s: f16[D, D] grows Q to 1;", Code::StateInvalid, "Q");
+    refused("state s: f16[D, D] grows D to 1;", Code::StateInvalid, "D");
+    refused("state s: f16[D, L] grows L to 1; let t = s.view(L, D);", Code::StateInvalid, "s.view(L, D)");
+    refused("state s: f16[D, L] grows L to eps;", Code::WrongType, "eps");
     refused("hyper q: bool = \"q\";", Code::HyperType, "bool");
     refused("let a = b.view(3, 4).view(5);", Code::ViewSize, "b.view(3, 4).view(5)");
     refused("let a = b[0, 1];", Code::RankMismatch, "b[0, 1]");

@@ -205,9 +205,9 @@ pub enum Command {
         after_help = "Example: tvmc run my.tile --kernel matmul --arg a=a.npy --arg b=b.npy --out 'c=f32[64,32]:c.npy' --verify"
     )]
     Run(RunOptions),
-    /// Show an intermediate form of a kernel.
+    /// Build a module (.tvm), or show an intermediate form of a kernel.
     #[command(
-        after_help = "Examples:\n  tvmc build my.tile --kernel matmul --emit lane --set M=64 --set N=64 --set K=64\n  tvmc build my.tile --kernel matmul --dump-passes passes -v"
+        after_help = "Examples:\n  tvmc build my.tile -o my.tvm\n  tvmc build stdlib/models/llama.tile --model smollm2 -o s.tvm\n  tvmc build my.tile --kernel matmul --emit lane --set M=64 --set N=64 --set K=64\n  tvmc build my.tile --kernel matmul --dump-passes passes -v"
     )]
     Build(BuildOptions),
     /// Download a model into the user's cache.
@@ -216,7 +216,7 @@ pub enum Command {
         /// The model's name.
         name: String,
     },
-    /// Show what a .gguf, .safetensors or .npy file holds.
+    /// Show what a .gguf or .safetensors file or a module (.tvm) holds.
     #[command(after_help = "Example: tvmc inspect smollm2 --json")]
     Inspect {
         /// A path, or a fetched model's name.
@@ -443,6 +443,8 @@ pub enum Emit {
     Asm,
     /// WGSL.
     Wgsl,
+    /// A module file: everything that is needed to run the file's kernels and programs.
+    Tvm,
 }
 
 /// Options of `build`.
@@ -459,6 +461,12 @@ pub struct BuildOptions {
     /// What to show; lane if neither this nor --dump-passes is given.
     #[arg(long, value_enum)]
     pub emit: Option<Emit>,
+    /// Write to this file instead of stdout; without --emit, a module.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Specialise a module to a model: its numbers, and the kernels that it needs. A fetched name, or a path.
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
     /// Write every form of the kernel, from the syntax tree to the target's text, to numbered files in this folder.
     #[arg(long, value_name = "DIR")]
     pub dump_passes: Option<PathBuf>,

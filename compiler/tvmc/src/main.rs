@@ -106,7 +106,7 @@ fn run(command: &Command, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> 
         Command::Layout(options) => layout::layout(options),
         Command::Explain { code } => kernels::explain(code),
         Command::Run(options) => kernels::run(options),
-        Command::Build(options) => kernels::build(options),
+        Command::Build(options) => kernels::build(options, interrupted),
         Command::Fetch { name } => weights::fetch(name, interrupted),
         Command::Inspect { file, json } => weights::inspect(file, *json, interrupted),
         Command::Tokenize { model, prompt, json } => weights::tokenize(model, prompt, *json, interrupted),

@@ -125,6 +125,11 @@ pub enum Rule {
     ScalarArgument,
 }
 
+impl Rule {
+    /// The last one.
+    pub const LAST: Rule = Rule::ScalarArgument;
+}
+
 /// What is wrong, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifyError {

@@ -22,7 +22,8 @@
 //!  7. **Rank.** Memory has at most [`MAX_RANK`] axes; a state, and a weight of any format, at least one.
 //!  8. **Pattern.** The name of a list's tensors has one place `{}` for the number; of a single weight, none.
 //!  9. **Fallback.** It is a weight declared before, and a list if and only if its user is: so there are no circles.
-//! 10. **Grows.** It is an extent of the state that stands alone; only states grow.
+//! 10. **Grows.** It is one extent of the state, which stands alone; how far is an integer of the call; only states grow. Memory that
+//!     grows gets no new shape: its elements are not where those of its full shape are.
 //! 11. **Declaration.** Memory that an argument names is declared.
 //! 12. **List.** A list of weights is indexed once, before every other step; a single weight is not.
 //! 13. **View.** Elements and rows are taken of memory that has an axis; from a weight of any format, no single element of its last axis; a new shape
@@ -52,7 +53,7 @@
 
 use super::kinds::{Kind, kind, measured};
 use super::{
-    Argument, Base, MemoryDecl, MemoryElement, Program, Stmt, View, Weight, WeightDecl, WeightElement,
+    Argument, Base, Growth, MemoryDecl, MemoryElement, Program, Stmt, View, Weight, WeightDecl, WeightElement,
 };
 use crate::host::Expr;
 use crate::text::MAX_EXPR_DEPTH;
@@ -139,6 +140,11 @@ pub enum Rule {
     Access,
     /// Tune names and values.
     Tune,
+}
+
+impl Rule {
+    /// The last one.
+    pub const LAST: Rule = Rule::Tune;
 }
 
 /// What is wrong, and where.
@@ -422,11 +428,17 @@ impl<'a> Verifier<'a> {
             for extent in &decl.shape {
                 self.expr(&at, extent, phase, Some(Kind::Int));
             }
-            let Some(grows) = &decl.grows else { continue };
+            let Some(Growth { extent, to }) = &decl.grows else { continue };
+            self.expr(&at, to, Phase::Call, Some(Kind::Int));
+            let axes = decl.shape.iter().filter(|e| matches!(e, Expr::Name(name) if name == extent)).count();
             if phase != Phase::Load {
                 self.errors.push(Rule::Grows, at, "only a state grows");
-            } else if !decl.shape.iter().any(|e| matches!(e, Expr::Name(name) if name == grows)) {
-                self.errors.push(Rule::Grows, at, format!("`{grows}` is none of its extents"));
+            } else if axes != 1 {
+                self.errors.push(
+                    Rule::Grows,
+                    at,
+                    format!("`{extent}` is {axes} of its extents, must be one"),
+                );
             }
         }
     }
@@ -602,6 +614,11 @@ impl<'a> Verifier<'a> {
                     if !(1..=MAX_RANK).contains(&shape.len()) {
                         let message = format!("{base} as {} axes, must be 1 to {MAX_RANK}", shape.len());
                         return self.error(Rule::View, message);
+                    }
+                    if let Base::State(state) = base
+                        && program.states.get(state.index()).is_some_and(|s| s.grows.is_some())
+                    {
+                        return self.error(Rule::Grows, format!("another shape of {base}, which grows"));
                     }
                     axes = shape.len();
                 }

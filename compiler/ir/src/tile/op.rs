@@ -184,16 +184,14 @@ pub enum Op {
         /// One per tensor axis.
         indices: Vec<Index>,
     },
-    /// One field of whole groups of a tensor of a format. Operands: the offsets, then the value: for the groups along the last axis in
-    /// order, the field's entries in order of their index. The last offset is a multiple of the group; groups that begin outside are
-    /// skipped.
-    StoreField {
+    /// Whole groups of a tensor of a format. Operands: the offsets, then one value for each field: for the groups along the last axis in
+    /// order, the field's entries in order of their index. Every bit of a group is written; bits of no field become zero. The last
+    /// offset is a multiple of the group; groups that begin outside are skipped.
+    StoreGroups {
         /// What is written.
         memory: Memory,
         /// One per tensor axis; the last is a slice of whole groups.
         indices: Vec<Index>,
-        /// The field's number in its format.
-        field: u32,
     },
     /// A format's field of the element at offset `args[0]` (its slot in the group is the operand): only in decode bodies.
     Field(u32),

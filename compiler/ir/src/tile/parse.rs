@@ -480,7 +480,7 @@ impl Parser<'_> {
             "dot" => Op::Dot,
             "load" => return self.load(),
             "store" => return self.store(),
-            "store.field" => return self.store_field(),
+            "store.groups" => return self.store_groups(),
             "field" => Op::Field(self.at.u32("a field's number")?),
             "table" => Op::Table(self.at.u32("a table's number")?),
             "group_index" => Op::GroupIndex,
@@ -567,12 +567,12 @@ impl Parser<'_> {
         Ok((Op::Store { memory, indices }, args))
     }
 
-    fn store_field(&mut self) -> Parsed<(Op, Vec<Value>)> {
-        let field = self.at.u32("the number of a field")?;
+    fn store_groups(&mut self) -> Parsed<(Op, Vec<Value>)> {
         let (memory, indices, mut args) = self.place()?;
-        self.at.punct(',')?;
-        args.push(self.value()?);
-        Ok((Op::StoreField { memory, indices, field }, args))
+        while self.at.eat(',')? {
+            args.push(self.value()?);
+        }
+        Ok((Op::StoreGroups { memory, indices }, args))
     }
 }
 

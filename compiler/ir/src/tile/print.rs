@@ -302,13 +302,12 @@ pub(super) fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType
                 [value, rest @ ..] => write!(f, ", {value} surplus {}", list(rest)),
             }
         }
-        Op::StoreField { memory, indices, field } => {
-            write!(f, "store.field {field} {}", place(*memory, indices, &inst.args))?;
-            match inst.args.get(indices.len()..).unwrap_or_default() {
-                [] => write!(f, ", v?"),
-                [value] => write!(f, ", {value}"),
-                [value, rest @ ..] => write!(f, ", {value} surplus {}", list(rest)),
+        Op::StoreGroups { memory, indices } => {
+            write!(f, "store.groups {}", place(*memory, indices, &inst.args))?;
+            for value in inst.args.get(indices.len()..).unwrap_or_default() {
+                write!(f, ", {value}")?;
             }
+            Ok(())
         }
         Op::Field(at) => write!(f, "field {at}{}", operands()),
         Op::Table(at) => write!(f, "table {at}{}", operands()),

@@ -135,6 +135,11 @@ pub enum Rule {
     Layout,
 }
 
+impl Rule {
+    /// The last one.
+    pub const LAST: Rule = Rule::Decode;
+}
+
 /// What is wrong, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifyError {
@@ -660,7 +665,7 @@ fn decode_op(
         | Op::Dot
         | Op::Load { .. }
         | Op::Store { .. }
-        | Op::StoreField { .. }
+        | Op::StoreGroups { .. }
         | Op::Assert(_)
         | Op::Print(_) => Err((Rule::Decode, "does not belong into a decode body".to_owned())),
     }

@@ -365,7 +365,7 @@ impl<'c, 'l> Elab<'c, 'l> {
             | Op::Dot
             | Op::Load { .. }
             | Op::Store { .. }
-            | Op::StoreField { .. }
+            | Op::StoreGroups { .. }
             | Op::Field(_)
             | Op::Assert(_)
             | Op::Print(_) => Facts::of(ty.dtype),

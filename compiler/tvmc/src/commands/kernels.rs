@@ -6,6 +6,8 @@ use crate::cli::{BuildOptions, Emit, RunOptions, TargetName};
 use crate::engine::{Forms, Library};
 use crate::output;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use tvmc_ir::tile::Kernel;
 use tvmc_weights::npy::{NpyArray, NpyDtype};
@@ -103,7 +105,18 @@ pub(super) fn instance(file: &Path, named: Option<&String>, set: &[String]) -> R
 }
 
 /// `tvmc build`: intermediate forms, one on stdout, all of them in a folder.
-pub fn build(options: &BuildOptions) -> Result<(), Failure> {
+pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> {
+    let wants_module = options.emit.is_none() && (options.output.is_some() || options.model.is_some());
+    if wants_module || options.emit == Some(Emit::Tvm) {
+        return super::module::build(options, interrupted);
+    }
+    if options.model.is_some() {
+        return Err(Failure::usage("--model specialises a module: leave --emit out, or say --emit tvm"));
+    }
+    let say = |text: &str| match &options.output {
+        Some(path) => super::module::write_whole(path, text.as_bytes()),
+        None => say(text),
+    };
     let form = match (options.emit, &options.dump_passes) {
         (Some(form), _) => Some(form),
         (None, None) => Some(Emit::Lane),
@@ -166,7 +179,7 @@ pub fn build(options: &BuildOptions) -> Result<(), Failure> {
         }
     }
     match form {
-        Some(Emit::Tokens | Emit::Ast | Emit::Program) | None => Ok(()),
+        Some(Emit::Tokens | Emit::Ast | Emit::Program | Emit::Tvm) | None => Ok(()),
         Some(form) => {
             let start = Instant::now();
             let text = forms.text(form)?;

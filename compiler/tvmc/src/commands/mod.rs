@@ -8,6 +8,7 @@ pub mod fmt;
 pub mod kernels;
 pub mod layout;
 pub mod models;
+pub mod module;
 pub mod random;
 pub mod weights;
 

@@ -51,6 +51,7 @@ impl<'a> Forms<'a> {
             Emit::Clif => "clif",
             Emit::Asm => "asm",
             Emit::Wgsl => "wgsl",
+            Emit::Tvm => "tvm",
         }
     }
 
@@ -85,7 +86,7 @@ impl<'a> Forms<'a> {
     /// The text of one form of the instance; of the forms before an instance, the instance itself.
     pub fn text(&mut self, form: Emit) -> Result<String, Failure> {
         match form {
-            Emit::Tokens | Emit::Ast | Emit::Program | Emit::Tile => Ok(self.kernel.to_string()),
+            Emit::Tokens | Emit::Ast | Emit::Program | Emit::Tile | Emit::Tvm => Ok(self.kernel.to_string()),
             Emit::Lane => Ok(self.lane(form)?.to_string()),
             Emit::Clif => tvmc_cpu::clif_text(self.lane(form)?).map_err(Failure::from_error),
             Emit::Wgsl => tvmc_backend_wgsl::compile(self.lane(form)?, &tvmc_backend_wgsl::Limits::default())
