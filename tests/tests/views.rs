@@ -200,7 +200,8 @@ fn every_pair_of_widths_keeps_its_bits() {
         let (mut body, mut expected) = (String::new(), Vec::new());
         for (column, to) in types.iter().enumerate() {
             let c = to.parse::<DType>().expect(to).bits();
-            let gcd = (1..=b.min(c)).rev().find(|d| b.is_multiple_of(*d) && c.is_multiple_of(*d)).unwrap_or(1);
+            let gcd =
+                (1..=b.min(c)).rev().find(|d| b.is_multiple_of(*d) && c.is_multiple_of(*d)).unwrap_or(1);
             let (slots, read) = (c / gcd, b / gcd);
             let (first, second) = ((row + column) % 2 == 0, (row + 2 * column) % 3 == 0);
             let (n, m, start) = (slots * LANES, read * LANES, expected.len());

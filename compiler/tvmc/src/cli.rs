@@ -191,7 +191,7 @@ pub enum Command {
     /// of A * B (compose), A / B (divide), and of compose, divide, left_divide, reduce, reduce_keep, squeeze, unsqueeze, flatten,
     /// concat, auto, cover and equal, each as f(A, ..) or A.f(..).
     #[command(
-        after_help = "Examples:\n  tvmc layout \"local(2, 1).spatial(8, 4).local(1, 2)\" --svg c.svg\n  tvmc layout \"reduce(spatial(3, 4), 0)\"\n  tvmc layout \"cover(replicated(4).spatial(2), spatial(4, 2).reduce(0))\""
+        after_help = "Examples:\n  tvmc layout \"local(2, 1).spatial(8, 4).local(1, 2)\" --svg c.svg\n  tvmc layout \"reduce(spatial(3, 4), 0)\"\n  tvmc layout \"cover(replicated(4).spatial(2), spatial(4, 2).reduce(0))\"\n  tvmc layout my.tile --kernel matmul"
     )]
     Layout(LayoutOptions),
     /// Explain a diagnostic code.
@@ -337,8 +337,17 @@ pub enum Command {
 /// Options of `layout`.
 #[derive(Args, Clone, Debug)]
 pub struct LayoutOptions {
-    /// An expression of layouts.
+    /// An expression, or a .tile file, whose tiles are listed with their layouts.
     pub what: String,
+    /// The kernel of the file; needed where it has several.
+    #[arg(long)]
+    pub kernel: Option<String>,
+    /// A constant of the kernel: a generic (W=q4_1), a dimension (K=64) or a tune name (BM=8).
+    #[arg(long = "set", value_name = "K=V")]
+    pub set: Vec<String>,
+    /// Machine, for the lanes of tiles that are not pinned.
+    #[command(flatten)]
+    pub machine: MachineOptions,
     /// Draw the layout to a file: lanes as colours, slots as numbers.
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,

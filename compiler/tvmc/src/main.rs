@@ -103,7 +103,7 @@ fn run(command: &Command, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> 
     match command {
         Command::Check { files } => kernels::check(files),
         Command::Fmt { files, check } => fmt::fmt(files, *check),
-        Command::Layout(options) => layout::layout(&options.what, options.svg.as_deref(), options.json),
+        Command::Layout(options) => layout::layout(options),
         Command::Explain { code } => kernels::explain(code),
         Command::Run(options) => kernels::run(options),
         Command::Build(options) => kernels::build(options, interrupted),

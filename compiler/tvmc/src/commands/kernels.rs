@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
+use tvmc_ir::tile::Kernel;
 use tvmc_weights::npy::{NpyArray, NpyDtype};
 
 /// `tvmc check`.
@@ -91,6 +92,16 @@ fn pick(kind: &str, named: Option<&String>, known: &[String], file: &Path) -> Re
             Err(Failure::usage(format!("which {kind}? --{kind} takes one of: {}", known.join(", "))))
         }
     }
+}
+
+/// An instance of the one kernel of a file, or of the named one, with these constants.
+pub(super) fn instance(file: &Path, named: Option<&String>, set: &[String]) -> Result<Kernel, Failure> {
+    let library = Library::open(file)?;
+    library.check()?;
+    let kernel = pick("kernel", named, &library.kernel_names(), file)?;
+    let interface = library.required_interface(&kernel)?;
+    let key = settings(set, &interface)?.key(&kernel, &interface)?;
+    library.instantiate(&key).map_err(Failure::from_error)
 }
 
 /// `tvmc build`: intermediate forms, one on stdout, all of them in a folder.

@@ -55,14 +55,24 @@ impl<'a> Forms<'a> {
         }
     }
 
-    fn lane(&mut self, form: Emit) -> Result<&Verified, Failure> {
+    /// The row of the target table that a form is lowered for.
+    fn row(&self, form: Emit) -> Target {
         let form = if form == Emit::Lane { self.native() } else { form };
-        let row = match form {
+        match form {
             Emit::Wgsl => target::WGSL,
             Emit::Clif => target::CRANELIFT,
             _ if self.v3 => target::X86_V3,
             _ => target::X86_V4,
-        };
+        }
+    }
+
+    /// Lanes of the lowering for the target.
+    pub fn lanes(&self) -> u32 {
+        self.row(Emit::Lane).lanes
+    }
+
+    fn lane(&mut self, form: Emit) -> Result<&Verified, Failure> {
+        let row = self.row(form);
         if self.lowered.as_ref().is_none_or(|(known, _)| *known != row) {
             let (function, _) = lowered(self.kernel, &row, Vec::new()).map_err(Failure::from_error)?;
             self.lowered = Some((row, function));

@@ -1,6 +1,7 @@
 //! `tvmc layout`: layouts as tables, pictures and JSON.
 //!
-//! The argument is an expression of the algebra (`expression`); what it stands for is shown, and drawn on request (`svg`).
+//! The argument is an expression of the algebra (`expression`), which is shown, and drawn on request (`svg`), or a .tile file, of whose
+//! kernel every tile is listed (`listing`).
 //!
 //! ```text
 //! $ tvmc layout "spatial(2, 2).local(1, 2)"
@@ -12,9 +13,12 @@
 //! ```
 
 mod expression;
+mod listing;
 mod svg;
 
-use super::{Failure, USER_ERROR, emit_json, say};
+use super::{Failure, USER_ERROR, emit_json, kernels, say};
+use crate::cli::LayoutOptions;
+use crate::engine::Forms;
 use crate::output;
 use expression::Value;
 use std::path::Path;
@@ -26,8 +30,27 @@ const TABLE: (u32, u32) = (256, 64);
 /// Most places that JSON lists.
 const MAX_JSON: u64 = 1 << 20;
 
-/// `tvmc layout EXPRESSION`.
-pub fn layout(expression: &str, svg: Option<&Path>, json: bool) -> Result<(), Failure> {
+/// `tvmc layout`.
+pub fn layout(options: &LayoutOptions) -> Result<(), Failure> {
+    if Path::new(&options.what).extension().is_some_and(|extension| extension == "tile") {
+        if options.svg.is_some() {
+            return Err(Failure::usage("--svg draws one layout: give it as an expression"));
+        }
+        let instance = kernels::instance(Path::new(&options.what), options.kernel.as_ref(), &options.set)?;
+        let lanes = Forms::new(&instance, &options.machine).lanes();
+        return listing::list(&instance, lanes, options.json);
+    }
+    if options.kernel.is_some() || !options.set.is_empty() {
+        return Err(Failure::usage(format!(
+            "--kernel and --set belong to a .tile file, not to `{}`",
+            options.what
+        )));
+    }
+    evaluate(&options.what, options.svg.as_deref(), options.json)
+}
+
+/// Shows what an expression stands for.
+fn evaluate(expression: &str, svg: Option<&Path>, json: bool) -> Result<(), Failure> {
     let mut sources = SourceMap::new();
     let source =
         sources.add_bytes("expression", expression.as_bytes()).map_err(|d| refused(&d, &SourceMap::new()))?;
