@@ -48,7 +48,7 @@ pub use kernel::{
     Access, Carried, Dim, DimDecl, Element, FormatId, Index, Inst, Kernel, Memory, Message, Param, Region,
     Shared, SharedDecl, Stmt, TensorDecl, Value,
 };
-pub use op::{Binary, CastRule, Op, Reduce, Unary};
+pub use op::{Binary, CastRule, Form, Op, Reduce, Unary};
 pub use parse::parse;
 pub use signature::bitcast_leads;
 pub use types::{MAX_ELEMENTS, MAX_RANK, TileType};
