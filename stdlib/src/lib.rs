@@ -6,7 +6,7 @@
 //! | `formats/gguf` | the number formats of GGUF files; always in scope |
 //! | `gguf_grids` | tables that the former needs |
 //! | `formats/activations` | formats that kernels store to; always in scope |
-//! | `linear`, `nn` | kernels |
+//! | `linear`, `nn`, `quantize` | kernels |
 //! | `models/llama` | whole transformers |
 //!
 //! ```
@@ -31,6 +31,7 @@ pub const MODULES: &[Module] = &[
     Module { name: "gguf_grids", source: include_str!("../formats/gguf_grids.tile") },
     Module { name: "formats/activations", source: include_str!("../formats/activations.tile") },
     Module { name: "linear", source: include_str!("../linear.tile") },
+    Module { name: "quantize", source: include_str!("../quantize.tile") },
     Module { name: "nn", source: include_str!("../nn.tile") },
     Module { name: "models/llama", source: include_str!("../models/llama.tile") },
 ];

@@ -1,5 +1,6 @@
 //! Stores to formats: what the tile interpreter leaves in memory, every machine leaves there, bit for bit.
 
+use tvmc_ir::tile::Element;
 use tvmc_sema::{ElementChoice, Instance, Library, Source, Use};
 use tvmc_tests::generate::{Argument, Case, Data};
 use tvmc_tests::machines::Machines;
@@ -10,6 +11,16 @@ format pair { group 8 { q: i16[8]; e: f16[2]; d: f32; }
   encode {
     d = sum(value, axis = 1);
     q = value as i16 saturate;
+  } }
+format crossing { group 8 { a: u3[8]; b: i5[8] @ column_local(2, 4).reshape(8); c: u1[1]; e: e2m1[8]; f: u7[1]; z: u8; }
+  value[i] = a[i] + b[i];
+  encode {
+    a = value as u3 saturate;
+    b = value as i5 saturate;
+    c = sum(value, axis = 1) as u1 saturate;
+    e = (value / 256.0) as e2m1;
+    f = sum(abs(value), axis = 1) as u7 wrap;
+    z = 5;
   } }
 kernel store<Y: format>(x: f32[M, K], y: out Y[M, K])
   grid M, ceil(K, 64)
@@ -28,13 +39,17 @@ kernel store_rows<Y: format>(x: f32[M, K], y: out Y[M, K])
 ";
 
 fn case(name: &str, format: &str, m: u64, k: u64) -> Case {
+    build(SOURCE, name, Some(format), m, k)
+}
+
+fn build(source: &str, name: &str, format: Option<&str>, m: u64, k: u64) -> Case {
     let mut load = |wanted: Use<'_>| match wanted {
         Use::Library(name) => {
             tvmc_stdlib::module(name).map(|text| Source { name: name.to_owned(), text: text.to_owned() })
         }
         Use::File { .. } => None,
     };
-    let root = Source { name: "t.tile".into(), text: SOURCE.to_owned() };
+    let root = Source { name: "t.tile".into(), text: source.to_owned() };
     let loaded = Library::load(root, tvmc_stdlib::PRELUDE, &mut load);
     let show = |list: &[tvmc_lang::diag::Diagnostic]| -> String {
         list.iter().map(|d| tvmc_lang::diag::render(d, loaded.library.sources(), false)).collect()
@@ -42,7 +57,9 @@ fn case(name: &str, format: &str, m: u64, k: u64) -> Case {
     assert!(loaded.diagnostics.is_empty(), "{}", show(&loaded.diagnostics));
     let mut instance = Instance::default();
     instance.dims.insert("K".into(), k);
-    instance.formats.insert("Y".into(), ElementChoice::Format(format.into()));
+    if let Some(format) = format {
+        instance.formats.insert("Y".into(), ElementChoice::Format(format.into()));
+    }
     let kernel = match tvmc_sema::instantiate(&loaded.library, name, &instance) {
         Ok(kernel) => kernel,
         Err(list) => panic!("{}", show(&list)),
@@ -59,8 +76,13 @@ fn case(name: &str, format: &str, m: u64, k: u64) -> Case {
             (((state >> 20) as f32 - 2048.0) / 4.0).to_le_bytes()
         })
         .collect();
-    let format = &kernel.formats[0];
-    let bytes = m * k.div_ceil(u64::from(format.group)) * u64::from(format.bytes);
+    let bytes = match element(1) {
+        Element::Format(id) => {
+            let format = &kernel.formats[id.index()];
+            m * k.div_ceil(u64::from(format.group)) * u64::from(format.bytes)
+        }
+        Element::DType(dtype) => m * k * u64::from(dtype.bits()) / 8,
+    };
     let tensor = |at: usize, bytes: Vec<u8>, written: bool| {
         Argument::Tensor(Data { shape: vec![m, k], element: element(at), bytes, written, packed: false })
     };
@@ -78,6 +100,48 @@ fn every_machine_stores_the_same_bytes() {
                     panic!("{kernel} {format} {m} x {k}: {error}");
                 }
             }
+        }
+    }
+}
+
+/// Fields of all widths, out of order, that begin and end within bytes.
+#[test]
+fn fields_that_share_bytes_are_composed() {
+    let machines = Machines::open();
+    for (kernel, m, k) in [("store", 2, 72)] {
+        if let Err(error) = machines.check(&case(kernel, "crossing", m, k), true) {
+            panic!("{kernel} {m} x {k}: {error}");
+        }
+    }
+}
+
+/// Tensors of types that fill no byte, or that no memory operation knows.
+#[test]
+fn tensors_of_narrow_types_are_stored() {
+    let machines = Machines::open();
+    let types = [
+        ("u1", "saturate"),
+        ("i3", "wrap"),
+        ("u4", "saturate"),
+        ("i6", "saturate"),
+        ("e2m1", ""),
+        ("e3m2", ""),
+        ("e4m3", ""),
+        ("e5m2", ""),
+        ("e8m0", ""),
+        ("ue4m3", ""),
+    ];
+    for (dtype, rule) in types {
+        let source = format!(
+            "kernel store(x: f32[M, K], y: out {dtype}[M, K])
+               grid M, ceil(K, 32)
+             {{
+               let k = block[1] * 32;
+               y[block[0], k +: 32] = (x[block[0], k +: 32] / 64.0) as {dtype} {rule};
+             }}"
+        );
+        if let Err(error) = machines.check(&build(&source, "store", None, 3, 40), true) {
+            panic!("{dtype}: {error}");
         }
     }
 }

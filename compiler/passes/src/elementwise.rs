@@ -167,6 +167,10 @@ impl Lowering<'_> {
             let wide = self.emit.pure(Pure::Shl, &[bits, sixteen]);
             return Ok(self.emit.pure(Pure::F32FromBits, &[wide]));
         }
+        if to.bits() <= 8 {
+            let code = self.code_of(a, to);
+            return self.widen_code(code, to);
+        }
         self.unsupported(format!("converting {from} to {to} in a kernel"), Some(inst))
     }
 
@@ -240,7 +244,7 @@ impl Lowering<'_> {
             let code = match from {
                 DType::F16 => self.emit.pure(Pure::F32ToF16, &[a]),
                 DType::BF16 => self.emit.pure(Pure::F32ToBf16, &[a]),
-                _ => self.extend_bits(a, from.bits(), false),
+                _ => self.code_of(a, from),
             };
             return self.widen_code(code, to);
         }

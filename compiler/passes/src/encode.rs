@@ -1,26 +1,47 @@
-//! Stores of fields: whole groups of a tensor of a format, one field at a time.
+//! Stores of whole groups of formats, and of elements narrower than a byte.
 //!
-//! The value's last axis counts entries: entry `e` of group `g` is element `g * count + e`. In memory it lies at
+//! A field of 8, 16 or 32 bits an entry that lies in storage order at a multiple of its size is stored entry by entry:
 //!
 //! ```text
 //! row * row_bytes + (column / group + g) * group_bytes + field offset + e * size        (bytes)
 //! ```
 //!
-//! Lanes that lie within one group store neighbours; any others scatter.
+//! Every other byte of a group is **composed**: one lane gathers the entries whose bits lie in it, shifts them to their place, and stores
+//! the byte. So no byte is ever read back or written by two lanes, whatever the widths and the order of the fields:
 //!
-//! Refused: fields narrower than a byte or not in storage order, fields that do not begin at a multiple of their size, slices not known to
-//! begin with a group, rows whose length is a runtime value.
+//! ```text
+//! q: u4[32] @ column_local(2, 16).reshape(32)    byte j = code of entry j | code of entry j + 16 << 4
+//! s: u6[4]                                       byte 1 = entry 1 >> 2 | entry 2 << 4
+//! ```
+//!
+//! A tensor of a narrow dtype is stored as if its elements came in groups of the fewest that fill bytes: 8 of `u3`, 2 of `e2m1`.
+//!
+//! Refused: slices not known to begin with a group, rows whose length is a runtime value, of narrow dtypes rows and slices that end within a byte
+//! (a neighbour may be written by another block).
 
 use crate::eval::{Coord, Position};
-use crate::lower::{LowerError, Lowering};
-use crate::memory::{Axis, Extent, Inside, mem_of};
-use tvmc_ir::lane::{self, Mem, MemoryOp, Place, Pure};
-use tvmc_ir::tile::{Element, Format, Index, Inst, Memory, Value};
+use crate::lower::{ArenaTile, LowerError, Lowering};
+use crate::memory::{Axis, Extent, Inside, Tensor, mem_of};
+use tvmc_ir::lane::{self, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
+use tvmc_ir::tile::{Element, Field, FieldMode, Format, Index, Inst, Memory, Value};
+use tvmc_types::dtype::{DType, Kind, Rule};
 
 /// Most lane registers of a stored tile: its chunks are written out.
 const MAX_CHUNKS: u64 = 1024;
 
-/// Where the field's entries are, in units of its size.
+/// What is stored to: a tensor in groups.
+struct Target<'f> {
+    tensor: Tensor,
+    /// Elements of a group.
+    group: u32,
+    /// Its bytes.
+    bytes: u32,
+    /// Elements of a row.
+    columns: i64,
+    fields: &'f [Field],
+}
+
+/// Where a directly stored field's entries are, in units of its size.
 struct FieldPlace {
     mem: Mem,
     count: u32,
@@ -32,38 +53,158 @@ struct FieldPlace {
     first: i64,
 }
 
+/// One row of the stored slice.
+struct StoredRow {
+    /// Whether it is inside.
+    mask: Option<lane::Value>,
+    /// Its number, u.i64.
+    number: lane::Value,
+    /// The slice's first group in the row, u.i64.
+    group: lane::Value,
+    /// The slice along the row.
+    column: Axis,
+}
+
+/// One term of a composed byte, for each of the composed bytes of a group: the entry's code is shifted right, then left.
+struct Piece {
+    /// The field's number.
+    field: usize,
+    /// None where no entry has bits.
+    entry: Vec<Option<u32>>,
+    right: Vec<u32>,
+    left: Vec<u32>,
+}
+
 impl<'k> Lowering<'k> {
-    /// Lowers a store of a field.
-    pub(crate) fn store_field(
+    /// Lowers a store of whole groups.
+    pub(crate) fn store_groups(
         &mut self,
         inst: &Inst,
         memory: Memory,
         indices: &[Index],
-        field: u32,
     ) -> Result<(), LowerError> {
-        let (Some((value, offsets)), Memory::Param(param)) = (inst.args.split_last(), memory) else {
-            return self.unsupported("a store of a field to no tensor", Some(inst));
+        let Memory::Param(param) = memory else {
+            return self.unsupported("a store of groups to no tensor", Some(inst));
         };
-        let (value, offsets) = (*value, offsets.to_vec());
         let tensor = self.tensor(param)?;
         let Element::Format(id) = tensor.element else {
-            return self.unsupported("a store of a field of a dtype", Some(inst));
+            return self.unsupported("a store of groups to a tensor of a dtype", Some(inst));
         };
-        let format = &self.kernel.formats[id.index()];
-        let Some(Extent::Constant(columns)) = tensor.extents.last().copied() else {
+        let format: &'k Format = &self.kernel.formats[id.index()];
+        let columns = self.columns(&tensor, inst)?;
+        let (offsets, values) = inst.args.split_at(indices.len());
+        let (group, bytes) = (format.group, format.bytes);
+        let target = Target { tensor, group, bytes, columns, fields: &format.fields };
+        self.store_fields(inst, &target, (indices, offsets), values)
+    }
+
+    /// Lowers a store to a tensor of a dtype that memory operations don't know.
+    pub(crate) fn store_narrow(
+        &mut self,
+        inst: &Inst,
+        tensor: Tensor,
+        dtype: DType,
+        indices: &[Index],
+    ) -> Result<(), LowerError> {
+        let (offsets, values) = inst.args.split_at(indices.len());
+        let bits = dtype.bits();
+        if bits > 8 {
+            return self.unsupported(format!("storing to a tensor of {dtype}"), Some(inst));
+        }
+        // The fewest elements that fill bytes.
+        let group = 8 / (1 << bits.trailing_zeros()).min(8);
+        let columns = self.columns(&tensor, inst)?;
+        let whole = match (indices.last(), values) {
+            (Some(Index::Slice(size)), [_]) => size % group == 0 && columns % i64::from(group) == 0,
+            (Some(Index::Slice(_) | Index::Point) | None, _) => group == 1,
+        };
+        if !whole || matches!(indices.last(), Some(Index::Point) | None) {
             return self.unsupported(
-                "the last dimension of a tensor of a format must be known when the kernel is compiled",
+                format!(
+                    "a store of {dtype} elements that may share a byte with others (rows and slices along the last dimension must be multiples of {group} elements)"
+                ),
                 Some(inst),
             );
+        }
+        let field = Field {
+            name: dtype.name().to_owned(),
+            dtype,
+            count: group,
+            bit_offset: 0,
+            modes: vec![FieldMode { size: group, stride: 1 }],
         };
-        let place = self.field_place(format, field, columns, inst)?;
-        let shape = self.kernel.ty(value).shape.clone();
-        if self.lane_registers(&shape) > MAX_CHUNKS {
+        let target = Target { tensor, group, bytes: group * bits / 8, columns, fields: &[field] };
+        self.store_fields(inst, &target, (indices, offsets), values)
+    }
+
+    fn columns(&mut self, tensor: &Tensor, inst: &Inst) -> Result<i64, LowerError> {
+        match tensor.extents.last().copied() {
+            Some(Extent::Constant(columns)) => Ok(columns),
+            Some(Extent::Runtime(..)) | None => self.unsupported(
+                "the last dimension of a tensor that is stored in groups must be known when the kernel is compiled",
+                Some(inst),
+            ),
+        }
+    }
+
+    fn store_fields(
+        &mut self,
+        inst: &Inst,
+        target: &Target<'_>,
+        access: (&[Index], &[Value]),
+        values: &[Value],
+    ) -> Result<(), LowerError> {
+        let mut direct = vec![false; target.bytes as usize];
+        let mut places = Vec::new();
+        for field in target.fields {
+            let place = field_place(target, field);
+            if place.is_some() {
+                let first = field.bit_offset / 8;
+                let bytes = field.count * field.dtype.bits() / 8;
+                direct[first as usize..(first + bytes) as usize].fill(true);
+            }
+            places.push(place);
+        }
+        for (value, place) in values.iter().zip(&places) {
+            if let Some(place) = place {
+                self.store_direct(inst, target, place, access, *value)?;
+            }
+        }
+        let composed: Vec<u32> = (0..target.bytes).filter(|b| !direct[*b as usize]).collect();
+        if composed.is_empty() {
+            return Ok(());
+        }
+        let mut tiles = Vec::new();
+        for (value, place) in values.iter().zip(&places) {
+            tiles.push(match place {
+                Some(_) => None,
+                None => Some(self.move_to_arena(*value)?),
+            });
+        }
+        let pieces = pieces(target.fields, &composed, &places);
+        let Some(shape) = values.first().map(|v| self.kernel.ty(*v).shape.clone()) else { return Ok(()) };
+        let groups = shape.last().copied().unwrap_or(1) / target.fields[0].count;
+        let mut bytes = shape;
+        if let Some(last) = bytes.last_mut() {
+            *last = groups * composed.len() as u32;
+        }
+        self.for_each_row(&bytes, &mut |this, outer, start, extent| {
+            let row = this.stored_row(inst, target, access, outer)?;
+            this.store_composed(target, &row, &composed, (&pieces, &tiles), outer, start, extent)
+        })
+    }
+
+    /// Visits chunks of lanes along the last axis: the coordinates before it, the first element of the chunk, the axis' extent.
+    fn for_each_row(
+        &mut self,
+        shape: &[u32],
+        visit: &mut dyn FnMut(&mut Self, &[Coord], u32, u32) -> Result<(), LowerError>,
+    ) -> Result<(), LowerError> {
+        if self.lane_registers(shape) > MAX_CHUNKS {
             return Err(LowerError::TooLarge {
                 what: format!("a store of {shape:?} encoded elements: use smaller tiles"),
             });
         }
-        let lanes = self.target.lanes;
         let extent = shape.last().copied().unwrap_or(1);
         let rows: u32 = shape.iter().rev().skip(1).product();
         for row in 0..rows {
@@ -74,147 +215,375 @@ impl<'k> Lowering<'k> {
                 rest /= extent;
             }
             outer.reverse();
-            for start in (0..extent).step_by(lanes as usize) {
-                let last = if extent == 1 { Coord::zero() } else { Coord::lanes(start) };
-                let at: Vec<Coord> = outer.iter().copied().chain([last]).collect();
-                let target = (&tensor, format.group, columns);
-                self.store_entries(inst, target, &place, (indices, &offsets), value, &at, extent)?;
+            for start in (0..extent).step_by(self.target.lanes as usize) {
+                visit(self, &outer, start, extent)?;
             }
         }
         Ok(())
     }
 
-    fn field_place(
+    fn stored_row(
         &mut self,
-        format: &Format,
-        field: u32,
-        columns: i64,
         inst: &Inst,
-    ) -> Result<FieldPlace, LowerError> {
-        let declared = &format.fields[field as usize];
-        let size = i64::from(declared.dtype.bits()) / 8;
-        let in_order = (0..declared.count).all(|entry| declared.slot(entry) == entry);
-        let (bytes, bit) = (i64::from(format.bytes), i64::from(declared.bit_offset));
-        let Some(mem) = mem_of(declared.dtype).filter(|_| in_order) else {
-            return self.unsupported(
-                format!(
-                    "storing the field `{}` of `{}` (fields in storage order of 8, 16 or 32 bits can be stored)",
-                    declared.name, format.name
-                ),
-                Some(inst),
-            );
+        target: &Target<'_>,
+        (indices, offsets): (&[Index], &[Value]),
+        outer: &[Coord],
+    ) -> Result<StoredRow, LowerError> {
+        let mut coords = outer.to_vec();
+        coords.push(Coord::zero());
+        let mut axes = self.axes(offsets, indices, &coords)?;
+        let Some(column) = axes.pop() else {
+            return self.unsupported("a store of groups without an axis", Some(inst));
         };
-        if bytes % size != 0 || bit % (size * 8) != 0 {
+        let group = i64::from(target.group);
+        let known = column.offset.offset % group == 0
+            && (column.offset.value.is_none() || column.offset.facts.multiple % group == 0);
+        if !known {
             return self.unsupported(
-                format!("storing the field `{}` of `{}`, which is not aligned", declared.name, format.name),
+                format!("a store from an element that may not be the first of a group of {group}"),
                 Some(inst),
             );
         }
-        let groups = (columns + i64::from(format.group) - 1) / i64::from(format.group);
-        Ok(FieldPlace {
-            mem,
-            count: declared.count,
-            group_stride: bytes / size,
-            row_stride: groups * bytes / size,
-            first: bit / 8 / size,
+        let extents = &target.tensor.extents[..target.tensor.extents.len() - 1];
+        let mask = self.mask(&axes, extents);
+        let (number, stride) = self.address(&axes, extents);
+        debug_assert!(stride.is_none(), "lanes lie along the last axis");
+        let start = self.position_value(column.offset);
+        let size = self.emit.i32(target.group as i32);
+        let groups = self.emit.pure(Pure::IDivU, &[start, size]);
+        let group = self.emit.pure(Pure::I32ToI64, &[groups]);
+        Ok(StoredRow { mask, number, group, column })
+    }
+
+    /// The element of a row's first stored group, for rows and groups so far apart.
+    fn base(&mut self, row: &StoredRow, row_stride: i64, group_stride: i64, more: i64) -> lane::Value {
+        let row_stride = self.emit.i64(row_stride);
+        let start = self.emit.lmul(row.number, row_stride);
+        let step = self.emit.i64(group_stride);
+        let group = self.emit.lmul(row.group, step);
+        let base = self.emit.ladd(start, group);
+        let more = self.emit.i64(more);
+        self.emit.ladd(base, more)
+    }
+
+    fn store_direct(
+        &mut self,
+        inst: &Inst,
+        target: &Target<'_>,
+        place: &FieldPlace,
+        access: (&[Index], &[Value]),
+        value: Value,
+    ) -> Result<(), LowerError> {
+        let shape = self.kernel.ty(value).shape.clone();
+        let lanes = self.target.lanes;
+        self.for_each_row(&shape, &mut |this, outer, first, extent| {
+            let row = this.stored_row(inst, target, access, outer)?;
+            let last = if extent == 1 { Coord::zero() } else { Coord::lanes(first) };
+            let at: Vec<Coord> = outer.iter().copied().chain([last]).collect();
+            let element = this.eval(value, &at)?;
+            let mut mask = row.mask;
+            if last.has_lanes() && first + lanes > extent {
+                let index = this.coord_value(last);
+                let limit = this.emit.i32(extent as i32);
+                let tail = this.emit.pure(Pure::ILtU, &[index, limit]);
+                mask = this.emit.both(mask, Some(tail));
+            }
+            let buffer = Place::Buffer(target.tensor.buffer);
+            let (rows, groups) = (place.row_stride, place.group_stride);
+            if !last.has_lanes() || (first % place.count) + lanes.min(extent - first) <= place.count {
+                let number = first / place.count;
+                let inside = this.group_inside(target, &row.column, number);
+                mask = this.emit.both(mask, inside);
+                let more = i64::from(number) * groups + place.first + i64::from(first % place.count);
+                let base = this.base(&row, rows, groups, more);
+                let form = if last.has_lanes() { MemoryOp::StoreContig } else { MemoryOp::StoreUniform };
+                this.emit.store(form, place.mem, buffer, base, None, element, mask);
+                return Ok(());
+            }
+            let index = this.coord_value(last);
+            let count = this.emit.i32(place.count as i32);
+            let number = this.emit.pure(Pure::IDivU, &[index, count]);
+            let entry = this.emit.pure(Pure::IRemU, &[index, count]);
+            let step = this.emit.i32(groups as i32);
+            let offset = this.emit.pure(Pure::IMul, &[number, step]);
+            let offset = this.emit.pure(Pure::IAdd, &[offset, entry]);
+            let inside = this.groups_inside(target, &row.column, number);
+            mask = this.emit.both(mask, Some(inside));
+            let base = this.base(&row, rows, groups, place.first);
+            this.emit.store(MemoryOp::Scatter, place.mem, buffer, base, Some(offset), element, mask);
+            Ok(())
         })
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn store_entries(
+    fn store_composed(
         &mut self,
-        inst: &Inst,
-        (tensor, group, columns): (&crate::memory::Tensor, u32, i64),
-        place: &FieldPlace,
-        (indices, offsets): (&[Index], &[Value]),
-        value: Value,
-        at: &[Coord],
+        target: &Target<'_>,
+        row: &StoredRow,
+        composed: &[u32],
+        (pieces, tiles): (&[Piece], &[Option<ArenaTile>]),
+        outer: &[Coord],
+        first: u32,
         extent: u32,
     ) -> Result<(), LowerError> {
         let lanes = self.target.lanes;
-        let (last, outer_at) = match at.split_last() {
-            Some(split) => split,
-            None => return self.unsupported("a store of a field without an axis", Some(inst)),
-        };
-        let mut coords = outer_at.to_vec();
-        coords.push(Coord::zero());
-        let mut axes = self.axes(offsets, indices, &coords)?;
-        let Some(column) = axes.pop() else {
-            return self.unsupported("a store of a field without an axis", Some(inst));
-        };
-        let known = column.offset.offset % i64::from(group) == 0
-            && (column.offset.value.is_none() || column.offset.facts.multiple % i64::from(group) == 0);
-        if !known {
-            return self.unsupported(
-                format!(
-                    "a store to a format from an element that may not be the first of a group of {group}"
-                ),
-                Some(inst),
-            );
-        }
-        let element = self.eval(value, at)?;
-        let extents = &tensor.extents[..tensor.extents.len() - 1];
-        let mut mask = self.mask(&axes, extents);
-        let (row, stride) = self.address(&axes, extents);
-        debug_assert!(stride.is_none(), "lanes lie along the last axis");
-        let row_stride = self.emit.i64(place.row_stride);
-        let row = self.emit.lmul(row, row_stride);
-        // The slice's first group.
-        let start = self.position_value(column.offset);
-        let size = self.emit.i32(group as i32);
-        let groups = self.emit.pure(Pure::IDivU, &[start, size]);
-        let wide = self.emit.pure(Pure::I32ToI64, &[groups]);
-        let step = self.emit.i64(place.group_stride);
-        let start = self.emit.lmul(wide, step);
-        let base = self.emit.ladd(row, start);
-        let buffer = Place::Buffer(tensor.buffer);
-        let first = last.position().offset as u32;
-        let same_group =
-            !last.has_lanes() || (first % place.count) + lanes.min(extent - first) <= place.count;
-        if last.has_lanes() && first + lanes > extent {
-            let index = self.coord_value(*last);
+        let size = composed.len() as u32;
+        let index = self.coord_value(Coord::lanes(first));
+        let mut mask = row.mask;
+        let mut tail = None;
+        if first + lanes > extent {
             let limit = self.emit.i32(extent as i32);
-            let tail = self.emit.pure(Pure::ILtU, &[index, limit]);
-            mask = self.emit.both(mask, Some(tail));
+            tail = Some(self.emit.pure(Pure::ILtU, &[index, limit]));
+            mask = self.emit.both(mask, tail);
         }
-        if same_group {
-            let number = first / place.count;
-            let inside = self.group_inside(&column, i64::from(number * group), columns);
+        let (from, to) = (first % size, (first % size) + lanes.min(extent - first));
+        let one_group = to <= size;
+        let (number, at) = if one_group {
+            let number = self.emit.i32((first / size) as i32);
+            let skipped = self.emit.i32((first - from) as i32);
+            (number, self.emit.pure(Pure::ISub, &[index, skipped]))
+        } else {
+            let size = self.emit.i32(size as i32);
+            (self.emit.pure(Pure::IDivU, &[index, size]), self.emit.pure(Pure::IRemU, &[index, size]))
+        };
+        let mut byte: Option<lane::Value> = None;
+        for piece in pieces {
+            let Some(tile) = &tiles[piece.field] else { continue };
+            let field = &target.fields[piece.field];
+            let code = self.gather_code(field, tile, piece, outer, (number, at, tail))?;
+            let code = self.shifted(Pure::ShrU, code, &piece.right, at);
+            let code = self.shifted(Pure::Shl, code, &piece.left, at);
+            byte = Some(match byte {
+                Some(byte) => self.emit.pure(Pure::IOr, &[byte, code]),
+                None => code,
+            });
+        }
+        let byte = match byte {
+            Some(byte) => {
+                let low = self.emit.i32(255);
+                self.emit.pure(Pure::IAnd, &[byte, low])
+            }
+            None => self.emit.i32(0),
+        };
+        let groups = (target.columns + i64::from(target.group) - 1) / i64::from(target.group);
+        let bytes = i64::from(target.bytes);
+        let buffer = Place::Buffer(target.tensor.buffer);
+        let in_a_run = one_group && composed[from as usize..to as usize].windows(2).all(|w| w[1] == w[0] + 1);
+        if in_a_run {
+            let number = first / size;
+            let inside = self.group_inside(target, &row.column, number);
             mask = self.emit.both(mask, inside);
-            let more = i64::from(number) * place.group_stride + place.first + i64::from(first % place.count);
-            let more = self.emit.i64(more);
-            let base = self.emit.ladd(base, more);
-            let form = if last.has_lanes() { MemoryOp::StoreContig } else { MemoryOp::StoreUniform };
-            self.emit.store(form, place.mem, buffer, base, None, element, mask);
+            let more = i64::from(number) * bytes + i64::from(composed[from as usize]);
+            let base = self.base(row, groups * bytes, bytes, more);
+            self.emit.store(MemoryOp::StoreContig, Mem::U8, buffer, base, None, byte, mask);
             return Ok(());
         }
-        let index = self.coord_value(*last);
-        let count = self.emit.i32(place.count as i32);
-        let number = self.emit.pure(Pure::IDivU, &[index, count]);
-        let entry = self.emit.pure(Pure::IRemU, &[index, count]);
-        let step = self.emit.i32(place.group_stride as i32);
-        let offset = self.emit.pure(Pure::IMul, &[number, step]);
-        let offset = self.emit.pure(Pure::IAdd, &[offset, entry]);
-        let elements = self.emit.i32(group as i32);
-        let elements = self.emit.pure(Pure::IMul, &[number, elements]);
-        let from = self.position_value(column.offset);
-        let from = self.emit.pure(Pure::IAdd, &[from, elements]);
-        let limit = self.emit.i32(columns.min(i64::from(i32::MAX)) as i32);
-        let inside = self.emit.pure(Pure::ILtU, &[from, limit]);
+        let inside = self.groups_inside(target, &row.column, number);
         mask = self.emit.both(mask, Some(inside));
-        let more = self.emit.i64(place.first);
-        let base = self.emit.ladd(base, more);
-        self.emit.store(MemoryOp::Scatter, place.mem, buffer, base, Some(offset), element, mask);
+        let step = self.emit.i32(target.bytes as i32);
+        let offset = self.emit.pure(Pure::IMul, &[number, step]);
+        let place = self.chosen(composed, at);
+        let offset = self.emit.pure(Pure::IAdd, &[offset, place]);
+        let offset = self.emit.splat(offset);
+        let base = self.base(row, groups * bytes, bytes, 0);
+        self.emit.store(MemoryOp::Scatter, Mem::U8, buffer, base, Some(offset), byte, mask);
         Ok(())
     }
 
-    /// Whether the group that begins this far into the slice begins inside the row.
-    fn group_inside(&mut self, column: &Axis, more: i64, columns: i64) -> Option<lane::Value> {
+    /// The codes of a piece's entries, zero where there is none.
+    fn gather_code(
+        &mut self,
+        field: &Field,
+        tile: &ArenaTile,
+        piece: &Piece,
+        outer: &[Coord],
+        (number, at, tail): (lane::Value, lane::Value, Option<lane::Value>),
+    ) -> Result<lane::Value, LowerError> {
+        let count = self.emit.i32(field.count as i32);
+        let start = self.emit.pure(Pure::IMul, &[number, count]);
+        let mut mask = tail;
+        if piece.entry.iter().any(Option::is_none) {
+            let known: Vec<u32> = piece.entry.iter().map(|e| u32::from(e.is_some())).collect();
+            let known = self.chosen(&known, at);
+            let zero = self.emit.i32(0);
+            let known = self.emit.pure(Pure::INe, &[known, zero]);
+            mask = self.emit.both(mask, Some(known));
+        }
+        let entries: Vec<u32> = piece.entry.iter().map(|e| e.unwrap_or(0)).collect();
+        let entry = self.chosen(&entries, at);
+        let offset = self.emit.pure(Pure::IAdd, &[start, entry]);
+        let offset = self.emit.splat(offset);
+        let mut coords = outer.to_vec();
+        coords.push(Coord::zero());
+        let (base, _) = self.arena_address(tile, &coords);
+        self.before_read(tile.arena);
+        let mem = if tile.scalar == Scalar::F32 { Mem::F32 } else { Mem::I32 };
+        let place = Place::Arena(tile.arena);
+        let value = self.emit.load(MemoryOp::Gather, mem, place, base, Some(offset), mask);
+        Ok(self.code_of(value, field.dtype))
+    }
+
+    /// `list[at]` for a varying `at` inside the list: computed where the list ascends evenly, else looked up.
+    fn chosen(&mut self, list: &[u32], at: lane::Value) -> lane::Value {
+        let first = list.first().copied().unwrap_or(0);
+        let step = list.get(1).map_or(0, |second| second.wrapping_sub(first));
+        if list.windows(2).all(|w| w[1].wrapping_sub(w[0]) == step) {
+            let step = self.emit.i32(step as i32);
+            let more = self.emit.pure(Pure::IMul, &[at, step]);
+            let first = self.emit.i32(first as i32);
+            return self.emit.pure(Pure::IAdd, &[more, first]);
+        }
+        let table = self.emit.table(Scalar::I32, list.to_vec());
+        self.emit.lane_op(LaneOp::TableLookup(table), &[at])
+    }
+
+    fn shifted(&mut self, op: Pure, code: lane::Value, by: &[u32], at: lane::Value) -> lane::Value {
+        if by.iter().all(|b| *b == 0) {
+            return code;
+        }
+        let by = self.chosen(by, at);
+        self.emit.pure(op, &[code, by])
+    }
+
+    /// The storage code of a value of this dtype, its upper bits zero.
+    pub(crate) fn code_of(&mut self, value: lane::Value, dtype: DType) -> lane::Value {
+        match dtype.kind() {
+            Kind::Bool => self.emit.pure(Pure::BoolToI32, &[value]),
+            Kind::Unsigned | Kind::Signed => self.extend_bits(value, dtype.bits(), false),
+            Kind::Float if dtype == DType::F16 => self.emit.pure(Pure::F32ToF16, &[value]),
+            Kind::Float if dtype == DType::BF16 => self.emit.pure(Pure::F32ToBf16, &[value]),
+            Kind::Float if dtype.bits() >= 32 => self.emit.pure(Pure::F32Bits, &[value]),
+            Kind::Float => self.small_float_code(value, dtype),
+        }
+    }
+
+    /// The code of the nearest number of a float type of at most 8 bits, by the rules of `types::dtype::codec`.
+    ///
+    /// Normal numbers round on the bits of the f32, where a carry runs from mantissa to exponent; below the least normal number the value is a
+    /// multiple of the least subnormal, which rounds as an integer.
+    fn small_float_code(&mut self, value: lane::Value, dtype: DType) -> lane::Value {
+        let row = dtype.row();
+        let (mantissa, bias) = (row.mantissa, row.bias);
+        let bits = self.emit.pure(Pure::F32Bits, &[value]);
+        let unsigned = self.emit.i32(i32::MAX);
+        let size = self.emit.pure(Pure::IAnd, &[bits, unsigned]);
+        let drop = 23 - mantissa;
+        let shift = self.emit.i32(drop as i32);
+        let kept = self.emit.pure(Pure::ShrU, &[size, shift]);
+        let one = self.emit.i32(1);
+        let odd = self.emit.pure(Pure::IAnd, &[kept, one]);
+        let half = self.emit.i32((1 << (drop - 1)) - 1);
+        let raised = self.emit.pure(Pure::IAdd, &[size, half]);
+        let raised = self.emit.pure(Pure::IAdd, &[raised, odd]);
+        let kept = self.emit.pure(Pure::ShrU, &[raised, shift]);
+        let rebias = self.emit.i32((127 - bias) << mantissa);
+        let normal = self.emit.pure(Pure::ISub, &[kept, rebias]);
+        let small = if row.rule == Rule::Scale {
+            // 2^-127 is code 0 and half way to code 1 rounds to even.
+            let limit = self.emit.i32(0x0060_0000);
+            let tiny = self.emit.pure(Pure::ILeU, &[size, limit]);
+            let zero = self.emit.i32(0);
+            self.emit.pure(Pure::Select, &[tiny, zero, normal])
+        } else {
+            let least = self.emit.i32((128 - bias) << 23);
+            let subnormal = self.emit.pure(Pure::ILtU, &[size, least]);
+            let magnitude = self.emit.pure(Pure::FAbs, &[value]);
+            let scale = self.emit.f32(2f32.powi(bias - 1 + mantissa as i32));
+            let steps = self.emit.pure(Pure::FMul, &[magnitude, scale]);
+            let steps = self.emit.pure(Pure::Nearest, &[steps]);
+            let steps = self.emit.pure(Pure::F32ToI32, &[steps]);
+            self.emit.pure(Pure::Select, &[subnormal, steps, normal])
+        };
+        let above = |code: u64| code as i32;
+        let largest = dtype.encode_f64(dtype.max());
+        let limit = self.emit.i32(above(largest));
+        let over = self.emit.pure(Pure::ILtS, &[limit, small]);
+        let beyond = self.emit.i32(above(dtype.infinity_code(false).unwrap_or(largest)));
+        let mut code = self.emit.pure(Pure::Select, &[over, beyond, small]);
+        let zero = self.emit.i32(0);
+        let negative = self.emit.pure(Pure::ILtS, &[bits, zero]);
+        if row.signed {
+            let sign = self.emit.i32(1 << (row.bits - 1));
+            let sign = self.emit.pure(Pure::Select, &[negative, sign, zero]);
+            code = self.emit.pure(Pure::IOr, &[code, sign]);
+        } else {
+            code = self.emit.pure(Pure::Select, &[negative, zero, code]);
+        }
+        let infinite = self.emit.i32(0x7f80_0000);
+        let nan = self.emit.pure(Pure::ILtU, &[infinite, size]);
+        let nan_code = self.emit.i32(above(dtype.nan_code().unwrap_or(0)));
+        self.emit.pure(Pure::Select, &[nan, nan_code, code])
+    }
+
+    /// Whether group `number` of the slice begins inside the row.
+    fn group_inside(&mut self, target: &Target<'_>, column: &Axis, number: u32) -> Option<lane::Value> {
+        let more = i64::from(number) * i64::from(target.group);
         let position = Position { offset: column.offset.offset + more, ..column.offset };
         let axis = Axis { offset: position, coord: Coord::zero(), slice: None };
-        match self.inside(&axis, Extent::Constant(columns)) {
+        match self.inside(&axis, Extent::Constant(target.columns)) {
             Inside::Yes => None,
             Inside::If(condition) => Some(condition),
         }
     }
+
+    /// As [`Self::group_inside`] for a number that is a lane value.
+    fn groups_inside(&mut self, target: &Target<'_>, column: &Axis, number: lane::Value) -> lane::Value {
+        let elements = self.emit.i32(target.group as i32);
+        let elements = self.emit.pure(Pure::IMul, &[number, elements]);
+        let from = self.position_value(column.offset);
+        let from = self.emit.pure(Pure::IAdd, &[from, elements]);
+        let limit = self.emit.i32(target.columns.min(i64::from(i32::MAX)) as i32);
+        self.emit.pure(Pure::ILtU, &[from, limit])
+    }
+}
+
+/// Where a field can be stored entry by entry.
+fn field_place(target: &Target<'_>, field: &Field) -> Option<FieldPlace> {
+    let mem = mem_of(field.dtype)?;
+    let size = i64::from(mem.bytes());
+    let in_order = (0..field.count).all(|entry| field.slot(entry) == entry);
+    let (bytes, bit) = (i64::from(target.bytes), i64::from(field.bit_offset));
+    if !in_order || bytes % size != 0 || bit % (size * 8) != 0 {
+        return None;
+    }
+    let groups = (target.columns + i64::from(target.group) - 1) / i64::from(target.group);
+    Some(FieldPlace {
+        mem,
+        count: field.count,
+        group_stride: bytes / size,
+        row_stride: groups * bytes / size,
+        first: bit / 8 / size,
+    })
+}
+
+/// The terms of the composed bytes: the k-th entry, in storage order, of each field that is not stored directly.
+fn pieces(fields: &[Field], composed: &[u32], places: &[Option<FieldPlace>]) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for (number, field) in fields.iter().enumerate().filter(|(number, _)| places[*number].is_none()) {
+        let (width, from) = (field.dtype.bits(), field.bit_offset);
+        let mut entry_of = vec![0; field.count as usize];
+        for entry in 0..field.count {
+            entry_of[field.slot(entry) as usize] = entry;
+        }
+        // A byte meets at most this many entries.
+        for k in 0..=(6 + width) / width {
+            let size = composed.len();
+            let mut piece =
+                Piece { field: number, entry: vec![None; size], right: vec![0; size], left: vec![0; size] };
+            for (at, byte) in composed.iter().enumerate() {
+                let slot = (byte * 8).saturating_sub(from) / width + k;
+                let first = from + slot * width;
+                if slot >= field.count || first >= byte * 8 + 8 || first + width <= byte * 8 {
+                    continue;
+                }
+                piece.entry[at] = Some(entry_of[slot as usize]);
+                piece.right[at] = (byte * 8).saturating_sub(first);
+                piece.left[at] = first.saturating_sub(byte * 8);
+            }
+            if piece.entry.iter().any(Option::is_some) {
+                pieces.push(piece);
+            }
+        }
+    }
+    pieces
 }

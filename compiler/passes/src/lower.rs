@@ -461,9 +461,7 @@ impl<'k> Lowering<'k> {
         }
         match (&inst.op, inst.result) {
             (Op::Store { memory, indices }, _) => self.store(inst, *memory, indices),
-            (Op::StoreField { memory, indices, field }, _) => {
-                self.store_field(inst, *memory, indices, *field)
-            }
+            (Op::StoreGroups { memory, indices }, _) => self.store_groups(inst, *memory, indices),
             (Op::Assert(message), _) => {
                 let condition = self.uniform(inst.args[0])?;
                 self.emit.effect(lane::Op::Assert(*message), &[condition]);
@@ -474,7 +472,8 @@ impl<'k> Lowering<'k> {
             (Op::Dot, Some(result)) => self.dot(inst, result),
             (op, Some(result)) => {
                 // Whoever asks for an element may stand in a loop that reads it many times.
-                if *op == Op::Reshape && self.regroups(inst.args[0], result) {
+                let regroups = *op == Op::Reshape && self.regroups(inst.args[0], result);
+                if regroups || *op == Op::View {
                     self.move_to_arena(inst.args[0])?;
                 }
                 self.repr[result.index()] = Some(Repr::Lazy);
@@ -528,6 +527,8 @@ impl<'k> Lowering<'k> {
             | Op::Select
             | Op::Cast(_)
             | Op::Bitcast
+            | Op::View
+            | Op::Relayout
             | Op::Broadcast
             | Op::Reshape
             | Op::Permute(_)
@@ -535,7 +536,7 @@ impl<'k> Lowering<'k> {
             | Op::Dot
             | Op::Load { .. }
             | Op::Store { .. }
-            | Op::StoreField { .. }
+            | Op::StoreGroups { .. }
             | Op::Field(_)
             | Op::Table(_)
             | Op::GroupIndex

@@ -254,6 +254,14 @@ impl<'k> Lowering<'k> {
             return self.unsupported("a store without a value", Some(inst));
         };
         let (value, offsets) = (*value, offsets.to_vec());
+        if let Memory::Param(param) = memory {
+            let tensor = self.tensor(param)?;
+            if let Element::DType(dtype) = tensor.element
+                && mem_of(dtype).is_none()
+            {
+                return self.store_narrow(inst, tensor, dtype, indices);
+            }
+        }
         let shape = self.kernel.ty(value).shape.clone();
         let shared = matches!(memory, Memory::Shared(_));
         if self.kernel.ty(value).elements() == 1 {
@@ -296,10 +304,8 @@ impl<'k> Lowering<'k> {
                     Element::Format(_) => None,
                 };
                 let Some(mem) = mem else {
-                    return self.unsupported(
-                        "storing to a tensor of this element type (f32, f16, bf16 and integers of 8, 16 or 32 bits can be stored)",
-                        Some(inst),
-                    );
+                    return self
+                        .unsupported("storing single elements to a tensor of this element type", Some(inst));
                 };
                 (mem, Place::Buffer(tensor.buffer), tensor.extents.clone(), tensor.extents)
             }

@@ -126,7 +126,9 @@ impl<'k> Analysis<'k> {
             .filter(|a| !plan.keep[a.index()])
             .fold(0, |sum, a| sum.saturating_add(plan.cost[a.index()]));
         let cost = match &inst.op {
-            Op::Const(_) | Op::Iota | Op::Permute(_) | Op::Reshape => operands,
+            Op::Const(_) | Op::Iota | Op::Permute(_) | Op::Reshape | Op::Relayout => operands,
+            // Its operand comes from scratch; each element takes several loads and shifts.
+            Op::View => 8,
             Op::Broadcast => {
                 // Each element of an expensive operand would be computed once per element it is spread to.
                 let spread = self.kernel.ty(value).elements() > self.kernel.ty(inst.args[0]).elements();
@@ -152,7 +154,7 @@ impl<'k> Analysis<'k> {
             Op::Dim(_) | Op::Scalar(_) | Op::BlockIndex(_) | Op::Field(_) | Op::Table(_) | Op::GroupIndex => {
                 0
             }
-            Op::Store { .. } | Op::StoreField { .. } | Op::Assert(_) | Op::Print(_) => 0,
+            Op::Store { .. } | Op::StoreGroups { .. } | Op::Assert(_) | Op::Print(_) => 0,
         };
         let uses = &self.uses[at];
         if cost > 0 && (uses.count > 1 || uses.deepest > self.depth[at]) {
@@ -224,6 +226,8 @@ impl<'k> Analysis<'k> {
                 | Op::Scalar(_)
                 | Op::BlockIndex(_)
                 | Op::Iota
+                | Op::View
+                | Op::Relayout
                 | Op::Broadcast
                 | Op::Reshape
                 | Op::Permute(_)
@@ -231,7 +235,7 @@ impl<'k> Analysis<'k> {
                 | Op::Dot
                 | Op::Load { .. }
                 | Op::Store { .. }
-                | Op::StoreField { .. }
+                | Op::StoreGroups { .. }
                 | Op::Field(_)
                 | Op::Table(_)
                 | Op::GroupIndex

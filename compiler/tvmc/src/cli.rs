@@ -185,6 +185,15 @@ pub enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Show a layout: which lane holds which element of a tile, in which slot.
+    ///
+    /// An expression is made of the factors of the language (local, spatial, column_local, column_spatial, replicated, reshape, permute),
+    /// of A * B (compose), A / B (divide), and of compose, divide, left_divide, reduce, reduce_keep, squeeze, unsqueeze, flatten,
+    /// concat, auto, cover and equal, each as f(A, ..) or A.f(..).
+    #[command(
+        after_help = "Examples:\n  tvmc layout \"local(2, 1).spatial(8, 4).local(1, 2)\" --svg c.svg\n  tvmc layout \"reduce(spatial(3, 4), 0)\"\n  tvmc layout \"cover(replicated(4).spatial(2), spatial(4, 2).reduce(0))\""
+    )]
+    Layout(LayoutOptions),
     /// Explain a diagnostic code.
     #[command(after_help = "Example: tvmc explain E0201")]
     Explain {
@@ -323,6 +332,19 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Options of `layout`.
+#[derive(Args, Clone, Debug)]
+pub struct LayoutOptions {
+    /// An expression of layouts.
+    pub what: String,
+    /// Draw the layout to a file: lanes as colours, slots as numbers.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `bench`.

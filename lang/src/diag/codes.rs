@@ -193,6 +193,10 @@ codes! {
         "Layouts are made of `local`, `spatial`, `column_local`, `column_spatial`, `replicated`, `reshape` and `permute`.";
     LayoutShape = 502, "layout does not cover its tile",
         "The shape of a layout, the product of its factors along each dimension, equals the shape of the tile it is written for.";
+    LayoutConflict = 503, "layouts conflict",
+        "Two places demand different layouts of one tile. Insert `relayout(t, L)` where the exchange between lanes is acceptable.";
+    LayoutNotWritten = 504, "`view` needs both layouts written",
+        "`view` reinterprets the bits that each lane holds, so the source must pin the layout of its operand and of its result.";
     LayoutLanes = 505, "layouts disagree on the number of lanes",
         "All pinned layouts of a kernel use the same number of lanes.";
     LayoutInvalid = 506, "invalid layout",

@@ -91,6 +91,8 @@ rows! {
         Select "select" "element-wise choice";
         Cast "cast" "another dtype";
         Bitcast "bitcast" "the same bits";
+        View "view" "the bits of each lane, read again";
+        Relayout "relayout" "another pinned layout";
         Broadcast "broadcast" "spreads extents";
         Reshape "reshape" "another shape";
         Permute "permute" "axes in another order";
@@ -98,7 +100,7 @@ rows! {
         Dot "dot" "a matrix product";
         Load "load" "a tile of a tensor";
         Store "store" "a tile to a tensor";
-        StoreField "store.field" "a field of groups of a format";
+        StoreGroups "store.groups" "whole groups of a format";
         Field "field" "a stored field of a group";
         Table "table" "an entry of a format's table";
         GroupIndex "group_index" "the element's index in its group";
@@ -122,6 +124,8 @@ impl Op {
             Op::Select => Form::Select,
             Op::Cast(_) => Form::Cast,
             Op::Bitcast => Form::Bitcast,
+            Op::View => Form::View,
+            Op::Relayout => Form::Relayout,
             Op::Broadcast => Form::Broadcast,
             Op::Reshape => Form::Reshape,
             Op::Permute(_) => Form::Permute,
@@ -129,7 +133,7 @@ impl Op {
             Op::Dot => Form::Dot,
             Op::Load { .. } => Form::Load,
             Op::Store { .. } => Form::Store,
-            Op::StoreField { .. } => Form::StoreField,
+            Op::StoreGroups { .. } => Form::StoreGroups,
             Op::Field(_) => Form::Field,
             Op::Table(_) => Form::Table,
             Op::GroupIndex => Form::GroupIndex,
@@ -213,6 +217,11 @@ pub enum Op {
     Cast(CastRule),
     /// The same bits as another dtype of that width, where [`super::bitcast_leads`].
     Bitcast,
+    /// The bits that each lane holds, slot by slot, each least significant bit first, read again as the elements of the result: from
+    /// integers of the operand's pinned layout to integers of the result's.
+    View,
+    /// The same tile, to be held in the result's pinned layout.
+    Relayout,
     /// To the result's shape: the operand's extents, aligned at the last axis, are equal or 1 or missing.
     Broadcast,
     /// To the result's shape, row-major order kept.
@@ -241,16 +250,14 @@ pub enum Op {
         /// One per tensor axis.
         indices: Vec<Index>,
     },
-    /// One field of whole groups of a tensor of a format. Operands: the offsets, then the value: for the groups along the last axis in
-    /// order, the field's entries in order of their index. The last offset is a multiple of the group; groups that begin outside are
-    /// skipped.
-    StoreField {
+    /// Whole groups of a tensor of a format. Operands: the offsets, then one value for each field: for the groups along the last axis in
+    /// order, the field's entries in order of their index. Every bit of a group is written; bits of no field become zero. The last
+    /// offset is a multiple of the group; groups that begin outside are skipped.
+    StoreGroups {
         /// What is written.
         memory: Memory,
         /// One per tensor axis; the last is a slice of whole groups.
         indices: Vec<Index>,
-        /// The field's number in its format.
-        field: u32,
     },
     /// A format's field of the element at offset `args[0]` (its slot in the group is the operand): only in decode bodies.
     Field(u32),

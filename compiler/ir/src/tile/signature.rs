@@ -126,6 +126,19 @@ pub(super) fn check(
             }
             gives(TileType::new(args[0].dtype, &to.shape))
         }
+        Op::View => {
+            count(args, 1)?;
+            let to = result_of(result)?;
+            for ty in [args[0], to] {
+                dtype(super::pins::views(ty.dtype), ty)?;
+            }
+            // Shape and bits are those of the pinned layouts: rule `Layout`.
+            gives(to.clone())
+        }
+        Op::Relayout => {
+            count(args, 1)?;
+            gives(args[0].clone())
+        }
         Op::Reshape => {
             count(args, 1)?;
             let to = result_of(result)?;
@@ -208,8 +221,7 @@ pub(super) fn check(
                 None => fail(Rule::OperandCount, "stores no value"),
             }
         }
-        Op::StoreField { memory, indices, field } => {
-            access(kernel, *memory, indices, args, 1)?;
+        Op::StoreGroups { memory, indices } => {
             let (Memory::Param(param), Some((Element::Format(id), _))) = (memory, kernel.element(*memory))
             else {
                 return fail(Rule::Memory, "only tensors of a format have fields");
@@ -220,23 +232,27 @@ pub(super) fn check(
                 return fail(Rule::Access, format!("`{name}` is only read"));
             }
             let format = &kernel.formats[id.index()];
-            let Some(declared) = format.fields.get(*field as usize) else {
-                return fail(Rule::Declaration, format!("`{}` has no field {field}", format.name));
-            };
-            let mut shape = slices(indices);
-            match (indices.last(), shape.last_mut()) {
+            access(kernel, *memory, indices, args, format.fields.len())?;
+            let groups = match (indices.last(), slices(indices).last()) {
                 (Some(Index::Slice(_)), Some(last)) if format.group > 0 && *last % format.group == 0 => {
-                    let groups = *last / format.group;
-                    *last = groups.checked_mul(declared.count).unwrap_or(0);
+                    *last / format.group
                 }
                 _ => return fail(Rule::Memory, format!("no slice of whole groups of {}", format.group)),
+            };
+            for (field, value) in format.fields.iter().zip(&args[indices.len()..]) {
+                let mut shape = slices(indices);
+                if let Some(last) = shape.last_mut() {
+                    *last = groups.checked_mul(field.count).unwrap_or(0);
+                }
+                let stored = TileType::new(field.dtype, &shape);
+                if **value != stored {
+                    return fail(
+                        Rule::Memory,
+                        format!("{value} is stored to `{}` where {stored} is expected", field.name),
+                    );
+                }
             }
-            let stored = TileType::new(declared.dtype, &shape);
-            match args.last() {
-                Some(value) if **value == stored => Ok(Gives::Nothing),
-                Some(value) => fail(Rule::Memory, format!("{value} is stored where {stored} is expected")),
-                None => fail(Rule::OperandCount, "stores no value"),
-            }
+            Ok(Gives::Nothing)
         }
         Op::Assert(number) => {
             message(kernel, *number)?;
@@ -331,6 +347,8 @@ pub(super) fn elementwise(op: &Op, args: &[&TileType], result: Option<&TileType>
         | Op::Scalar(_)
         | Op::BlockIndex(_)
         | Op::Iota
+        | Op::View
+        | Op::Relayout
         | Op::Broadcast
         | Op::Reshape
         | Op::Permute(_)
@@ -338,7 +356,7 @@ pub(super) fn elementwise(op: &Op, args: &[&TileType], result: Option<&TileType>
         | Op::Dot
         | Op::Load { .. }
         | Op::Store { .. }
-        | Op::StoreField { .. }
+        | Op::StoreGroups { .. }
         | Op::Field(_)
         | Op::Table(_)
         | Op::GroupIndex

@@ -37,6 +37,9 @@
 //!     reach every slot once; tables are f32 or i32 with 1 to [`MAX_TABLE_ENTRIES`] entries.
 //! 22. **Decode body.** Element-wise operations, `field`, `table` and `group_index` on scalars, each value defined once and before its
 //!     use; its result is an f32.
+//! 23. **Layout.** A pinned layout has its value's shape; all of a kernel have its number of lanes. `view` takes and gives pinned values of
+//!     as many bits per lane, where lanes that are copies in the result are copies in the operand; `relayout` gives a pinned value; carried
+//!     values whose layouts are pinned agree.
 //!
 //! Errors come in program order, at most [`MAX_ERRORS`] of them. Each names its rule and its place:
 //!
@@ -48,9 +51,10 @@
 //! assert_eq!((errors[1].rule, errors[1].at.as_str()), (Rule::Scope, "body[1].then[0]"));
 //! ```
 
-use super::format::{Decode, Field, Format};
+use super::format::{Decode, Format, field_error};
 use super::kernel::{Carried, Element, Inst, Kernel, Region, Stmt, TensorDecl, Value};
 use super::op::Op;
+use super::pins;
 use super::signature::{self, Broken, Gives};
 use super::types::{MAX_ELEMENTS, MAX_RANK, TileType};
 use crate::host::Expr;
@@ -127,6 +131,8 @@ rules! {
         Format,
         /// Decode bodies.
         Decode,
+        /// Pinned layouts.
+        Layout,
     }
 }
 
@@ -233,6 +239,9 @@ impl<'a> Verifier<'a> {
         }
         for (number, shared) in kernel.shared.iter().enumerate() {
             self.tile_type(&shared.ty, || format!("shared s{number}"));
+        }
+        for (value, wrong) in pins::declarations(kernel) {
+            self.error_at(Rule::Layout, value.to_string(), wrong);
         }
         self.header();
         for (number, format) in kernel.formats.iter().enumerate() {
@@ -566,6 +575,11 @@ impl<'a> Verifier<'a> {
             {
                 self.error(Rule::Carried, format!("{what}: {a} is {has}, must be {wants} like {b}"));
             }
+            if let (Some(has), Some(wants)) = (self.kernel.layout(*a), self.kernel.layout(*b))
+                && has != wants
+            {
+                self.error(Rule::Layout, format!("{what}: {a} lies as {has}, must as {wants} like {b}"));
+            }
         }
     }
 
@@ -581,6 +595,8 @@ impl<'a> Verifier<'a> {
             let checked = signature::check(kernel, &inst.op, &args, result);
             if let Some((rule, message)) = against(checked, inst, result) {
                 self.error(rule, format!("`{}`: {message}", Shown(inst, &kernel.values)));
+            } else if let Some(message) = pins::operation(kernel, inst) {
+                self.error(Rule::Layout, format!("`{}`: {message}", Shown(inst, &kernel.values)));
             }
         }
         if let Some(result) = inst.result {
@@ -636,6 +652,8 @@ fn decode_op(
         | Op::Scalar(_)
         | Op::BlockIndex(_)
         | Op::Iota
+        | Op::View
+        | Op::Relayout
         | Op::Broadcast
         | Op::Reshape
         | Op::Permute(_)
@@ -643,39 +661,8 @@ fn decode_op(
         | Op::Dot
         | Op::Load { .. }
         | Op::Store { .. }
-        | Op::StoreField { .. }
+        | Op::StoreGroups { .. }
         | Op::Assert(_)
         | Op::Print(_) => Err((Rule::Decode, "does not belong into a decode body".to_owned())),
     }
-}
-
-/// Rule 21 for a field of a group of so many bytes.
-fn field_error(field: &Field, bytes: u32) -> Option<String> {
-    if field.count == 0 {
-        return Some("has no entries".to_owned());
-    }
-    let bits = u64::from(field.count) * u64::from(field.dtype.bits());
-    if u64::from(field.bit_offset) + bits > u64::from(bytes) * 8 {
-        return Some(format!(
-            "ends at bit {} of {}",
-            u64::from(field.bit_offset) + bits,
-            u64::from(bytes) * 8
-        ));
-    }
-    let sizes = field.modes.iter().try_fold(1u64, |n, mode| n.checked_mul(u64::from(mode.size)));
-    if sizes != Some(u64::from(field.count)) {
-        return Some(format!("has digits that do not multiply to {}", field.count));
-    }
-    // Strides that reach every slot once are, in ascending order, the products of the sizes before them.
-    let mut digits: Vec<(u32, u32)> =
-        field.modes.iter().filter(|mode| mode.size > 1).map(|mode| (mode.stride, mode.size)).collect();
-    digits.sort_unstable();
-    let mut expected = 1u64;
-    for (stride, size) in digits {
-        if u64::from(stride) != expected {
-            return Some("has strides that miss a slot or reach one twice".to_owned());
-        }
-        expected *= u64::from(size);
-    }
-    None
 }

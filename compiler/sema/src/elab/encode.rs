@@ -1,6 +1,6 @@
 //! Stores to tensors of formats: `y[m, k +: 32] = e` runs the format's `encode` block on the groups of the tile and stores its fields.
 //!
-//! In the block, `value` is the tile as f32[groups, group], one row per group, and each field is a variable that starts at zero: of shape
+//! In the block, `value` is the tile as f32[groups, group], one row per group, `groups` is a constant, and each field is a variable that starts at zero: of shape
 //! [groups] if it has one entry, [groups, count] otherwise, in the field's dtype. What the fields hold at the end is stored.
 //!
 //! ```text
@@ -89,15 +89,13 @@ impl Elab<'_, '_> {
         let groups: u32 = outer.iter().product::<u32>() * (whole / group);
         let value = self.reshape(value, &[groups, group], span)?;
         let encoded = self.encode(body, module, (value, groups), &fields, span)?;
-        for (number, (field, entries)) in fields.iter().zip(encoded).enumerate() {
+        let mut args = access.offsets.clone();
+        for (field, entries) in fields.iter().zip(encoded) {
             let mut shape = outer.to_vec();
             shape.push(whole / group * field.count);
-            let entries = self.reshape(entries, &shape, span)?;
-            let mut args = access.offsets.clone();
-            args.push(entries);
-            let op = Op::StoreField { memory, indices: access.indices.clone(), field: number as u32 };
-            self.effect(op, &args, span);
+            args.push(self.reshape(entries, &shape, span)?);
         }
+        self.effect(Op::StoreGroups { memory, indices: access.indices.clone() }, &args, span);
         Some(())
     }
 
@@ -137,6 +135,13 @@ impl Elab<'_, '_> {
             operand: Some(Operand::Value(value)),
             mutable: false,
         }];
+        // In an outer scope: a field of this name hides it.
+        let count = Local {
+            name: "groups".to_owned(),
+            span,
+            operand: Some(Operand::Constant(Constant::int(i64::from(groups)))),
+            mutable: false,
+        };
         for field in fields {
             let shape = if field.count == 1 { vec![groups] } else { vec![groups, field.count] };
             let zero = match field.dtype.kind() {
@@ -155,14 +160,14 @@ impl Elab<'_, '_> {
         }
         self.cx.enter(span)?;
         let module = std::mem::replace(&mut self.module, module);
-        let scopes = std::mem::replace(&mut self.scopes, vec![locals]);
+        let scopes = std::mem::replace(&mut self.scopes, vec![vec![count], locals]);
         let visible = std::mem::replace(&mut self.header_visible, false);
         self.block(body);
         self.header_visible = visible;
         let ended = std::mem::replace(&mut self.scopes, scopes);
         self.module = module;
         self.cx.leave();
-        let held = ended.into_iter().next()?;
+        let held = ended.into_iter().nth(1)?;
         held.into_iter()
             .skip(1)
             .map(|local| match local.operand {

@@ -100,7 +100,7 @@ impl Tensor<'_> {
         &mut self,
         index: &[i64],
         first: i64,
-        field: u32,
+        field: usize,
         value: u32,
         formats: &[Format],
         block: u64,
@@ -109,7 +109,7 @@ impl Tensor<'_> {
             return Err(Trap::Unsupported("storing a field of a tensor of a dtype".into()));
         };
         let format = &formats[id.index()];
-        let declared = &format.fields[field as usize];
+        let declared = &format.fields[field];
         let (group, count) = (i64::from(format.group), i64::from(declared.count));
         if first.rem_euclid(group) != 0 {
             return Err(Trap::Unsupported(format!(
@@ -134,6 +134,9 @@ impl Tensor<'_> {
         let Some(stored) = self.bytes.get_mut(start as usize..(start + bytes) as usize) else {
             return Err(Trap::Outside { tensor: self.name.clone(), element: flat });
         };
+        if field == 0 && entry % count == 0 {
+            stored.fill(0);
+        }
         let width = declared.dtype.bits();
         let bit = declared.bit_offset + declared.slot((entry % count) as u32) * width;
         let code = encode(declared.dtype, value);

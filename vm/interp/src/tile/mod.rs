@@ -13,6 +13,7 @@
 
 mod element;
 mod memory;
+mod view;
 
 pub use memory::{Tensor, decode_element};
 
@@ -290,20 +291,24 @@ impl<'k> Machine<'k, '_> {
                     }
                 }
             }
-            (Op::StoreField { memory, indices, field }, _) => {
-                let (Some((value, offsets)), Memory::Param(param)) = (inst.args.split_last(), memory) else {
-                    return Err(Trap::Unsupported("a store of a field to no tensor".into()));
+            (Op::StoreGroups { memory, indices }, _) => {
+                let Memory::Param(param) = memory else {
+                    return Err(Trap::Unsupported("a store of groups to no tensor".into()));
                 };
-                let ty = self.kernel.ty(*value);
-                self.spend(ty.elements())?;
+                let (offsets, values) = inst.args.split_at(indices.len());
                 let offsets: Vec<i32> = offsets.iter().map(|o| self.scalar(*o) as i32).collect();
                 let first = i64::from(offsets.last().copied().unwrap_or(0));
-                let tile = self.values[value.index()].clone();
-                let (block, formats) = (self.linear, &self.kernel.formats);
-                let tensor = tensor_of(&mut self.tensors, *param)?;
-                for_each_index(ty, &offsets, indices, &mut |place, index| {
-                    tensor.store_field(index, first, *field, tile.bits[place], formats, block)
-                })
+                for (field, value) in values.iter().enumerate() {
+                    let ty = self.kernel.ty(*value);
+                    self.spend(ty.elements())?;
+                    let tile = self.values[value.index()].clone();
+                    let (block, formats) = (self.linear, &self.kernel.formats);
+                    let tensor = tensor_of(&mut self.tensors, *param)?;
+                    for_each_index(ty, &offsets, indices, &mut |place, index| {
+                        tensor.store_field(index, first, field, tile.bits[place], formats, block)
+                    })?;
+                }
+                Ok(())
             }
             (Op::Assert(message), _) => {
                 if self.scalar(inst.args[0]) != 0 {
@@ -356,6 +361,8 @@ impl<'k> Machine<'k, '_> {
                     at[skip..].iter().zip(from).map(|(i, extent)| if *extent == 1 { 0 } else { *i }).collect()
                 }))
             }
+            Op::View => self.view(inst, result),
+            Op::Relayout => Ok(self.values[arg(0).index()].clone()),
             Op::Reshape => Ok(self.values[arg(0).index()].clone()),
             Op::Permute(permutation) => Ok(self.gather(ty, arg(0), |at| {
                 let mut from = vec![0; at.len()];
@@ -414,7 +421,7 @@ impl<'k> Machine<'k, '_> {
             Op::Field(_) | Op::Table(_) | Op::GroupIndex => {
                 Err(Trap::Unsupported("a format's operation outside a format".into()))
             }
-            Op::Store { .. } | Op::StoreField { .. } | Op::Assert(_) | Op::Print(_) => {
+            Op::Store { .. } | Op::StoreGroups { .. } | Op::Assert(_) | Op::Print(_) => {
                 Err(Trap::Unsupported("the value of an effect".into()))
             }
         }
