@@ -36,7 +36,7 @@ fn errors(rest: &str) -> Vec<VerifyError> {
 /// Rule and place of the only error.
 fn only(errors: Vec<VerifyError>, text: &str) -> (Rule, String) {
     let [error] = errors.as_slice() else { panic!("{text}: {errors:?}") };
-    assert!(error.to_string().contains(&format!("(rule {})", error.rule as u8)), "{error}");
+    assert!(error.to_string().contains(&format!("(rule {})", error.rule.number())), "{error}");
     (error.rule, error.at.clone())
 }
 

@@ -65,7 +65,7 @@ pub fn run(test: &FileTest, kernel: &Kernel) -> Result<String, String> {
     Ok(text)
 }
 
-fn show(text: &mut String, name: &str, data: &Data) {
+pub(super) fn show(text: &mut String, name: &str, data: &Data) {
     let Element::DType(dtype) = data.element else {
         let bytes: Vec<String> = data.bytes.iter().map(|b| format!("{b:02x}")).collect();
         *text += &format!("{name} = {}\n", bytes.join(" "));
@@ -148,22 +148,28 @@ fn tensor(kernel: &Kernel, element: Element, text: &str) -> Result<Data, String>
                 return Err(format!("`{text}`: the kernel has {dtype}"));
             }
             let count = shape.iter().product::<u64>() as usize;
-            let mut bytes = vec![0u8; packed_len(count, dtype.bits()).ok_or_else(bad)?];
-            let mut noise = Noise(seed(values).unwrap_or(0));
-            let list: Vec<&str> = values.split_whitespace().collect();
-            for at in 0..count {
-                let value = match (list.first(), seed(values).is_some()) {
-                    (_, true) => small(dtype, noise.next()),
-                    (Some(&"iota"), _) => number(dtype, at as f64),
-                    (Some(_), _) => code(dtype, list[at % list.len()])?,
-                    (None, _) => return Err(bad()),
-                };
-                set_bits(&mut bytes, at, dtype.bits(), value);
-            }
-            bytes
+            plain(dtype, count, values).map_err(|why| format!("`{text}`: {why}"))?
         }
     };
     Ok(Data { shape, element, bytes, written: false, packed: false })
+}
+
+/// The bytes of so many plain elements: numbers, `iota` or `random SEED`.
+pub(super) fn plain(dtype: DType, count: usize, values: &str) -> Result<Vec<u8>, String> {
+    let seed = values.strip_prefix("random").map(|s| s.trim().parse::<u64>().unwrap_or(0));
+    let mut bytes = vec![0u8; packed_len(count, dtype.bits()).ok_or("too many elements")?];
+    let mut noise = Noise(seed.unwrap_or(0));
+    let list: Vec<&str> = values.split_whitespace().collect();
+    for at in 0..count {
+        let value = match (list.first(), seed) {
+            (_, Some(_)) => small(dtype, noise.next()),
+            (Some(&"iota"), _) => number(dtype, at as f64),
+            (Some(_), _) => code(dtype, list[at % list.len()])?,
+            (None, _) => return Err("no values".to_owned()),
+        };
+        set_bits(&mut bytes, at, dtype.bits(), value);
+    }
+    Ok(bytes)
 }
 
 fn number(dtype: DType, value: f64) -> u64 {
@@ -174,7 +180,7 @@ fn number(dtype: DType, value: f64) -> u64 {
 }
 
 /// The code of a number as written; `0x..` is the code itself.
-fn code(dtype: DType, text: &str) -> Result<u64, String> {
+pub(super) fn code(dtype: DType, text: &str) -> Result<u64, String> {
     let bad = || format!("`{text}` is no {dtype}");
     if let Some(hex) = text.strip_prefix("0x") {
         return u64::from_str_radix(hex, 16).map_err(|_| bad());

@@ -14,6 +14,7 @@
 //!
 //! **Refuses** a directive that its stage does not know, and a file without an expectation: nothing passes by being ignored.
 
+mod lanes;
 mod launch;
 mod stages;
 
@@ -66,6 +67,11 @@ impl FileTest {
     /// The file's name without its folder.
     pub fn name(&self) -> String {
         self.path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+    }
+
+    /// Whether it is a lane function, not a source.
+    pub fn is_lane(&self) -> bool {
+        self.path.extension().is_some_and(|e| e == "lir")
     }
 
     /// Values of a directive, in order.

@@ -7,16 +7,18 @@
 //! | `fmt` | the canonical form | |
 //! | `program` | program IR | `program NAME` |
 //! | `tile` | tile IR of an instance | `kernel NAME`, `set NAME=VALUE..` |
+//! | `parse` | the tree | |
+//! | `lowered` | lane IR of an instance | the same, `target NAME` |
 //! | `clif`, `asm`, `wgsl` | the last form before machine code | the same, and for `asm` `level v3` or `v4` |
-//! | `run` | what the tile interpreter leaves in the `out` arguments, or its trap; every other machine must agree | the same, `arg`, `out`, `machines exact` |
-//! | `verify` | the errors of IR text: `.tir` tile, `.lir` lane, `.pir` program IR | |
+//! | `run` | (a `.lir` file: see `lanes`) what the tile interpreter leaves in the `out` arguments, or its trap; every other machine must agree | the same, `arg`, `out`, `machines exact` |
+//! | `verify` | the errors of IR text: `.tir` tile, `.lir` lane, `.pir` program IR, with interfaces of kernels after it | |
 
-use super::{FileTest, launch};
+use super::{FileTest, lanes, launch};
 use tvmc_backend_x86::{Features, Level};
 use tvmc_ir::{lane, program, tile};
 use tvmc_lang::diag::{Diagnostic, render};
 use tvmc_lang::source::SourceMap;
-use tvmc_passes::target::{CRANELIFT, Target, WGSL, X86_V3, X86_V4};
+use tvmc_passes::target::{CRANELIFT, TARGETS, Target, WGSL, X86_V3, X86_V4};
 use tvmc_passes::{Options, lower};
 use tvmc_sema::{ElementChoice, Instance, Library, Loaded, Source, Use};
 use tvmc_types::dtype::DType;
@@ -26,6 +28,8 @@ use tvmc_types::dtype::DType;
 pub enum Stage {
     /// Tokens.
     Lex,
+    /// The tree.
+    Parse,
     /// Diagnostics.
     Diag,
     /// The formatter.
@@ -34,6 +38,8 @@ pub enum Stage {
     Program,
     /// Tile IR.
     Tile,
+    /// Lane IR.
+    Lowered,
     /// Cranelift's IR.
     Clif,
     /// Machine code.
@@ -49,10 +55,12 @@ pub enum Stage {
 /// Every stage.
 pub const STAGES: &[Stage] = &[
     Stage::Lex,
+    Stage::Parse,
     Stage::Diag,
     Stage::Fmt,
     Stage::Program,
     Stage::Tile,
+    Stage::Lowered,
     Stage::Clif,
     Stage::Asm,
     Stage::Wgsl,
@@ -65,10 +73,12 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Stage::Lex => "lex",
+            Stage::Parse => "parse",
             Stage::Diag => "diag",
             Stage::Fmt => "fmt",
             Stage::Program => "program",
             Stage::Tile => "tile",
+            Stage::Lowered => "lowered",
             Stage::Clif => "clif",
             Stage::Asm => "asm",
             Stage::Wgsl => "wgsl",
@@ -80,12 +90,14 @@ impl Stage {
     /// The directives it knows.
     pub fn directives(self) -> &'static [&'static str] {
         match self {
-            Stage::Lex | Stage::Fmt | Stage::Verify => &[],
+            Stage::Lex | Stage::Parse | Stage::Fmt | Stage::Verify => &[],
             Stage::Diag => &["append"],
             Stage::Program => &["program"],
-            Stage::Tile | Stage::Clif | Stage::Wgsl => &["kernel", "set"],
+            Stage::Lowered => &["kernel", "set", "target"],
+            Stage::Clif => &["kernel", "set", "arm"],
+            Stage::Tile | Stage::Wgsl => &["kernel", "set"],
             Stage::Asm => &["kernel", "set", "level"],
-            Stage::Run => &["kernel", "set", "arg", "out", "machines"],
+            Stage::Run => &["kernel", "set", "arg", "out", "machines", "grid"],
         }
     }
 
@@ -102,8 +114,25 @@ impl Stage {
                 Ok(program.to_string())
             }
             Stage::Tile => Ok(instance(test)?.to_string()),
+            Stage::Parse => {
+                let mut sources = SourceMap::new();
+                let id = sources.add(test.name(), test.source.as_str()).map_err(|d| d.message.clone())?;
+                Ok(format!("{:#?}", tvmc_lang::parse(id, &test.source).file.items))
+            }
+            Stage::Lowered => {
+                let name = test.one("target").ok_or("needs `target NAME`")?;
+                let row = TARGETS.into_iter().find(|t| t.name == name);
+                let row = row.ok_or_else(|| format!("there is no target `{name}`"))?;
+                Ok(lowered(&instance(test)?, &row)?.to_string())
+            }
             Stage::Clif => {
-                tvmc_cpu::clif_text(&lowered(&instance(test)?, &CRANELIFT)?).map_err(|e| e.to_string())
+                let isa = if test.one("arm").is_some() {
+                    isa("aarch64-unknown-linux-gnu", &[])
+                } else {
+                    isa("x86_64-unknown-linux-gnu", X86_FEATURES)
+                };
+                let function = lowered(&instance(test)?, &CRANELIFT)?;
+                tvmc_backend_cranelift::clif_text(&function, &*isa?).map_err(|e| e.to_string())
             }
             Stage::Asm => {
                 let (level, row) = match test.one("level") {
@@ -120,6 +149,7 @@ impl Stage {
                 let shader = tvmc_backend_wgsl::compile(&function, &tvmc_backend_wgsl::Limits::default());
                 Ok(shader.map_err(|e| e.to_string())?.source)
             }
+            Stage::Run if test.is_lane() => lanes::run(test),
             Stage::Run => launch::run(test, &instance(test)?),
             Stage::Verify => verify(test),
         }
@@ -183,6 +213,20 @@ pub fn instance(test: &FileTest) -> Result<tile::Kernel, String> {
         }
     }
     tvmc_sema::instantiate(&library, name, &chosen).map_err(|d| shown(&library, &d))
+}
+
+/// What `clif` compiles for: the host plays no part.
+const X86_FEATURES: &[&str] =
+    &["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt", "has_avx", "has_avx2", "has_fma"];
+
+fn isa(triple: &str, features: &[&str]) -> Result<cranelift_codegen::isa::OwnedTargetIsa, String> {
+    let mut builder = cranelift_codegen::isa::lookup_by_name(triple).map_err(|e| e.to_string())?;
+    for feature in features {
+        cranelift_codegen::settings::Configurable::enable(&mut builder, feature)
+            .map_err(|e| e.to_string())?;
+    }
+    let flags = tvmc_backend_cranelift::flags(true).map_err(|e| e.to_string())?;
+    builder.finish(flags).map_err(|e| e.to_string())
 }
 
 fn lowered(kernel: &tile::Kernel, target: &Target) -> Result<lane::Verified, String> {
@@ -265,16 +309,35 @@ fn verify(test: &FileTest) -> Result<String, String> {
             Err(error) => vec![format!("parser: {error}")],
             Ok(function) => list(lane::verify(function).err().unwrap_or_default()),
         },
-        "pir" => match program::parse(text) {
-            Err(error) => vec![format!("parser: {error}")],
-            Ok(program) => list(program::verify(program).err().unwrap_or_default()),
-        },
+        "pir" => {
+            let mut parts = text.split("\ninterface ");
+            match program::parse(parts.next().unwrap_or_default()).map(program::verify) {
+                Err(error) => vec![format!("parser: {error}")],
+                Ok(Err(errors)) => list(errors),
+                Ok(Ok(sound)) => list(launches(&sound, parts)?),
+            }
+        }
         other => return Err(format!("`.{other}` is no IR: `.tir`, `.lir` or `.pir`")),
     };
     if errors.is_empty() {
         return Err("a `verify` test has an error".to_owned());
     }
     Ok(errors.join("\n"))
+}
+
+/// What is wrong with launches, judged by the interfaces that follow the program.
+fn launches<'a>(
+    sound: &program::Verified,
+    interfaces: impl Iterator<Item = &'a str>,
+) -> Result<Vec<program::VerifyError>, String> {
+    let interfaces = interfaces
+        .map(|text| program::Interface::parse(&format!("interface {text}")).map_err(|e| e.to_string()))
+        .collect::<Result<Vec<_>, _>>()?;
+    if interfaces.is_empty() {
+        return Ok(Vec::new());
+    }
+    let find = |name: &str| interfaces.iter().find(|i| i.name == name);
+    Ok(program::verify_launches(sound, &find).err().unwrap_or_default())
 }
 
 fn list<T: ToString>(errors: Vec<T>) -> Vec<String> {

@@ -56,6 +56,7 @@ use super::{
     Argument, Base, Growth, MemoryDecl, MemoryElement, Program, Stmt, View, Weight, WeightDecl, WeightElement,
 };
 use crate::host::Expr;
+use crate::rules::rules;
 use crate::text::MAX_EXPR_DEPTH;
 use crate::tile::MAX_RANK;
 use std::collections::{HashMap, HashSet};
@@ -94,57 +95,52 @@ impl std::ops::Deref for Verified {
     }
 }
 
-/// The rules of the head comment, in its order.
-#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[repr(u8)]
-pub enum Rule {
-    /// Sizes are within their limits.
-    Limits = 1,
-    /// Names are not empty and not taken.
-    Names,
-    /// Names of expressions are known.
-    Scope,
-    /// Names of expressions are known early enough.
-    Phase,
-    /// Kinds of numbers.
-    Kinds,
-    /// Dtypes of hyper-parameters and scalar inputs; memory of a format.
-    Numbers,
-    /// Number of axes of declared memory.
-    Rank,
-    /// Names of tensors in the file.
-    Pattern,
-    /// What stands for a missing weight.
-    Fallback,
-    /// Growing dimensions.
-    Grows,
-    /// Memory exists.
-    Declaration,
-    /// Lists of weights.
-    List,
-    /// Steps from memory to a part.
-    View,
-    /// Kernel and tune names.
-    Launch,
-    /// The kernel exists.
-    Kernel,
-    /// Number of arguments.
-    Count,
-    /// Memory or a number.
-    Argument,
-    /// Element types of arguments.
-    Element,
-    /// Axes of arguments.
-    Axes,
-    /// What is written may be.
-    Access,
-    /// Tune names and values.
-    Tune,
-}
-
-impl Rule {
-    /// The last one.
-    pub const LAST: Rule = Rule::Tune;
+rules! {
+    /// The rules of the head comment, in its order.
+    Rule {
+        /// Sizes are within their limits.
+        Limits,
+        /// Names are not empty and not taken.
+        Names,
+        /// Names of expressions are known.
+        Scope,
+        /// Names of expressions are known early enough.
+        Phase,
+        /// Kinds of numbers.
+        Kinds,
+        /// Dtypes of hyper-parameters and scalar inputs; memory of a format.
+        Numbers,
+        /// Number of axes of declared memory.
+        Rank,
+        /// Names of tensors in the file.
+        Pattern,
+        /// What stands for a missing weight.
+        Fallback,
+        /// Growing dimensions.
+        Grows,
+        /// Memory exists.
+        Declaration,
+        /// Lists of weights.
+        List,
+        /// Steps from memory to a part.
+        View,
+        /// Kernel and tune names.
+        Launch,
+        /// The kernel exists.
+        Kernel,
+        /// Number of arguments.
+        Count,
+        /// Memory or a number.
+        Argument,
+        /// Element types of arguments.
+        Element,
+        /// Axes of arguments.
+        Axes,
+        /// What is written may be.
+        Access,
+        /// Tune names and values.
+        Tune,
+    }
 }
 
 /// What is wrong, and where.
@@ -160,7 +156,7 @@ pub struct VerifyError {
 
 impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} (rule {})", self.at, self.message, self.rule as u8)
+        write!(f, "{}: {} (rule {})", self.at, self.message, self.rule.number())
     }
 }
 

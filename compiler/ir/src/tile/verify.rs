@@ -58,6 +58,7 @@ use super::pins;
 use super::signature::{self, Broken, Gives};
 use super::types::{MAX_ELEMENTS, MAX_RANK, TileType};
 use crate::host::Expr;
+use crate::rules::rules;
 use std::collections::HashSet;
 use std::fmt;
 use tvmc_types::dtype::DType;
@@ -83,61 +84,56 @@ impl std::ops::Deref for Verified {
     }
 }
 
-/// The rules of the head comment, in its order.
-#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[repr(u8)]
-pub enum Rule {
-    /// Sizes are within their limits.
-    Limits = 1,
-    /// Extents, ranks and element counts.
-    Types,
-    /// Every value is defined exactly once.
-    SingleDefinition,
-    /// Uses come after definitions, in their scope.
-    Scope,
-    /// Operand count.
-    OperandCount,
-    /// Dtypes of operands.
-    DType,
-    /// Shapes of operands and results.
-    Shape,
-    /// Axes of reductions, permutations and the grid.
-    Axis,
-    /// The rule of a conversion fits its dtypes.
-    Cast,
-    /// Presence and type of the result.
-    Result,
-    /// What is named exists.
-    Declaration,
-    /// Loads and stores.
-    Memory,
-    /// Declared access.
-    Access,
-    /// Operations of decode bodies.
-    DecodeOnly,
-    /// Counter, bounds and step of `for`.
-    For,
-    /// Carried values, yields and results.
-    Carried,
-    /// Conditions are bool scalars.
-    Condition,
-    /// Messages.
-    Message,
-    /// Source places.
-    Location,
-    /// Grid, names, scalar arguments.
-    Header,
-    /// Groups, fields and tables.
-    Format,
-    /// Decode bodies.
-    Decode,
-    /// Pinned layouts.
-    Layout,
-}
-
-impl Rule {
-    /// The last one.
-    pub const LAST: Rule = Rule::Decode;
+rules! {
+    /// The rules of the head comment, in its order.
+    Rule {
+        /// Sizes are within their limits.
+        Limits,
+        /// Extents, ranks and element counts.
+        Types,
+        /// Every value is defined exactly once.
+        SingleDefinition,
+        /// Uses come after definitions, in their scope.
+        Scope,
+        /// Operand count.
+        OperandCount,
+        /// Dtypes of operands.
+        DType,
+        /// Shapes of operands and results.
+        Shape,
+        /// Axes of reductions, permutations and the grid.
+        Axis,
+        /// The rule of a conversion fits its dtypes.
+        Cast,
+        /// Presence and type of the result.
+        Result,
+        /// What is named exists.
+        Declaration,
+        /// Loads and stores.
+        Memory,
+        /// Declared access.
+        Access,
+        /// Operations of decode bodies.
+        DecodeOnly,
+        /// Counter, bounds and step of `for`.
+        For,
+        /// Carried values, yields and results.
+        Carried,
+        /// Conditions are bool scalars.
+        Condition,
+        /// Messages.
+        Message,
+        /// Source places.
+        Location,
+        /// Grid, names, scalar arguments.
+        Header,
+        /// Groups, fields and tables.
+        Format,
+        /// Decode bodies.
+        Decode,
+        /// Pinned layouts.
+        Layout,
+    }
 }
 
 /// What is wrong, and where.
@@ -153,7 +149,7 @@ pub struct VerifyError {
 
 impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} (rule {})", self.at, self.message, self.rule as u8)
+        write!(f, "{}: {} (rule {})", self.at, self.message, self.rule.number())
     }
 }
 
