@@ -57,6 +57,9 @@ fn build(source: &str, name: &str, format: Option<&str>, m: u64, k: u64) -> Case
     assert!(loaded.diagnostics.is_empty(), "{}", show(&loaded.diagnostics));
     let mut instance = Instance::default();
     instance.dims.insert("K".into(), k);
+    if source.contains("X: format") {
+        instance.formats.insert("X".into(), ElementChoice::DType(tvmc_types::dtype::DType::F32));
+    }
     if let Some(format) = format {
         instance.formats.insert("Y".into(), ElementChoice::Format(format.into()));
     }
@@ -146,24 +149,55 @@ fn tensors_of_narrow_types_are_stored() {
     }
 }
 
+/// `formats/make_encoded.py` wrote the files: the same numbers give the same bytes as the `gguf` package, on every machine.
 #[test]
-fn a_stored_row_decodes_to_what_was_stored_within_half_a_step() {
-    let Case { arguments, kernel, .. } = case("store", "act8", 2, 64);
-    let binding = tvmc_ir::tile::launch::bind(
-        &kernel,
-        &[
-            tvmc_ir::tile::launch::ArgumentShape::Tensor(vec![2, 64]),
-            tvmc_ir::tile::launch::ArgumentShape::Tensor(vec![2, 64]),
-        ],
-    )
-    .expect("it binds");
-    let [Argument::Tensor(x), Argument::Tensor(y)] = arguments.as_slice() else { panic!("two tensors") };
+fn gguf_types_encode_to_the_bytes_of_an_independent_encoder() {
+    let machines = Machines::open();
+    let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("formats/encoded");
+    for name in ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "tq2_0", "mxfp4"] {
+        let file = std::fs::read(folder.join(format!("{name}.bin"))).expect("a golden file");
+        let word = |at: usize| u32::from_le_bytes([file[at], file[at + 1], file[at + 2], file[at + 3]]);
+        let (columns, rows) = (u64::from(word(0)), u64::from(word(8)));
+        let end = 12 + (columns * rows * 4) as usize;
+        let source = tvmc_stdlib::module("quantize").expect("a module");
+        let mut case = build(source, "quantize", Some(name), rows, columns);
+        case.arguments.truncate(2);
+        if let Argument::Tensor(x) = &mut case.arguments[0] {
+            x.bytes = file[12..end].to_vec();
+        }
+        let stored = interpreted(&case);
+        for (group, (got, want)) in stored
+            .chunks_exact(stored.len() / rows as usize)
+            .zip(file[end..].chunks_exact(word(4) as usize))
+            .enumerate()
+        {
+            assert_eq!(got, want, "{name}, row {group}");
+        }
+        assert_eq!(stored.len(), file.len() - end, "{name}");
+        if let Err(error) = machines.check(&case, true) {
+            panic!("{name}: {error}");
+        }
+    }
+}
+
+/// What the tile interpreter stores to the second argument.
+fn interpreted(case: &Case) -> Vec<u8> {
+    let binding = tvmc_ir::tile::launch::bind(&case.kernel, &case.shapes()).expect("it binds");
+    let [Argument::Tensor(x), Argument::Tensor(y)] = case.arguments.as_slice() else { panic!("two tensors") };
     let (mut input, mut output) = (x.bytes.clone(), y.bytes.clone());
     let tensors = vec![
-        tvmc_interp::tile::Argument::Tensor(&mut input, vec![2, 64]),
-        tvmc_interp::tile::Argument::Tensor(&mut output, vec![2, 64]),
+        tvmc_interp::tile::Argument::Tensor(&mut input, x.shape.clone()),
+        tvmc_interp::tile::Argument::Tensor(&mut output, y.shape.clone()),
     ];
-    tvmc_interp::tile::run(&kernel, &binding, tensors, 1 << 30).expect("it runs");
+    tvmc_interp::tile::run(&case.kernel, &binding, tensors, 1 << 30).expect("it runs");
+    output
+}
+
+#[test]
+fn a_stored_row_decodes_to_what_was_stored_within_half_a_step() {
+    let case = case("store", "act8", 2, 64);
+    let Argument::Tensor(x) = &case.arguments[0] else { panic!("a tensor") };
+    let output = interpreted(&case);
     for (group, stored) in output.chunks_exact(36).enumerate() {
         let d = f32::from_le_bytes([stored[0], stored[1], stored[2], stored[3]]);
         let values: Vec<f32> = x.bytes[group * 128..(group + 1) * 128]

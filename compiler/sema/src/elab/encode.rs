@@ -145,7 +145,8 @@ impl Elab<'_, '_> {
         for field in fields {
             let shape = if field.count == 1 { vec![groups] } else { vec![groups, field.count] };
             let zero = match field.dtype.kind() {
-                Kind::Float => Constant::float(0.0),
+                // Code 0, for a type without zero its least number.
+                Kind::Float => Constant::float(field.dtype.decode(0)),
                 Kind::Signed | Kind::Unsigned => Constant::int(0),
                 Kind::Bool => Constant::bool(false),
             };

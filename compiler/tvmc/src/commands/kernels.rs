@@ -65,14 +65,16 @@ pub fn run(options: &RunOptions) -> Result<(), Failure> {
     for (at, param) in job.params.iter().enumerate() {
         let Some(output) = outputs.get(param.name()) else { continue };
         let Some((element, shape)) = &job.shapes[at] else { continue };
-        let Some(dtype) = NpyDtype::from_name(element) else {
-            return Err(Failure::user(format!(
-                "`{}`: elements of `{element}` have no .npy form",
-                param.name()
-            )));
-        };
         let data = std::mem::take(&mut results[at]);
-        let array = NpyArray::new(dtype, shape.clone(), data).map_err(Failure::from_error)?;
+        // What numpy has no type for is given as it is taken: rows of bytes.
+        let (dtype, shape) = match NpyDtype::from_name(element) {
+            Some(dtype) => (dtype, shape.clone()),
+            None => {
+                let rows: u64 = shape.iter().rev().skip(1).product();
+                (NpyDtype::U8, vec![rows, data.len() as u64 / rows.max(1)])
+            }
+        };
+        let array = NpyArray::new(dtype, shape, data).map_err(Failure::from_error)?;
         array
             .write_file(&output.path)
             .map_err(|e| Failure::user(format!("{}: {e}", output.path.display())))?;
