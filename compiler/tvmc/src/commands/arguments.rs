@@ -204,7 +204,9 @@ pub fn shapes(
         let declared = outputs.get(name).and_then(|o| o.ty.clone());
         let found = match (&given[at], declared) {
             (Given::Array(array), _) => {
-                let dense = chosen.as_deref().is_none_or(|c| DType::from_name(c).is_some());
+                // Types below a byte are packed, as formats are.
+                let dense =
+                    chosen.as_deref().is_none_or(|c| DType::from_name(c).is_some_and(|d| d.bits() >= 8));
                 if dense {
                     let element = chosen.unwrap_or_else(|| array.dtype.name().to_owned());
                     if element != array.dtype.name() && !same_storage(&element, array.dtype) {
@@ -217,7 +219,7 @@ pub fn shapes(
                 } else {
                     if array.dtype != NpyDtype::U8 {
                         return Err(Failure::user(format!(
-                            "argument `{name}` is of a format: give its raw bytes as a u8 array, not {}",
+                            "argument `{name}` is of a packed type: give its raw bytes as a u8 array, not {}",
                             array.dtype.name()
                         )));
                     }
