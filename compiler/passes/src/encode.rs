@@ -41,6 +41,9 @@ struct Target<'f> {
     fields: &'f [Field],
 }
 
+/// What to do with a chunk of lanes: the coordinates before the last axis, the chunk's first element, the axis' extent.
+type ChunkVisit<'v, 'k> = &'v mut dyn FnMut(&mut Lowering<'k>, &[Coord], u32, u32) -> Result<(), LowerError>;
+
 /// Where a directly stored field's entries are, in units of its size.
 struct FieldPlace {
     mem: Mem,
@@ -194,12 +197,8 @@ impl<'k> Lowering<'k> {
         })
     }
 
-    /// Visits chunks of lanes along the last axis: the coordinates before it, the first element of the chunk, the axis' extent.
-    fn for_each_row(
-        &mut self,
-        shape: &[u32],
-        visit: &mut dyn FnMut(&mut Self, &[Coord], u32, u32) -> Result<(), LowerError>,
-    ) -> Result<(), LowerError> {
+    /// Visits chunks of lanes along the last axis.
+    fn for_each_row(&mut self, shape: &[u32], visit: ChunkVisit<'_, 'k>) -> Result<(), LowerError> {
         if self.lane_registers(shape) > MAX_CHUNKS {
             return Err(LowerError::TooLarge {
                 what: format!("a store of {shape:?} encoded elements: use smaller tiles"),
