@@ -93,7 +93,7 @@ tokens! {
         Tune = "tune", Fit = "fit", Grid = "grid", Lanes = "lanes", By = "by", Pipeline = "pipeline",
         Group = "group", Per = "per", Table = "table", Value = "value", Encode = "encode",
         Hyper = "hyper", Weight = "weight", State = "state", Input = "input", Output = "output",
-        Grows = "grows", With = "with", Wrap = "wrap", Saturate = "saturate",
+        Grows = "grows", To = "to", With = "with", Wrap = "wrap", Saturate = "saturate",
     }
     symbols {
         ParenOpen = "(", ParenClose = ")", BracketOpen = "[", BracketClose = "]", BraceOpen = "{", BraceClose = "}",

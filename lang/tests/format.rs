@@ -185,6 +185,14 @@ fn expression() -> impl Strategy<Value = String> {
     })
 }
 
+/// An expression's span ends before the brackets around it; what follows was taken for an empty line behind the statement.
+#[test]
+fn a_comment_behind_a_bracketed_result_keeps_its_place() {
+    let text = "fn f(x: f32, y: f32) -> f32 {\n  return x / (x // behind\n / y);\n  // at the end\n}\n";
+    let printed = formatted("bracketed.tile", text);
+    assert!(printed.contains(");\n  // at the end\n}"), "{printed}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 

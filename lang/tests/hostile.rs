@@ -208,6 +208,7 @@ const WORDS: &[&str] = &[
     "input",
     "output",
     "grows",
+    "to",
     "with",
     "wrap",
     "saturate",

@@ -2,10 +2,12 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `filetests` | reads and runs the files of `tests/filetests` |
 //! | `generate` | random tile kernels with arguments |
 //! | `machines` | runs a kernel on every machine and compares |
 //! | `source_programs` | random kernels as source text |
 
+pub mod filetests;
 pub mod generate;
 pub mod machines;
 pub mod source_programs;

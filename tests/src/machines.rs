@@ -76,6 +76,11 @@ impl Machines {
 
     /// Runs a kernel everywhere; `gpu` says whether the GPU takes part.
     pub fn check(&self, case: &Case, gpu: bool) -> Result<(), Disagreement> {
+        self.check_within(case, gpu, Tolerance::default())
+    }
+
+    /// The same, where floats may differ.
+    pub fn check_within(&self, case: &Case, gpu: bool, within: Tolerance) -> Result<(), Disagreement> {
         if let Err(errors) = verify(case.kernel.clone()) {
             let list: Vec<String> = errors.iter().map(ToString::to_string).collect();
             return wrong("verifier", list.join("\n"));
@@ -94,24 +99,83 @@ impl Machines {
             let program = Program::new(case, &binding, &target)?;
             for order in [lane_interp::LaneOrder::Ascending, lane_interp::LaneOrder::Permuted(11)] {
                 let name = format!("lane interpreter for {}, {order:?}", target.name);
-                let got = program.on_lanes(case, &binding, order, &name)?;
-                program.judge(case, &name, &expected, &got)?;
+                let got = program.on_lanes(order, &name)?;
+                program.judge(case, &name, &expected, &got, within.cpu)?;
             }
             for (row, name, cpu) in &self.cpu {
                 if *row == target {
-                    let got = program.on_cpu(&self.pool, *cpu, case, &binding, name)?;
-                    program.judge(case, name, &expected, &got)?;
+                    let got = program.on_cpu(&self.pool, *cpu, name)?;
+                    program.judge(case, name, &expected, &got, within.cpu)?;
                 }
             }
             if let (true, true, Some(device)) = (gpu && case.portable, target == WGSL, &self.gpu) {
                 // What is too large for this device runs elsewhere.
-                if let Some(got) = program.on_gpu(device, case, &binding)? {
-                    program.judge(case, "wgsl", &expected, &got)?;
+                if let Some(got) = program.on_gpu(device)? {
+                    program.judge(case, "wgsl", &expected, &got, within.gpu)?;
                 }
             }
         }
         Ok(())
     }
+
+    /// Runs a lane function everywhere and gives what the interpreter leaves in memory; `gpu` says whether the GPU takes part.
+    pub fn check_lanes(
+        &self,
+        function: &Verified,
+        grid: [u32; 3],
+        scalars: &[u64],
+        buffers: &[LaneBuffer],
+        gpu: Option<u64>,
+    ) -> Result<Vec<Vec<u8>>, Disagreement> {
+        let program = Program {
+            function: function.clone(),
+            scalars: scalars.to_vec(),
+            memory: buffers.iter().map(|buffer| buffer.bytes.clone()).collect(),
+            written: buffers.iter().map(|buffer| buffer.written).collect(),
+            grid,
+        };
+        let expected = program.on_lanes(lane_interp::LaneOrder::Ascending, "lane interpreter")?;
+        let judge = |machine: &str, got: &[Vec<u8>], ulps: u64| -> Result<(), Disagreement> {
+            for (at, buffer) in buffers.iter().enumerate() {
+                let place = format!("b{at}");
+                compare(machine, &place, buffer.dtype, buffer.count, &expected[at], &got[at], ulps)?;
+            }
+            Ok(())
+        };
+        let name = "lane interpreter, lanes permuted";
+        judge(name, &program.on_lanes(lane_interp::LaneOrder::Permuted(11), name)?, 0)?;
+        for (_, name, cpu) in &self.cpu {
+            judge(name, &program.on_cpu(&self.pool, *cpu, name)?, 0)?;
+        }
+        if let (Some(ulps), Some(device)) = (gpu, &self.gpu)
+            && let Some(got) = program.on_gpu(device)?
+        {
+            judge("wgsl", &got, ulps)?;
+        }
+        Ok(expected)
+    }
+}
+
+/// By how many units in the last place a float may differ from the interpreter's; integers never do.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tolerance {
+    /// On every CPU machine.
+    pub cpu: u64,
+    /// On WGSL.
+    pub gpu: u64,
+}
+
+/// A buffer of a lane function.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LaneBuffer {
+    /// What its elements are compared as.
+    pub dtype: DType,
+    /// How many there are.
+    pub count: usize,
+    /// Before the launch; a multiple of 4 bytes.
+    pub bytes: Vec<u8>,
+    /// Whether the kernel may write it.
+    pub written: bool,
 }
 
 /// The tensor arguments after a run of the tile interpreter.
@@ -142,6 +206,9 @@ struct Program {
     function: Verified,
     scalars: Vec<u64>,
     memory: Vec<Vec<u8>>,
+    /// Which of these the kernel may write.
+    written: Vec<bool>,
+    grid: [u32; 3],
 }
 
 impl Program {
@@ -175,29 +242,24 @@ impl Program {
             })
             .collect();
         let memory = tensors(&case.arguments).map(|data| layout(case, data)).collect();
-        Ok(Self { function, scalars, memory })
+        let written = tensors(&case.arguments).map(|data| data.written).collect();
+        Ok(Self { function, scalars, memory, written, grid: binding.grid })
     }
 
-    fn on_lanes(
-        &self,
-        case: &Case,
-        binding: &Binding,
-        order: lane_interp::LaneOrder,
-        name: &str,
-    ) -> Result<Vec<Vec<u8>>, Disagreement> {
+    fn on_lanes(&self, order: lane_interp::LaneOrder, name: &str) -> Result<Vec<Vec<u8>>, Disagreement> {
         let mut memory = self.memory.clone();
         let buffers = memory
             .iter_mut()
-            .zip(tensors(&case.arguments))
-            .map(|(bytes, data)| {
-                if data.written {
+            .zip(&self.written)
+            .map(|(bytes, written)| {
+                if *written {
                     lane_interp::Argument::Write(bytes)
                 } else {
                     lane_interp::Argument::Read(bytes)
                 }
             })
             .collect();
-        let mut launch = lane_interp::Launch::new(binding.grid, buffers, &self.scalars);
+        let mut launch = lane_interp::Launch::new(self.grid, buffers, &self.scalars);
         launch.order = order;
         launch.fuel = FUEL;
         match lane_interp::run(&self.function, launch) {
@@ -206,14 +268,7 @@ impl Program {
         }
     }
 
-    fn on_cpu(
-        &self,
-        pool: &Pool,
-        target: CpuTarget,
-        case: &Case,
-        binding: &Binding,
-        name: &str,
-    ) -> Result<Vec<Vec<u8>>, Disagreement> {
+    fn on_cpu(&self, pool: &Pool, target: CpuTarget, name: &str) -> Result<Vec<Vec<u8>>, Disagreement> {
         let kernel = match CompiledKernel::compile(&self.function, target) {
             Ok(kernel) => kernel,
             Err(error) => return wrong(name, error),
@@ -227,9 +282,9 @@ impl Program {
         }
         let mut arguments: Vec<BufferArg<'_>> = buffers
             .iter_mut()
-            .zip(tensors(&case.arguments))
-            .map(|(buffer, data)| {
-                if data.written {
+            .zip(&self.written)
+            .map(|(buffer, written)| {
+                if *written {
                     BufferArg::Write(buffer.as_mut_slice())
                 } else {
                     BufferArg::Read(buffer.as_slice())
@@ -237,7 +292,7 @@ impl Program {
             })
             .collect();
         // SAFETY: the lane interpreter has just run the same code on the same arguments without a trap, so it stays inside them.
-        let report = unsafe { pool.launch(&kernel, binding.grid, &mut arguments, &self.scalars) };
+        let report = unsafe { pool.launch(&kernel, self.grid, &mut arguments, &self.scalars) };
         drop(arguments);
         match report {
             Ok(_) => Ok(buffers.iter().map(|b| b.as_slice().to_vec()).collect()),
@@ -245,23 +300,18 @@ impl Program {
         }
     }
 
-    fn on_gpu(
-        &self,
-        device: &GpuDevice,
-        case: &Case,
-        binding: &Binding,
-    ) -> Result<Option<Vec<Vec<u8>>>, Disagreement> {
+    fn on_gpu(&self, device: &GpuDevice) -> Result<Option<Vec<Vec<u8>>>, Disagreement> {
         let run = || -> Result<Vec<Vec<u8>>, GpuError> {
             let kernel = device.compile(&self.function)?;
             let buffers =
                 self.memory.iter().map(|bytes| device.buffer_with(bytes)).collect::<Result<Vec<_>, _>>()?;
             let views: Vec<_> = buffers.iter().map(|b| b.all()).collect();
             let mut commands = device.commands();
-            commands.dispatch(&kernel, binding.grid, &views, &self.scalars)?;
+            commands.dispatch(&kernel, self.grid, &views, &self.scalars)?;
             commands.submit()?.wait()?;
             let mut memory = self.memory.clone();
-            for ((bytes, buffer), data) in memory.iter_mut().zip(&buffers).zip(tensors(&case.arguments)) {
-                if data.written {
+            for ((bytes, buffer), written) in memory.iter_mut().zip(&buffers).zip(&self.written) {
+                if *written {
                     device.download(buffer, 0, bytes)?;
                 }
             }
@@ -281,6 +331,7 @@ impl Program {
         machine: &str,
         expected: &[Vec<u8>],
         got: &[Vec<u8>],
+        ulps: u64,
     ) -> Result<(), Disagreement> {
         for ((data, want), got) in tensors(&case.arguments).zip(expected).zip(got) {
             let Element::DType(dtype) = data.element else { continue };
@@ -288,25 +339,45 @@ impl Program {
                 continue;
             }
             let count: u64 = data.shape.iter().product();
-            for at in 0..count as usize {
-                let (w, g) = (get_bits(want, at, dtype.bits()), get_bits(got, at, dtype.bits()));
-                let nan = |code| dtype.is_float() && dtype.decode(code).is_nan();
-                // WGSL may ignore the sign of zero.
-                let zeros = machine == "wgsl" && dtype.is_float() && dtype.decode(w) == dtype.decode(g);
-                if w != g && !(nan(w) && nan(g)) && !zeros {
-                    let place = tensor_name(case, data);
-                    let what = format!(
-                        "element {at} of {place} (shape {:?}) is {}, must be {}",
-                        data.shape,
-                        dtype.format(g),
-                        dtype.format(w)
-                    );
-                    return wrong(machine, format!("{what}\n{}", *self.function));
-                }
+            let place = format!("{} (shape {:?})", tensor_name(case, data), data.shape);
+            if let Err(error) = compare(machine, &place, dtype, count as usize, want, got, ulps) {
+                return wrong(machine, format!("{}\n{}", error.what, *self.function));
             }
         }
         Ok(())
     }
+}
+
+/// Compares elements; any NaN equals any other.
+fn compare(
+    machine: &str,
+    place: &str,
+    dtype: DType,
+    count: usize,
+    want: &[u8],
+    got: &[u8],
+    ulps: u64,
+) -> Result<(), Disagreement> {
+    for at in 0..count {
+        let (w, g) = (get_bits(want, at, dtype.bits()), get_bits(got, at, dtype.bits()));
+        let nan = |code| dtype.is_float() && dtype.decode(code).is_nan();
+        // WGSL may ignore the sign of zero.
+        let zeros = machine == "wgsl" && dtype.is_float() && dtype.decode(w) == dtype.decode(g);
+        let nans = nan(w) && nan(g);
+        let near =
+            dtype.is_float() && !nan(w) && !nan(g) && ordered(dtype, w).abs_diff(ordered(dtype, g)) <= ulps;
+        if w != g && !nans && !zeros && !near {
+            let (found, must) = (dtype.format(g), dtype.format(w));
+            return wrong(machine, format!("element {at} of {place} is {found}, must be {must}"));
+        }
+    }
+    Ok(())
+}
+
+/// A float's place in the order of all floats of its type, zeros at 0: neighbours differ by 1.
+fn ordered(dtype: DType, code: u64) -> i64 {
+    let sign = 1u64 << (dtype.bits() - 1);
+    if dtype.decode(code).is_sign_negative() { -((code & (sign - 1)) as i64) } else { code as i64 }
 }
 
 fn tensor_name(case: &Case, data: &Data) -> String {

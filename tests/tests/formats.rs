@@ -287,7 +287,7 @@ fn products_with_each_type_are_exact() {
         let x: Vec<u8> = (0..m * columns).flat_map(|i| ((i * 7 % 5) as f32 - 2.0).to_le_bytes()).collect();
         let small = golden.elements < 256;
         for packed in [false, true] {
-            if !small && packed != (format.bytes % 4 == 0) {
+            if !small && packed != format.bytes.is_multiple_of(4) {
                 continue;
             }
             let arguments = vec![

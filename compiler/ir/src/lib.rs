@@ -16,6 +16,7 @@ pub mod host;
 pub mod lane;
 pub mod module;
 pub mod program;
+mod rules;
 mod text;
 pub mod tile;
 

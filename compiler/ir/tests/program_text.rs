@@ -66,7 +66,7 @@ impl Tape<'_> {
 
     fn memory(&mut self) -> MemoryDecl {
         let (name, dtype, shape) = (self.text(), self.dtype(), self.shape());
-        let grows = (self.below(3) == 0).then(|| self.text());
+        let grows = (self.below(3) == 0).then(|| Growth { extent: self.text(), to: self.expr(2) });
         let element = match self.below(4) {
             0 => MemoryElement::Format(self.text()),
             _ => MemoryElement::DType(dtype),
@@ -160,7 +160,7 @@ const FULL: &str = r#"program @full {
   weight w0 "embedding": any[V, L] = "embedding"
   weight w1 "head": any[V, L] = "head" else w0
   weight w2 "gain"[L]: f32[E] = "layer.{}.gain"
-  state s0 "keys": f16[L, E] grows E
+  state s0 "keys": f16[L, E] grows E to add(S, 1)
   buffer b0 "x": f32[S, L]
   input i0 "tokens": i32[S]
   scalar start: i32

@@ -15,7 +15,7 @@ const HEAD: &str = r#"program @p {
   weight w1 "gain"[L]: f32[mul(E, 2)] = "g.{}"
   weight w2 "head": any[V, L] = "h" else w0
   weight w3 "matrix"[L]: any[L, V] = "m.{}" else w1
-  state s0 "keys": f16[L, E, V] grows V
+  state s0 "keys": f16[L, E, V] grows V to add(start, S)
   buffer b0 "x": f32[S, U]
   input i0 "tokens": i32[S]
   scalar start: i32
@@ -36,7 +36,7 @@ fn errors(rest: &str) -> Vec<VerifyError> {
 /// Rule and place of the only error.
 fn only(errors: Vec<VerifyError>, text: &str) -> (Rule, String) {
     let [error] = errors.as_slice() else { panic!("{text}: {errors:?}") };
-    assert!(error.to_string().contains(&format!("(rule {})", error.rule as u8)), "{error}");
+    assert!(error.to_string().contains(&format!("(rule {})", error.rule.number())), "{error}");
     (error.rule, error.at.clone())
 }
 
@@ -100,8 +100,12 @@ fn each_rule_refuses_declarations() {
         ("weight w4 \"t\": f32[L] = \"t\" else w5", Rule::Fallback, "weight w4"),
         ("weight w4 \"t\": f32[L] = \"t\" else w1", Rule::Fallback, "weight w4"),
         ("weight w4 \"t\"[L]: any[L] = \"t{}\" else w0", Rule::Fallback, "weight w4"),
-        ("state s1 \"t\": f32[mul(L, 2)] grows L", Rule::Grows, "state s1"),
-        ("buffer b1 \"t\": f32[S] grows S", Rule::Grows, "buffer b1"),
+        ("state s1 \"t\": f32[mul(L, 2)] grows L to S", Rule::Grows, "state s1"),
+        ("buffer b1 \"t\": f32[S] grows S to S", Rule::Grows, "buffer b1"),
+        ("state s1 \"t\": f32[L, L] grows L to S", Rule::Grows, "state s1"),
+        ("state s1 \"t\": f32[L] grows L to heat", Rule::Kinds, "state s1"),
+        ("state s1 \"t\": f32[L] grows L to nowhere", Rule::Scope, "state s1"),
+        ("launch f(s0 as [L])", Rule::Grows, "body[0]"),
     ] {
         assert_eq!(only(errors(rest), rest), (rule, at.to_owned()), "{rest}");
     }

@@ -334,3 +334,46 @@ fn depth_and_errors_are_limited() {
     let many = format!("{HEAD}{}}}", "add v0, v0 ".repeat(1000));
     assert_eq!(errors_of(&many).len(), MAX_ERRORS);
 }
+
+/// Rule 23, case by case: declarations before the body, statements after the shared head.
+#[test]
+fn layouts() {
+    let check = |pins: &str, body: &str| -> Vec<(Rule, String)> {
+        let text = format!("{}{body}\n}}", HEAD.replace("  grid N, 2\n", &format!("{pins}\n  grid N, 2\n")));
+        errors_of(&text).into_iter().map(|e| (e.rule, e.at)).collect()
+    };
+    let view = "v8: u8[8] = cast.wrap v4 v9: u16[4] = view v8";
+    let good = "layout v8 \"spatial(4).local(2)\" layout v9 \"spatial(4)\" at \"a:1:2\"";
+    assert_eq!(check(good, view), []);
+    let at = |rule: Rule, place: &str| vec![(rule, place.to_owned())];
+    for (pins, body, place) in [
+        // Not of the value's shape; of other lanes than the other, or than can be; of no value.
+        ("layout v4 \"local(4)\"", "", "v4"),
+        ("layout v4 \"spatial(8)\" layout v5 \"local(8)\"", "", "v5"),
+        ("layout v4 \"replicated(2048).local(8)\"", "", "v4"),
+        ("layout v77 \"local(8)\"", "", "v77"),
+        // Operand or result not pinned; other bits; copies that are none.
+        ("layout v8 \"spatial(4).local(2)\"", view, "body[9]"),
+        ("layout v9 \"spatial(4)\"", view, "body[9]"),
+        ("layout v8 \"spatial(2).local(4)\" layout v9 \"replicated(2).local(4)\"", view, "body[9]"),
+        ("layout v8 \"spatial(8)\" layout v9 \"replicated(2).spatial(4)\"", view, "body[9]"),
+        ("", "v8: i32[8] = relayout v4", "body[8]"),
+        // A variable that changes its layout.
+        (
+            "layout v8 \"local(8)\" layout v10 \"local(2, 4).reshape(8).reshape(8)\" layout v4 \"column_local(2, 4).reshape(8)\"",
+            "(v10: i32[8]) = for v9 in v0..v0 by 1 carry (v8: i32[8] = v4) { yield v8 }",
+            "body[8]",
+        ),
+    ] {
+        assert_eq!(check(pins, body), at(Rule::Layout, place), "{pins}: {body}");
+    }
+    assert_eq!(check(good, "v8: u8[8] = cast.wrap v4 v9: f16[4] = view v8"), at(Rule::DType, "body[9]"));
+    assert_eq!(check(good, "v8: u8[8] = cast.wrap v4 v9: u16[4] = view v8, v8")[0].0, Rule::OperandCount);
+    for (pins, words) in [
+        ("layout v4 \"lokal(8)\"", "no layout"),
+        ("layout v4 \"local(8)\" layout v4 \"local(8)\"", "pinned twice"),
+    ] {
+        let error = parse(&format!("kernel @k {{ {pins} grid 1 }}")).expect_err(pins);
+        assert!(error.message.contains(words), "{error}");
+    }
+}

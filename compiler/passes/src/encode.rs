@@ -41,9 +41,6 @@ struct Target<'f> {
     fields: &'f [Field],
 }
 
-/// What to do with a chunk of lanes: the coordinates before the last axis, the chunk's first element, the axis' extent.
-type ChunkVisit<'v, 'k> = &'v mut dyn FnMut(&mut Lowering<'k>, &[Coord], u32, u32) -> Result<(), LowerError>;
-
 /// Where a directly stored field's entries are, in units of its size.
 struct FieldPlace {
     mem: Mem,
@@ -77,6 +74,9 @@ struct Piece {
     right: Vec<u32>,
     left: Vec<u32>,
 }
+
+/// Gets the coordinates before the last axis, the first element of a chunk of it, and its extent.
+type Visit<'a, 'k> = dyn FnMut(&mut Lowering<'k>, &[Coord], u32, u32) -> Result<(), LowerError> + 'a;
 
 impl<'k> Lowering<'k> {
     /// Lowers a store of whole groups.
@@ -197,8 +197,8 @@ impl<'k> Lowering<'k> {
         })
     }
 
-    /// Visits chunks of lanes along the last axis.
-    fn for_each_row(&mut self, shape: &[u32], visit: ChunkVisit<'_, 'k>) -> Result<(), LowerError> {
+    /// Visits chunks of lanes along the last axis: the coordinates before it, the first element of the chunk, the axis' extent.
+    fn for_each_row(&mut self, shape: &[u32], visit: &mut Visit<'_, 'k>) -> Result<(), LowerError> {
         if self.lane_registers(shape) > MAX_CHUNKS {
             return Err(LowerError::TooLarge {
                 what: format!("a store of {shape:?} encoded elements: use smaller tiles"),

@@ -316,6 +316,8 @@ impl<'k> Lowering<'k> {
                 }
                 self.eval(inst.args[0], &inner)
             }
+            Op::View => self.eval_view(inst, value, at),
+            Op::Relayout => self.eval(inst.args[0], at),
             Op::Reshape => self.eval_reshape(inst, value, at),
             Op::Load { memory, indices, padded } => self.eval_load(inst, *memory, indices, *padded, at),
             Op::Reduce(..)

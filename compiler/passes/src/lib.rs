@@ -47,5 +47,6 @@ pub mod packing;
 mod plan;
 mod stored;
 pub mod target;
+mod view;
 
 pub use lower::{LowerError, Lowered, Options, ScalarBinding, lower};

@@ -472,7 +472,8 @@ impl<'k> Lowering<'k> {
             (Op::Dot, Some(result)) => self.dot(inst, result),
             (op, Some(result)) => {
                 // Whoever asks for an element may stand in a loop that reads it many times.
-                if *op == Op::Reshape && self.regroups(inst.args[0], result) {
+                let regroups = *op == Op::Reshape && self.regroups(inst.args[0], result);
+                if regroups || *op == Op::View {
                     self.move_to_arena(inst.args[0])?;
                 }
                 self.repr[result.index()] = Some(Repr::Lazy);
@@ -526,6 +527,8 @@ impl<'k> Lowering<'k> {
             | Op::Select
             | Op::Cast(_)
             | Op::Bitcast
+            | Op::View
+            | Op::Relayout
             | Op::Broadcast
             | Op::Reshape
             | Op::Permute(_)

@@ -126,7 +126,9 @@ impl<'k> Analysis<'k> {
             .filter(|a| !plan.keep[a.index()])
             .fold(0, |sum, a| sum.saturating_add(plan.cost[a.index()]));
         let cost = match &inst.op {
-            Op::Const(_) | Op::Iota | Op::Permute(_) | Op::Reshape => operands,
+            Op::Const(_) | Op::Iota | Op::Permute(_) | Op::Reshape | Op::Relayout => operands,
+            // Its operand comes from scratch; each element takes several loads and shifts.
+            Op::View => 8,
             Op::Broadcast => {
                 // Each element of an expensive operand would be computed once per element it is spread to.
                 let spread = self.kernel.ty(value).elements() > self.kernel.ty(inst.args[0]).elements();
@@ -224,6 +226,8 @@ impl<'k> Analysis<'k> {
                 | Op::Scalar(_)
                 | Op::BlockIndex(_)
                 | Op::Iota
+                | Op::View
+                | Op::Relayout
                 | Op::Broadcast
                 | Op::Reshape
                 | Op::Permute(_)

@@ -207,6 +207,8 @@ impl Analysis<'_> {
                 });
                 State { splat: from.splat, dims: dims.collect() }
             }
+            Op::Relayout => states[0].clone(),
+            Op::View => view(rank, states[0]),
             Op::Reshape => {
                 let from = &self.kernel.ty(inst.args[0]).shape;
                 State { splat: states[0].splat, dims: reshape(from, &ty.shape, &states[0].dims) }
@@ -434,6 +436,8 @@ impl Analysis<'_> {
             | Op::Select
             | Op::Cast(_)
             | Op::Bitcast
+            | Op::View
+            | Op::Relayout
             | Op::Broadcast
             | Op::Reshape
             | Op::Permute(_)
@@ -447,6 +451,15 @@ impl Analysis<'_> {
             | Op::Print(_) => {}
         }
     }
+}
+
+/// Bits of any operand element may come to lie in any element of the result: padding of zeros stays zeros along every axis only if all of it
+/// is padding, so nothing is known beyond that it may be there.
+fn view(rank: usize, from: &State) -> State {
+    let origin = from.dims.iter().filter(|dim| dim.pad != Pad::No).find_map(|dim| dim.origin);
+    let padded = from.dims.iter().any(|dim| dim.pad != Pad::No);
+    let pad = if padded { Pad::Unknown } else { Pad::No };
+    State { splat: None, dims: vec![Dimension { pad, iota: false, origin }; rank] }
 }
 
 /// c + a b: rows are padded as in `a`, columns as in `b`; where that is with 0, the sum is what `c` holds there.

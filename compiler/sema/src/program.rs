@@ -514,6 +514,18 @@ impl Compiler<'_, '_> {
             );
             return None;
         }
+        if let Base::State(state) = memory.base
+            && self.program.states[state.index()].grows.is_some()
+        {
+            self.cx.diags.push(
+                Diagnostic::error(Code::StateInvalid, "a state that grows has no other shape")
+                    .at(span, "a view of it")
+                    .help(
+                        "its memory is only as long as it was filled: give the kernel the shape that it has",
+                    ),
+            );
+            return None;
+        }
         memory.views.push(View::Shape(extents.iter().map(Host::expr).collect()));
         memory.shape = extents;
         Some(memory)

@@ -194,10 +194,57 @@ fn layouts() {
         "spatial(4)",
     );
     body("let a = relayout(zeros f32[8], 3);", Code::WrongArgument, "3");
-    body("let a = view(zeros f32[8], u8);", Code::Unsupported, "view(zeros f32[8], u8)");
     accepted(&kernel(
         "let a: f32[8] @ spatial(4).local(2) = zeros f32[8]; let b = relayout(a, local(2).spatial(4));",
     ));
+    let pinned = |rest: &str| format!("let a: f32[8] @ spatial(4).local(2) = zeros f32[8]; {rest}");
+    body(&pinned("let b: f32[8] @ local(2).spatial(4) = a;"), Code::LayoutConflict, "local(2).spatial(4)");
+    body(
+        &pinned("var v = a; v = relayout(a, local(2).spatial(4));"),
+        Code::LayoutConflict,
+        "relayout(a, local(2).spatial(4))",
+    );
+    accepted(&kernel(&pinned("var v = a; v = a + 1.0; let b = view(v, u8 @ spatial(4).local(8));")));
+}
+
+#[test]
+fn views() {
+    let pinned = |rest: &str| format!("let a: f32[8] @ spatial(4).local(2) = zeros f32[8]; {rest}");
+    body("let a = view(zeros f32[8], u8);", Code::LayoutNotWritten, "u8");
+    body("let a = view(zeros f32[8], u8 @ local(32));", Code::LayoutNotWritten, "zeros f32[8]");
+    body("let a = view(zeros f32[8]);", Code::WrongArgumentCount, "view(zeros f32[8])");
+    body(&pinned("let b = view(a, u8 @ spatial(4).local(4));"), Code::LayoutConflict, "spatial(4).local(4)");
+    body(&pinned("let b = view(a, u8 @ spatial(8).local(4));"), Code::LayoutLanes, "spatial(8).local(4)");
+    body(
+        &pinned("let b = view(a, u8 @ replicated(4).local(8));"),
+        Code::LayoutConflict,
+        "replicated(4).local(8)",
+    );
+    body(&pinned("let b = view(a, u8[4] @ spatial(4).local(8));"), Code::LayoutShape, "spatial(4).local(8)");
+    body(&pinned("let b = view(a, bool @ spatial(4).local(64));"), Code::Unsupported, "spatial(4).local(64)");
+    accepted(&kernel(&pinned("let b = view(a, u3 @ spatial(4).local(8)) as i32; ").replace("u3", "u8")));
+}
+
+/// What a conflict shows: both layouts drawn, both places, an element on which they differ, and a way out.
+#[test]
+fn conflicts_draw_both_layouts() {
+    let text = kernel(
+        "let a: f32[8] @ spatial(4).local(2) = zeros f32[8];\nlet b: f32[8] @ local(2).spatial(4) = a;",
+    );
+    let loaded = load(&text);
+    let all = check(&loaded.library);
+    let shown = shown(&loaded.library, &all);
+    for part in [
+        "0:0 0:1 1:0 1:1 2:0 2:1 3:0 3:1",
+        "0:0 1:0 2:0 3:0 0:1 1:1 2:1 3:1",
+        "spatial(4).local(2) here",
+        "local(2).spatial(4) here",
+        "lane 0 holds in slot 1 element [1] of the first, element [4] of the second",
+        "`relayout(t, local(2).spatial(4))`",
+    ] {
+        assert!(shown.contains(part), "{part}:\n{shown}");
+    }
+    println!("{shown}");
 }
 
 #[test]
@@ -343,7 +390,10 @@ fn programs() {
     refused("linear(x, w[0], y) with BQ = 8;", Code::UnknownTune, "BQ");
     refused("weight v: f32[D] = \"v.{}\";", Code::PatternInvalid, "\"v.{}\"");
     refused("weight v: f32[D] = \"v\" else u;", Code::UnknownWeight, "u");
-    refused("state s: f16[D, D] grows Q;", Code::StateInvalid, "Q");
+    refused("state s: f16[D, D] grows Q to 1;", Code::StateInvalid, "Q");
+    refused("state s: f16[D, D] grows D to 1;", Code::StateInvalid, "D");
+    refused("state s: f16[D, L] grows L to 1; let t = s.view(L, D);", Code::StateInvalid, "s.view(L, D)");
+    refused("state s: f16[D, L] grows L to eps;", Code::WrongType, "eps");
     refused("hyper q: bool = \"q\";", Code::HyperType, "bool");
     refused("let a = b.view(3, 4).view(5);", Code::ViewSize, "b.view(3, 4).view(5)");
     refused("let a = b[0, 1];", Code::RankMismatch, "b[0, 1]");

@@ -185,6 +185,15 @@ pub enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Show a layout: which lane holds which element of a tile, in which slot.
+    ///
+    /// An expression is made of the factors of the language (local, spatial, column_local, column_spatial, replicated, reshape, permute),
+    /// of A * B (compose), A / B (divide), and of compose, divide, left_divide, reduce, reduce_keep, squeeze, unsqueeze, flatten,
+    /// concat, auto, cover and equal, each as f(A, ..) or A.f(..).
+    #[command(
+        after_help = "Examples:\n  tvmc layout \"local(2, 1).spatial(8, 4).local(1, 2)\" --svg c.svg\n  tvmc layout \"reduce(spatial(3, 4), 0)\"\n  tvmc layout \"cover(replicated(4).spatial(2), spatial(4, 2).reduce(0))\"\n  tvmc layout my.tile --kernel matmul"
+    )]
+    Layout(LayoutOptions),
     /// Explain a diagnostic code.
     #[command(after_help = "Example: tvmc explain E0201")]
     Explain {
@@ -196,9 +205,9 @@ pub enum Command {
         after_help = "Example: tvmc run my.tile --kernel matmul --arg a=a.npy --arg b=b.npy --out 'c=f32[64,32]:c.npy' --verify"
     )]
     Run(RunOptions),
-    /// Show an intermediate form of a kernel.
+    /// Build a module (.tvm), or show an intermediate form of a kernel.
     #[command(
-        after_help = "Examples:\n  tvmc build my.tile --kernel matmul --emit lane --set M=64 --set N=64 --set K=64\n  tvmc build my.tile --kernel matmul --dump-passes passes -v"
+        after_help = "Examples:\n  tvmc build my.tile -o my.tvm\n  tvmc build stdlib/models/llama.tile --model smollm2 -o s.tvm\n  tvmc build my.tile --kernel matmul --emit lane --set M=64 --set N=64 --set K=64\n  tvmc build my.tile --kernel matmul --dump-passes passes -v"
     )]
     Build(BuildOptions),
     /// Download a model into the user's cache.
@@ -207,7 +216,7 @@ pub enum Command {
         /// The model's name.
         name: String,
     },
-    /// Show what a .gguf, .safetensors or .npy file holds.
+    /// Show what a .gguf or .safetensors file or a module (.tvm) holds.
     #[command(after_help = "Example: tvmc inspect smollm2 --json")]
     Inspect {
         /// A path, or a fetched model's name.
@@ -325,6 +334,28 @@ pub enum Command {
     },
 }
 
+/// Options of `layout`.
+#[derive(Args, Clone, Debug)]
+pub struct LayoutOptions {
+    /// An expression, or a .tile file, whose tiles are listed with their layouts.
+    pub what: String,
+    /// The kernel of the file; needed where it has several.
+    #[arg(long)]
+    pub kernel: Option<String>,
+    /// A constant of the kernel: a generic (W=q4_1), a dimension (K=64) or a tune name (BM=8).
+    #[arg(long = "set", value_name = "K=V")]
+    pub set: Vec<String>,
+    /// Machine, for the lanes of tiles that are not pinned.
+    #[command(flatten)]
+    pub machine: MachineOptions,
+    /// Draw the layout to a file: lanes as colours, slots as numbers.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Options of `bench`.
 #[derive(Args, Clone, Debug)]
 pub struct BenchOptions {
@@ -412,6 +443,8 @@ pub enum Emit {
     Asm,
     /// WGSL.
     Wgsl,
+    /// A module file: everything that is needed to run the file's kernels and programs.
+    Tvm,
 }
 
 /// Options of `build`.
@@ -428,6 +461,12 @@ pub struct BuildOptions {
     /// What to show; lane if neither this nor --dump-passes is given.
     #[arg(long, value_enum)]
     pub emit: Option<Emit>,
+    /// Write to this file instead of stdout; without --emit, a module.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Specialise a module to a model: its numbers, and the kernels that it needs. A fetched name, or a path.
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
     /// Write every form of the kernel, from the syntax tree to the target's text, to numbered files in this folder.
     #[arg(long, value_name = "DIR")]
     pub dump_passes: Option<PathBuf>,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tvmc::cli::{Cli, ColorChoice, Command, ErrorFormat};
-use tvmc::commands::{Failure, bench, chat, doctor, fmt, kernels, models, weights};
+use tvmc::commands::{Failure, bench, chat, doctor, fmt, kernels, layout, models, weights};
 use tvmc::output;
 
 fn main() -> ExitCode {
@@ -103,9 +103,10 @@ fn run(command: &Command, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> 
     match command {
         Command::Check { files } => kernels::check(files),
         Command::Fmt { files, check } => fmt::fmt(files, *check),
+        Command::Layout(options) => layout::layout(options),
         Command::Explain { code } => kernels::explain(code),
         Command::Run(options) => kernels::run(options),
-        Command::Build(options) => kernels::build(options),
+        Command::Build(options) => kernels::build(options, interrupted),
         Command::Fetch { name } => weights::fetch(name, interrupted),
         Command::Inspect { file, json } => weights::inspect(file, *json, interrupted),
         Command::Tokenize { model, prompt, json } => weights::tokenize(model, prompt, *json, interrupted),

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{npy_f32, stderr, stdout, tvmc, values};
+use common::{npy_f32, stderr, stdout, tvmc, tvmc_within, values};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,10 +13,15 @@ fn write(dir: &Path, name: &str, bytes: &[u8]) -> String {
     path.display().to_string()
 }
 
-/// Runs a command that must fail cleanly, within this time.
+/// Address space that a command may take beyond the sizes of the files it is given, in KiB: 256 MiB, and as much again for code, stacks and
+/// the allocator's arenas, which take addresses but no memory.
+const SPACE: u64 = 512 << 10;
+
+/// Runs a command that must fail cleanly, within this time and with little memory.
 fn fails(args: &[&str]) -> String {
     let start = Instant::now();
-    let text = stderr(&tvmc(args), 1);
+    let files: u64 = args.iter().filter_map(|a| fs::metadata(a).ok()).map(|m| m.len() >> 10).sum();
+    let text = stderr(&tvmc_within(args, SPACE + files), 1);
     assert!(start.elapsed() < Duration::from_secs(60), "{args:?} took {:?}", start.elapsed());
     text
 }
@@ -68,6 +73,9 @@ fn bad_sources_are_explained() {
     );
     assert!(source(dir, "kernel k(x: f32[N]) { let a = x[0]; }\n").contains("E0403"));
     assert!(source(dir, "format f { group 3 { q: u3[3]; } value[i] = q[i]; }\n").contains("E0701"));
+    let first = write(dir, "first.tile", b"use \"second.tile\";\nfn f(x: f32) -> f32 { return g(x); }\n");
+    write(dir, "second.tile", b"use \"first.tile\";\nfn g(x: f32) -> f32 { return f(x); }\n");
+    assert!(fails(&["check", &first]).contains("E0208"));
     let several = source(dir, &kernel("  let a = nothing1;\n  let b = nothing2;\n  let c = nothing3;"));
     assert_eq!(several.matches("E0201").count(), 3, "{several}");
     let file = write(dir, "utf8.tile", b"const A = 1;\n\xff\xfe\n");

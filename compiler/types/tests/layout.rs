@@ -501,6 +501,34 @@ fn covering_is_inclusion_of_lane_sets() {
 }
 
 #[test]
+fn splitting_copies_is_found() {
+    let mut groups: HashMap<u32, Vec<(&Table, &Layout)>> = HashMap::new();
+    for entry in UNIVERSE.iter().chain(COPIES.iter()).filter(|entry| entry.0.elements.len() <= 8) {
+        groups.entry(entry.0.lanes).or_default().push(entry);
+    }
+    let (mut split, mut kept) = (0, 0);
+    let own = |table: &Table, lane: u32| {
+        table.elements[(lane * table.slots) as usize..((lane + 1) * table.slots) as usize].to_vec()
+    };
+    for group in groups.values() {
+        for (a, first) in group {
+            for (b, second) in group {
+                let expected =
+                    (0..a.lanes).any(|y| (0..y).any(|x| own(a, x) == own(a, y) && own(b, x) != own(b, y)));
+                let found = first.first_split(second);
+                assert_eq!(found.is_some(), expected, "{first} against {second}");
+                if let Some((x, y)) = found {
+                    assert!(x < y && own(a, x) == own(a, y) && own(b, x) != own(b, y));
+                }
+                split += u32::from(expected);
+                kept += u32::from(!expected);
+            }
+        }
+    }
+    assert!(split > 100 && kept > 100);
+}
+
+#[test]
 fn spreading_uses_every_lane() {
     for shape in (0..=3).flat_map(|rank| shapes(rank, 1..=24)) {
         let elements: u32 = shape.iter().product();

@@ -195,6 +195,15 @@ pub struct IfArm {
     pub body: Block,
 }
 
+/// `grows C to start + S`: the state has at most C entries along this dimension, of which a call needs the first `start + S`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Growth {
+    /// The dimension along which memory is added.
+    pub dimension: Ident,
+    /// How many entries a call needs.
+    pub to: ExprId,
+}
+
 /// What a program declares.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Declaration {
@@ -224,14 +233,14 @@ pub enum Declaration {
         /// What is used if the file has no such tensor: usually the name of another weight.
         fallback: Option<ExprId>,
     },
-    /// `state keys: f16[L, G, E, C] grows C;`
+    /// `state keys: f16[L, G, E, C] grows C to start + S;`
     State {
         /// The name.
         name: Ident,
         /// Element type and shape.
         ty: Type,
-        /// The dimension along which memory is added as it fills.
-        grows: Option<Ident>,
+        /// How memory is added as it fills.
+        grows: Option<Growth>,
     },
     /// `input tokens: i32[S];`
     Input {

@@ -99,8 +99,6 @@ codes! {
         "On the left of `=` stands a variable, or a tensor with an index list: `t[i +: S] = e`. A store has no `else` value: outside the tensor it does nothing.";
     InvalidBody = 113, "body must end in one `return`",
         "The body of a fn, and of a `value[i] { .. }`, is any number of `let`s and then one `return e;`.";
-    DuplicateClause = 114, "clause given twice",
-        "This clause may stand once.";
     TooManyErrors = 115, "too many errors",
         "After a hundred problems the rest is most likely a consequence of the first ones. Mend those and compile again.";
 
@@ -213,8 +211,6 @@ codes! {
         "An `out` argument holds nothing to read. Say `inout`.";
     StaticOutOfBounds = 604, "index always out of bounds",
         "The index is known when compiled and lies outside the tensor or tile.";
-    MemoryTooLarge = 605, "too much shared memory",
-        "The shared tensors alive at one time do not fit the target's memory per block.";
 
     // Formats.
     GroupNotBytes = 701, "group is not whole bytes",
@@ -246,7 +242,7 @@ codes! {
     ArgumentOverlap = 804, "written argument overlaps another",
         "The memory of an `out` or `inout` argument overlaps no other argument of the same launch.";
     StateInvalid = 805, "invalid state",
-        "A state has a constant shape over hyper-parameters, and `grows` names one of its dimensions.";
+        "A state has a constant shape over hyper-parameters. `grows C to n` names one of its dimensions and how many entries of it a call needs; such a state is never given another shape.";
     HyperType = 806, "invalid hyper-parameter",
         "A hyper-parameter is a scalar of type i32, f32 or bool.";
     HostExpression = 807, "cannot be computed on the host",

@@ -233,8 +233,15 @@ impl<'a> Printer<'a> {
             p.push("return ");
             p.expr(body.result);
             p.push(";");
-            p.end_line(span.end);
+            p.end_line(p.behind_brackets(span.end));
         });
+    }
+
+    /// Behind the brackets that close at a source offset: the span of an expression leaves out those around it.
+    fn behind_brackets(&self, end: u32) -> u32 {
+        let rest = self.text.get(end as usize..).unwrap_or_default();
+        let closing = rest.find(|c: char| !c.is_whitespace() && c != ')').map_or(rest, |at| &rest[..at]);
+        end + closing.rfind(')').map_or(0, |at| at as u32 + 1)
     }
 
     /// What stands behind a `=`. What ends in a list is cut there; anything else goes to the next line as a whole if it doesn't fit.

@@ -183,9 +183,11 @@ impl<'a> Printer<'a> {
             }
             Declaration::State { name, ty, grows } => {
                 typed(self, "state", name, ty);
-                if let Some(dimension) = grows {
+                if let Some(Growth { dimension, to }) = grows {
                     self.push(" grows ");
                     self.push(&dimension.name);
+                    self.push(" to ");
+                    self.expr(*to);
                 }
             }
             Declaration::Input { name, ty } => typed(self, "input", name, ty),

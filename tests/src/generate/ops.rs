@@ -4,10 +4,14 @@ use super::kernel::{Maker, SIZES};
 use super::{Floats, data};
 use tvmc_ir::tile::{Binary, CastRule, Op, Reduce, TileType, Unary, Value};
 use tvmc_types::dtype::DType;
+use tvmc_types::layout::Layout;
 
 /// Storage integers that lanes convert to.
 const NARROW: [DType; 8] =
     [DType::I8, DType::U8, DType::I16, DType::U16, DType::U4, DType::I3, DType::U1, DType::I7];
+
+/// Lanes of pinned layouts, where the kernel does not say.
+const LANES: u32 = 4;
 
 impl Maker<'_> {
     pub fn dtype(&mut self) -> DType {
@@ -261,6 +265,50 @@ impl Maker<'_> {
         self.b.define(Op::Select, &[number, bits, zero], ty.with_dtype(to))
     }
 
+    /// The bits of a tile of integers, read as others: in random layouts, copies where elements are fewer.
+    fn view(&mut self, a: Value, ty: &TileType) {
+        let lanes = self.lanes();
+        let small = ty.elements() <= 512 && matches!(ty.dtype, DType::I32 | DType::U32);
+        let from = self.layout(&ty.shape).filter(|_| small);
+        let Some(from) = from else { return };
+        let (narrow, to) = (self.tape.pick(&NARROW), self.tape.pick(&NARROW));
+        let bits = from.local_size() * narrow.bits();
+        let slots = bits / to.bits();
+        // Copies of the operand become copies of the result, or different elements with equal values.
+        let spread = self.tape.one_in(2) || from.replication() < lanes;
+        let shape = match (spread, self.tape.one_in(2)) {
+            (false, _) => vec![slots],
+            (true, false) => vec![lanes * slots],
+            (true, true) => vec![lanes, slots],
+        };
+        let layout = match spread {
+            true => self.layout(&shape),
+            false => Layout::replicated(lanes).and_then(|l| l.then_local(&shape)).ok(),
+        };
+        let (Some(layout), true) = (layout, bits.is_multiple_of(to.bits())) else { return };
+        let held = self.cast(a, CastRule::Wrap, narrow);
+        let held = self.b.define(Op::Relayout, &[held], ty.with_dtype(narrow));
+        self.b.pin(held, from, "");
+        let value = self.b.define(Op::View, &[held], TileType::new(to, &shape));
+        self.b.pin(value, layout, "");
+        let value = self.cast(value, CastRule::Exact, DType::I32);
+        self.pool.push(value);
+    }
+
+    fn lanes(&self) -> u32 {
+        self.b.kernel.lanes.unwrap_or(LANES)
+    }
+
+    /// A layout, from the last axis or from the first.
+    fn layout(&mut self, shape: &[u32]) -> Option<Layout> {
+        if self.tape.one_in(2) {
+            return Layout::auto_local_spatial(self.lanes(), shape).ok();
+        }
+        let reversed: Vec<u32> = shape.iter().rev().copied().collect();
+        let order: Vec<usize> = (0..shape.len()).rev().collect();
+        Layout::auto_local_spatial(self.lanes(), &reversed).and_then(|layout| layout.permute(&order)).ok()
+    }
+
     /// Changes of shape.
     pub fn reshape(&mut self) {
         if self.pool.is_empty() {
@@ -268,7 +316,8 @@ impl Maker<'_> {
         }
         let a = self.recent();
         let ty = self.b.ty(a).clone();
-        match self.tape.below(4) {
+        match self.tape.below(5) {
+            4 => self.view(a, &ty),
             0 if ty.shape.len() > 1 => {
                 let mut order: Vec<u8> = (0..ty.shape.len() as u8).collect();
                 for at in (1..order.len()).rev() {

@@ -55,7 +55,7 @@ pub use function::{
     Access, Arena, ArenaDecl, Buffer, BufferDecl, Carried, Function, Inst, Message, Region, ScalarDecl, Stmt,
     Table, TableDecl, Value,
 };
-pub use op::{MemoryOp, Op, Place, Pure, PureInfo, Reduce, Sign, Slot};
+pub use op::{Form, MemoryOp, Op, Place, Pure, PureInfo, Reduce, Sign, Slot};
 pub use parse::parse;
 pub use stats::{Stats, stats};
 pub use types::{Mem, Scalar, Type, Uniformity};

@@ -397,3 +397,50 @@ pub enum Op {
     /// Any number of operands; appends to the launch's log with the message's number.
     Print(u32),
 }
+
+macro_rules! forms {
+    ($($variant:ident $name:literal $pattern:pat,)*) => {
+        /// An operation without its immediates: the variants of [`Op`], as a table.
+        #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+        pub enum Form { $(#[doc = $name] $variant,)* }
+
+        impl Form {
+            /// Every form, in table order.
+            pub const ALL: &'static [Form] = &[$(Form::$variant,)*];
+
+            /// The start of its mnemonic; for forms that are tables themselves, what they are.
+            pub const fn name(self) -> &'static str {
+                match self { $(Form::$variant => $name,)* }
+            }
+        }
+
+        impl Op {
+            /// The operation without its immediates.
+            pub const fn form(&self) -> Form {
+                match self { $($pattern => Form::$variant,)* }
+            }
+        }
+    };
+}
+
+forms! {
+    ConstF32 "const.f32" Op::ConstF32(_),
+    ConstI32 "const.i32" Op::ConstI32(_),
+    ConstI64 "const.i64" Op::ConstI64(_),
+    ConstBool "const.bool" Op::ConstBool(_),
+    Pure "pure" Op::Pure(_),
+    LaneIndex "lane_index" Op::LaneIndex,
+    BlockIndex "block_index" Op::BlockIndex(_),
+    BlockCount "block_count" Op::BlockCount(_),
+    Splat "splat" Op::Splat,
+    Reduce "reduce" Op::Reduce(_),
+    Extract "extract" Op::Extract,
+    Shuffle "shuffle" Op::Shuffle,
+    Unpack "unpack" Op::Unpack { .. },
+    LoadUnpack "load.unpack" Op::LoadUnpack { .. },
+    TableLookup "table" Op::TableLookup(_),
+    Memory "memory" Op::Memory { .. },
+    Barrier "barrier" Op::Barrier,
+    Assert "assert" Op::Assert(_),
+    Print "print" Op::Print(_),
+}

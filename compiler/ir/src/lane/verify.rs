@@ -48,6 +48,7 @@ use std::fmt;
 use super::function::{Carried, Function, Inst, Region, Stmt, Value};
 use super::signature;
 use super::types::{Scalar, Type};
+use crate::rules::rules;
 
 /// Most lanes of a block.
 pub const MAX_LANES: u32 = 1024;
@@ -81,48 +82,48 @@ impl std::ops::Deref for Verified {
     }
 }
 
-/// The rules of the head comment, in its order.
-#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[repr(u8)]
-pub enum Rule {
-    /// Sizes are within their limits.
-    Limits = 1,
-    /// Every value is defined exactly once.
-    SingleDefinition,
-    /// Uses come after definitions, in their scope.
-    Scope,
-    /// `i64` is uniform.
-    UniformI64,
-    /// Operand count.
-    OperandCount,
-    /// Operand kinds.
-    OperandKind,
-    /// Operand uniformity.
-    Uniformity,
-    /// Presence and type of the result.
-    Result,
-    /// Axis 0 to 2.
-    Axis,
-    /// Buffer or arena exists.
-    Place,
-    /// Declared access.
-    Access,
-    /// Constant arena index.
-    ArenaRange,
-    /// Table exists and is well formed.
-    Table,
-    /// Width and offset of codes.
-    Unpack,
-    /// Counter, bounds and step of `for`.
-    For,
-    /// Carried values, yields and results.
-    Carried,
-    /// Conditions are `u.bool`.
-    Condition,
-    /// Messages.
-    Message,
-    /// Scalar arguments.
-    ScalarArgument,
+rules! {
+    /// The rules of the head comment, in its order.
+    Rule {
+        /// Sizes are within their limits.
+        Limits,
+        /// Every value is defined exactly once.
+        SingleDefinition,
+        /// Uses come after definitions, in their scope.
+        Scope,
+        /// `i64` is uniform.
+        UniformI64,
+        /// Operand count.
+        OperandCount,
+        /// Operand kinds.
+        OperandKind,
+        /// Operand uniformity.
+        Uniformity,
+        /// Presence and type of the result.
+        Result,
+        /// Axis 0 to 2.
+        Axis,
+        /// Buffer or arena exists.
+        Place,
+        /// Declared access.
+        Access,
+        /// Constant arena index.
+        ArenaRange,
+        /// Table exists and is well formed.
+        Table,
+        /// Width and offset of codes.
+        Unpack,
+        /// Counter, bounds and step of `for`.
+        For,
+        /// Carried values, yields and results.
+        Carried,
+        /// Conditions are `u.bool`.
+        Condition,
+        /// Messages.
+        Message,
+        /// Scalar arguments.
+        ScalarArgument,
+    }
 }
 
 /// What is wrong, and where.
@@ -138,7 +139,7 @@ pub struct VerifyError {
 
 impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} (rule {})", self.at, self.message, self.rule as u8)
+        write!(f, "{}: {} (rule {})", self.at, self.message, self.rule.number())
     }
 }
 

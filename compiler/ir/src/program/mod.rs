@@ -132,8 +132,17 @@ pub struct MemoryDecl {
     pub element: MemoryElement,
     /// Shape.
     pub shape: Vec<Expr>,
-    /// For state: the dimension along which it fills.
-    pub grows: Option<String>,
+    /// For state: how it fills.
+    pub grows: Option<Growth>,
+}
+
+/// How a state fills: it has memory for the entries that calls have needed so far, along one dimension, and gets more by need.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Growth {
+    /// The dimension: an extent of the state, at most which there will be.
+    pub extent: String,
+    /// Entries along it that a call needs.
+    pub to: Expr,
 }
 
 /// A number given by each call.

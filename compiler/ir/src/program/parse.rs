@@ -18,8 +18,8 @@
 
 use super::verify::{MAX_DECLARATIONS, MAX_DEPTH, MAX_STATEMENTS};
 use super::{
-    Argument, Base, Buffer, Hyper, Input, MemoryDecl, MemoryElement, Output, Program, ScalarInput, State,
-    Stmt, View, Weight, WeightDecl, WeightElement,
+    Argument, Base, Buffer, Growth, Hyper, Input, MemoryDecl, MemoryElement, Output, Program, ScalarInput,
+    State, Stmt, View, Weight, WeightDecl, WeightElement,
 };
 use crate::host::Expr;
 use crate::text::{Cursor, ParseError, Parsed, Token, expr, i64_value};
@@ -172,7 +172,13 @@ impl Parser<'_> {
             MemoryElement::DType(dtype(&mut self.at)?)
         };
         let shape = extents(&mut self.at)?;
-        let grows = if self.at.eat_word("grows")? { Some(self.at.name("an extent's name")?) } else { None };
+        let grows = if self.at.eat_word("grows")? {
+            let extent = self.at.name("an extent's name")?;
+            self.at.keyword("to")?;
+            Some(Growth { extent, to: expr(&mut self.at)? })
+        } else {
+            None
+        };
         Ok(MemoryDecl { name, element, shape, grows })
     }
 

@@ -90,7 +90,7 @@ fn memories(f: &mut Formatter<'_>, word: &str, prefix: char, decls: &[MemoryDecl
             MemoryElement::Format(format) => write!(f, "format {}{shape}", Quoted(format))?,
         }
         if let Some(grows) = &decl.grows {
-            write!(f, " grows {}", Name(grows))?;
+            write!(f, " grows {} to {}", Name(&grows.extent), grows.to)?;
         }
         writeln!(f)?;
     }

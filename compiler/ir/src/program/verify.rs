@@ -22,7 +22,8 @@
 //!  7. **Rank.** Memory has at most [`MAX_RANK`] axes; a state, and a weight of any format, at least one.
 //!  8. **Pattern.** The name of a list's tensors has one place `{}` for the number; of a single weight, none.
 //!  9. **Fallback.** It is a weight declared before, and a list if and only if its user is: so there are no circles.
-//! 10. **Grows.** It is an extent of the state that stands alone; only states grow.
+//! 10. **Grows.** It is one extent of the state, which stands alone; how far is an integer of the call; only states grow. Memory that
+//!     grows gets no new shape: its elements are not where those of its full shape are.
 //! 11. **Declaration.** Memory that an argument names is declared.
 //! 12. **List.** A list of weights is indexed once, before every other step; a single weight is not.
 //! 13. **View.** Elements and rows are taken of memory that has an axis; from a weight of any format, no single element of its last axis; a new shape
@@ -52,9 +53,10 @@
 
 use super::kinds::{Kind, kind, measured};
 use super::{
-    Argument, Base, MemoryDecl, MemoryElement, Program, Stmt, View, Weight, WeightDecl, WeightElement,
+    Argument, Base, Growth, MemoryDecl, MemoryElement, Program, Stmt, View, Weight, WeightDecl, WeightElement,
 };
 use crate::host::Expr;
+use crate::rules::rules;
 use crate::text::MAX_EXPR_DEPTH;
 use crate::tile::MAX_RANK;
 use std::collections::{HashMap, HashSet};
@@ -93,52 +95,52 @@ impl std::ops::Deref for Verified {
     }
 }
 
-/// The rules of the head comment, in its order.
-#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[repr(u8)]
-pub enum Rule {
-    /// Sizes are within their limits.
-    Limits = 1,
-    /// Names are not empty and not taken.
-    Names,
-    /// Names of expressions are known.
-    Scope,
-    /// Names of expressions are known early enough.
-    Phase,
-    /// Kinds of numbers.
-    Kinds,
-    /// Dtypes of hyper-parameters and scalar inputs; memory of a format.
-    Numbers,
-    /// Number of axes of declared memory.
-    Rank,
-    /// Names of tensors in the file.
-    Pattern,
-    /// What stands for a missing weight.
-    Fallback,
-    /// Growing dimensions.
-    Grows,
-    /// Memory exists.
-    Declaration,
-    /// Lists of weights.
-    List,
-    /// Steps from memory to a part.
-    View,
-    /// Kernel and tune names.
-    Launch,
-    /// The kernel exists.
-    Kernel,
-    /// Number of arguments.
-    Count,
-    /// Memory or a number.
-    Argument,
-    /// Element types of arguments.
-    Element,
-    /// Axes of arguments.
-    Axes,
-    /// What is written may be.
-    Access,
-    /// Tune names and values.
-    Tune,
+rules! {
+    /// The rules of the head comment, in its order.
+    Rule {
+        /// Sizes are within their limits.
+        Limits,
+        /// Names are not empty and not taken.
+        Names,
+        /// Names of expressions are known.
+        Scope,
+        /// Names of expressions are known early enough.
+        Phase,
+        /// Kinds of numbers.
+        Kinds,
+        /// Dtypes of hyper-parameters and scalar inputs; memory of a format.
+        Numbers,
+        /// Number of axes of declared memory.
+        Rank,
+        /// Names of tensors in the file.
+        Pattern,
+        /// What stands for a missing weight.
+        Fallback,
+        /// Growing dimensions.
+        Grows,
+        /// Memory exists.
+        Declaration,
+        /// Lists of weights.
+        List,
+        /// Steps from memory to a part.
+        View,
+        /// Kernel and tune names.
+        Launch,
+        /// The kernel exists.
+        Kernel,
+        /// Number of arguments.
+        Count,
+        /// Memory or a number.
+        Argument,
+        /// Element types of arguments.
+        Element,
+        /// Axes of arguments.
+        Axes,
+        /// What is written may be.
+        Access,
+        /// Tune names and values.
+        Tune,
+    }
 }
 
 /// What is wrong, and where.
@@ -154,7 +156,7 @@ pub struct VerifyError {
 
 impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} (rule {})", self.at, self.message, self.rule as u8)
+        write!(f, "{}: {} (rule {})", self.at, self.message, self.rule.number())
     }
 }
 
@@ -422,11 +424,17 @@ impl<'a> Verifier<'a> {
             for extent in &decl.shape {
                 self.expr(&at, extent, phase, Some(Kind::Int));
             }
-            let Some(grows) = &decl.grows else { continue };
+            let Some(Growth { extent, to }) = &decl.grows else { continue };
+            self.expr(&at, to, Phase::Call, Some(Kind::Int));
+            let axes = decl.shape.iter().filter(|e| matches!(e, Expr::Name(name) if name == extent)).count();
             if phase != Phase::Load {
                 self.errors.push(Rule::Grows, at, "only a state grows");
-            } else if !decl.shape.iter().any(|e| matches!(e, Expr::Name(name) if name == grows)) {
-                self.errors.push(Rule::Grows, at, format!("`{grows}` is none of its extents"));
+            } else if axes != 1 {
+                self.errors.push(
+                    Rule::Grows,
+                    at,
+                    format!("`{extent}` is {axes} of its extents, must be one"),
+                );
             }
         }
     }
@@ -602,6 +610,11 @@ impl<'a> Verifier<'a> {
                     if !(1..=MAX_RANK).contains(&shape.len()) {
                         let message = format!("{base} as {} axes, must be 1 to {MAX_RANK}", shape.len());
                         return self.error(Rule::View, message);
+                    }
+                    if let Base::State(state) = base
+                        && program.states.get(state.index()).is_some_and(|s| s.grows.is_some())
+                    {
+                        return self.error(Rule::Grows, format!("another shape of {base}, which grows"));
                     }
                     axes = shape.len();
                 }

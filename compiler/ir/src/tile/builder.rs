@@ -2,11 +2,12 @@
 //!
 //! Regions nest on a stack, as in the lane builder: `begin_for` opens one, `end_for` closes it and gives the results.
 
-use super::kernel::{Carried, Inst, Kernel, Region, Stmt, Value};
+use super::kernel::{Carried, Inst, Kernel, Pin, Region, Stmt, Value};
 use super::op::Op;
 use super::types::TileType;
 use std::collections::HashMap;
 use tvmc_types::dtype::DType;
+use tvmc_types::layout::Layout;
 
 /// An open region and what will become of it.
 enum Open {
@@ -76,6 +77,20 @@ impl Builder {
         value
     }
 
+    /// Writes the layout of a value, which must have none yet or this one.
+    pub fn pin(&mut self, value: Value, layout: Layout, location: &str) {
+        self.kernel.pins.insert(value, Pin { layout, location: location.to_owned() });
+    }
+
+    /// A value of the type and layout of another: a variable keeps both.
+    fn like(&mut self, other: Value) -> Value {
+        let value = self.value(self.ty(other).clone());
+        if let Some(pin) = self.kernel.pins.get(&other).cloned() {
+            self.kernel.pins.insert(value, pin);
+        }
+        value
+    }
+
     /// Appends an operation without a result.
     pub fn effect(&mut self, op: Op, args: &[Value]) {
         let inst = Inst { op, args: args.to_vec(), result: None, location: self.location() };
@@ -105,28 +120,14 @@ impl Builder {
     }
 
     fn carry(&mut self, initials: &[Value]) -> (Vec<Carried>, Vec<Value>) {
-        let carried: Vec<Carried> = initials
-            .iter()
-            .map(|&initial| Carried {
-                param: {
-                    let ty = self.ty(initial).clone();
-                    self.value(ty)
-                },
-                initial,
-            })
-            .collect();
+        let carried: Vec<Carried> =
+            initials.iter().map(|&initial| Carried { param: self.like(initial), initial }).collect();
         let params = carried.iter().map(|c| c.param).collect();
         (carried, params)
     }
 
     fn results(&mut self, yields: &[Value]) -> Vec<Value> {
-        yields
-            .iter()
-            .map(|&y| {
-                let ty = self.ty(y).clone();
-                self.value(ty)
-            })
-            .collect()
+        yields.iter().map(|&y| self.like(y)).collect()
     }
 
     /// Opens a counted loop; gives the counter and the carried values as the body sees them.

@@ -84,3 +84,34 @@ impl Format {
         elements.div_ceil(u64::from(self.group)).checked_mul(u64::from(self.bytes))
     }
 }
+
+/// Rule 21 for a field of a group of so many bytes.
+pub(super) fn field_error(field: &Field, bytes: u32) -> Option<String> {
+    if field.count == 0 {
+        return Some("has no entries".to_owned());
+    }
+    let bits = u64::from(field.count) * u64::from(field.dtype.bits());
+    if u64::from(field.bit_offset) + bits > u64::from(bytes) * 8 {
+        return Some(format!(
+            "ends at bit {} of {}",
+            u64::from(field.bit_offset) + bits,
+            u64::from(bytes) * 8
+        ));
+    }
+    let sizes = field.modes.iter().try_fold(1u64, |n, mode| n.checked_mul(u64::from(mode.size)));
+    if sizes != Some(u64::from(field.count)) {
+        return Some(format!("has digits that do not multiply to {}", field.count));
+    }
+    // Strides that reach every slot once are, in ascending order, the products of the sizes before them.
+    let mut digits: Vec<(u32, u32)> =
+        field.modes.iter().filter(|mode| mode.size > 1).map(|mode| (mode.stride, mode.size)).collect();
+    digits.sort_unstable();
+    let mut expected = 1u64;
+    for (stride, size) in digits {
+        if u64::from(stride) != expected {
+            return Some("has strides that miss a slot or reach one twice".to_owned());
+        }
+        expected *= u64::from(size);
+    }
+    None
+}

@@ -5,7 +5,9 @@ use super::op::Op;
 use super::types::TileType;
 use crate::entity;
 use crate::host::Expr;
+use std::collections::BTreeMap;
 use tvmc_types::dtype::DType;
+use tvmc_types::layout::Layout;
 
 entity!(
     /// A single-assignment tile or scalar.
@@ -130,6 +132,15 @@ pub struct Region {
     pub stmts: Vec<Stmt>,
 }
 
+/// A layout that the source writes for a value. Only [`Op::View`] gives it a meaning; no other operation depends on it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pin {
+    /// Of the value's shape.
+    pub layout: Layout,
+    /// Where it is written (`file:line:column`), or empty.
+    pub location: String,
+}
+
 /// A statement; control flow is structured, conditions are scalars, as in lane IR.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Stmt {
@@ -209,6 +220,8 @@ pub struct Kernel {
     pub locations: Vec<String>,
     /// The type of each value.
     pub values: Vec<TileType>,
+    /// Pinned layouts.
+    pub pins: BTreeMap<Value, Pin>,
     /// The code.
     pub body: Region,
 }
@@ -217,6 +230,11 @@ impl Kernel {
     /// The type of a value.
     pub fn ty(&self, value: Value) -> &TileType {
         &self.values[value.index()]
+    }
+
+    /// The layout that the source pins a value to.
+    pub fn layout(&self, value: Value) -> Option<&Layout> {
+        self.pins.get(&value).map(|pin| &pin.layout)
     }
 
     /// The tensor argument or block-shared tensor: element type and rank.

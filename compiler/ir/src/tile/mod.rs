@@ -8,7 +8,7 @@
 //! types of loaded values; arithmetic takes f32, i32, u32 and bool only, so sema inserts `cast`s.
 //!
 //! Reading order: `types`, `op` (the table), `kernel` (the container, tensors), `format` (how stored numbers decode), `builder`,
-//! `print` and `parse` (the text form), `verify` (the rules) with `signature` (what each operation takes and gives).
+//! `print` and `parse` (the text form), `verify` (the rules) with `signature` (what each operation takes and gives) and `pins` (layouts).
 //!
 //! # Example: c = a + b over blocks of 16
 //!
@@ -36,6 +36,7 @@ mod kernel;
 pub mod launch;
 mod op;
 mod parse;
+mod pins;
 mod print;
 mod signature;
 mod types;
@@ -45,11 +46,12 @@ pub use crate::text::ParseError;
 pub use builder::Builder;
 pub use format::{Decode, Field, FieldMode, Format};
 pub use kernel::{
-    Access, Carried, Dim, DimDecl, Element, FormatId, Index, Inst, Kernel, Memory, Message, Param, Region,
-    Shared, SharedDecl, Stmt, TensorDecl, Value,
+    Access, Carried, Dim, DimDecl, Element, FormatId, Index, Inst, Kernel, Memory, Message, Param, Pin,
+    Region, Shared, SharedDecl, Stmt, TensorDecl, Value,
 };
-pub use op::{Binary, CastRule, Op, Reduce, Unary};
+pub use op::{Binary, CastRule, Form, Op, Reduce, Unary};
 pub use parse::parse;
+pub use pins::{ViewError, check_view, views};
 pub use signature::bitcast_leads;
 pub use types::{MAX_ELEMENTS, MAX_RANK, TileType};
 pub use verify::{

@@ -77,6 +77,72 @@ rows! {
     }
 }
 
+rows! {
+    /// An operation without its immediates: the variants of [`Op`], as a table.
+    Form {
+        Const "const" "a scalar constant";
+        Dim "dim" "a runtime dimension";
+        Scalar "scalar" "a scalar argument";
+        BlockIndex "block_index" "the block's place in the grid";
+        Iota "iota" "0, 1, 2, ..";
+        Unary "unary" "element-wise, one operand";
+        Binary "binary" "element-wise, two operands";
+        Fma "fma" "a * b + c, rounded once";
+        Select "select" "element-wise choice";
+        Cast "cast" "another dtype";
+        Bitcast "bitcast" "the same bits";
+        View "view" "the bits of each lane, read again";
+        Relayout "relayout" "another pinned layout";
+        Broadcast "broadcast" "spreads extents";
+        Reshape "reshape" "another shape";
+        Permute "permute" "axes in another order";
+        Reduce "reduce" "along an axis";
+        Dot "dot" "a matrix product";
+        Load "load" "a tile of a tensor";
+        Store "store" "a tile to a tensor";
+        StoreGroups "store.groups" "whole groups of a format";
+        Field "field" "a stored field of a group";
+        Table "table" "an entry of a format's table";
+        GroupIndex "group_index" "the element's index in its group";
+        Assert "assert" "fails the launch";
+        Print "print" "logs operands";
+    }
+}
+
+impl Op {
+    /// The operation without its immediates.
+    pub const fn form(&self) -> Form {
+        match self {
+            Op::Const(_) => Form::Const,
+            Op::Dim(_) => Form::Dim,
+            Op::Scalar(_) => Form::Scalar,
+            Op::BlockIndex(_) => Form::BlockIndex,
+            Op::Iota => Form::Iota,
+            Op::Unary(_) => Form::Unary,
+            Op::Binary(_) => Form::Binary,
+            Op::Fma => Form::Fma,
+            Op::Select => Form::Select,
+            Op::Cast(_) => Form::Cast,
+            Op::Bitcast => Form::Bitcast,
+            Op::View => Form::View,
+            Op::Relayout => Form::Relayout,
+            Op::Broadcast => Form::Broadcast,
+            Op::Reshape => Form::Reshape,
+            Op::Permute(_) => Form::Permute,
+            Op::Reduce(..) => Form::Reduce,
+            Op::Dot => Form::Dot,
+            Op::Load { .. } => Form::Load,
+            Op::Store { .. } => Form::Store,
+            Op::StoreGroups { .. } => Form::StoreGroups,
+            Op::Field(_) => Form::Field,
+            Op::Table(_) => Form::Table,
+            Op::GroupIndex => Form::GroupIndex,
+            Op::Assert(_) => Form::Assert,
+            Op::Print(_) => Form::Print,
+        }
+    }
+}
+
 impl Binary {
     /// Whether the result is bool.
     pub const fn is_comparison(self) -> bool {
@@ -151,6 +217,11 @@ pub enum Op {
     Cast(CastRule),
     /// The same bits as another dtype of that width, where [`super::bitcast_leads`].
     Bitcast,
+    /// The bits that each lane holds, slot by slot, each least significant bit first, read again as the elements of the result: from
+    /// integers of the operand's pinned layout to integers of the result's.
+    View,
+    /// The same tile, to be held in the result's pinned layout.
+    Relayout,
     /// To the result's shape: the operand's extents, aligned at the last axis, are equal or 1 or missing.
     Broadcast,
     /// To the result's shape, row-major order kept.

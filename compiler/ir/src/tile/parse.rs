@@ -18,8 +18,8 @@
 
 use super::format::{Decode, Field, FieldMode, Format};
 use super::kernel::{
-    Access, Carried, Dim, DimDecl, Element, FormatId, Index, Inst, Kernel, Memory, Message, Param, Region,
-    Shared, SharedDecl, Stmt, TensorDecl, Value,
+    Access, Carried, Dim, DimDecl, Element, FormatId, Index, Inst, Kernel, Memory, Message, Param, Pin,
+    Region, Shared, SharedDecl, Stmt, TensorDecl, Value,
 };
 use super::op::{Binary, CastRule, Op, Reduce, Unary};
 use super::types::{MAX_RANK, TileType};
@@ -199,6 +199,8 @@ impl Parser<'_> {
                 String::new()
             };
             self.kernel.messages.push(Message { text, location });
+        } else if self.at.eat_word("layout")? {
+            self.pin()?;
         } else if self.at.eat_word("assume")? {
             let condition = expr(&mut self.at)?;
             let text = self.at.text("the condition's text in quotes")?;
@@ -212,6 +214,24 @@ impl Parser<'_> {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// `v3 "local(4)" at "file:1:2"`
+    fn pin(&mut self) -> Parsed<()> {
+        let start = self.at.start;
+        let value = self.value()?;
+        let written = self.at.start;
+        let text = self.at.text("a layout in quotes")?;
+        let layout = text.parse().map_err(|e| self.at.error_at(written, format!("no layout: {e}")))?;
+        let location = if self.at.eat_word("at")? {
+            self.at.text("`file:line:column` in quotes")?
+        } else {
+            String::new()
+        };
+        match self.kernel.pins.insert(value, Pin { layout, location }) {
+            None => Ok(()),
+            Some(_) => Err(self.at.error_at(start, format!("{value} is pinned twice"))),
+        }
     }
 
     fn tensor(&mut self) -> Parsed<TensorDecl> {
@@ -452,6 +472,8 @@ impl Parser<'_> {
             "fma" => Op::Fma,
             "select" => Op::Select,
             "bitcast" => Op::Bitcast,
+            "view" => Op::View,
+            "relayout" => Op::Relayout,
             "broadcast" => Op::Broadcast,
             "reshape" => Op::Reshape,
             "permute" => Op::Permute(self.permutation()?),

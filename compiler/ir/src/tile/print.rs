@@ -16,6 +16,7 @@
 //!   scalar p1 "n": i32
 //!   shared s0 "t": f32[16, 16]
 //!   message 0 "n is {}" at "file:1:2"
+//!   layout v10 "spatial(4).local(1, 8)" at "file:3:4" ; a value's pinned layout
 //!   assume lt(n, N) "n < N"
 //!   grid ceil_div(N, 16), 4
 //!   (v9: f32[4]) = for v7 in v1..v2 by 4 carry (v8: f32[4] = v5) {
@@ -63,6 +64,13 @@ impl Display for Kernel {
             write!(f, "  message {at} {}", Quoted(&message.text))?;
             if !message.location.is_empty() {
                 write!(f, " at {}", Quoted(&message.location))?;
+            }
+            writeln!(f)?;
+        }
+        for (value, pin) in &self.pins {
+            write!(f, "  layout {value} {}", Quoted(&pin.layout.to_string()))?;
+            if !pin.location.is_empty() {
+                write!(f, " at {}", Quoted(&pin.location))?;
             }
             writeln!(f)?;
         }
@@ -266,6 +274,8 @@ pub(super) fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType
         Op::Select => write!(f, "select{}", operands()),
         Op::Cast(rule) => write!(f, "cast.{}{}", rule.name(), operands()),
         Op::Bitcast => write!(f, "bitcast{}", operands()),
+        Op::View => write!(f, "view{}", operands()),
+        Op::Relayout => write!(f, "relayout{}", operands()),
         Op::Broadcast => write!(f, "broadcast{}", operands()),
         Op::Reshape => write!(f, "reshape{}", operands()),
         Op::Permute(permutation) => {

@@ -126,6 +126,19 @@ pub(super) fn check(
             }
             gives(TileType::new(args[0].dtype, &to.shape))
         }
+        Op::View => {
+            count(args, 1)?;
+            let to = result_of(result)?;
+            for ty in [args[0], to] {
+                dtype(super::pins::views(ty.dtype), ty)?;
+            }
+            // Shape and bits are those of the pinned layouts: rule `Layout`.
+            gives(to.clone())
+        }
+        Op::Relayout => {
+            count(args, 1)?;
+            gives(args[0].clone())
+        }
         Op::Reshape => {
             count(args, 1)?;
             let to = result_of(result)?;
@@ -334,6 +347,8 @@ pub(super) fn elementwise(op: &Op, args: &[&TileType], result: Option<&TileType>
         | Op::Scalar(_)
         | Op::BlockIndex(_)
         | Op::Iota
+        | Op::View
+        | Op::Relayout
         | Op::Broadcast
         | Op::Reshape
         | Op::Permute(_)

@@ -37,6 +37,9 @@
 //!     reach every slot once; tables are f32 or i32 with 1 to [`MAX_TABLE_ENTRIES`] entries.
 //! 22. **Decode body.** Element-wise operations, `field`, `table` and `group_index` on scalars, each value defined once and before its
 //!     use; its result is an f32.
+//! 23. **Layout.** A pinned layout has its value's shape; all of a kernel have its number of lanes. `view` takes and gives pinned values of
+//!     as many bits per lane, where lanes that are copies in the result are copies in the operand; `relayout` gives a pinned value; carried
+//!     values whose layouts are pinned agree.
 //!
 //! Errors come in program order, at most [`MAX_ERRORS`] of them. Each names its rule and its place:
 //!
@@ -48,12 +51,14 @@
 //! assert_eq!((errors[1].rule, errors[1].at.as_str()), (Rule::Scope, "body[1].then[0]"));
 //! ```
 
-use super::format::{Decode, Field, Format};
+use super::format::{Decode, Format, field_error};
 use super::kernel::{Carried, Element, Inst, Kernel, Region, Stmt, TensorDecl, Value};
 use super::op::Op;
+use super::pins;
 use super::signature::{self, Broken, Gives};
 use super::types::{MAX_ELEMENTS, MAX_RANK, TileType};
 use crate::host::Expr;
+use crate::rules::rules;
 use std::collections::HashSet;
 use std::fmt;
 use tvmc_types::dtype::DType;
@@ -79,54 +84,56 @@ impl std::ops::Deref for Verified {
     }
 }
 
-/// The rules of the head comment, in its order.
-#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[repr(u8)]
-pub enum Rule {
-    /// Sizes are within their limits.
-    Limits = 1,
-    /// Extents, ranks and element counts.
-    Types,
-    /// Every value is defined exactly once.
-    SingleDefinition,
-    /// Uses come after definitions, in their scope.
-    Scope,
-    /// Operand count.
-    OperandCount,
-    /// Dtypes of operands.
-    DType,
-    /// Shapes of operands and results.
-    Shape,
-    /// Axes of reductions, permutations and the grid.
-    Axis,
-    /// The rule of a conversion fits its dtypes.
-    Cast,
-    /// Presence and type of the result.
-    Result,
-    /// What is named exists.
-    Declaration,
-    /// Loads and stores.
-    Memory,
-    /// Declared access.
-    Access,
-    /// Operations of decode bodies.
-    DecodeOnly,
-    /// Counter, bounds and step of `for`.
-    For,
-    /// Carried values, yields and results.
-    Carried,
-    /// Conditions are bool scalars.
-    Condition,
-    /// Messages.
-    Message,
-    /// Source places.
-    Location,
-    /// Grid, names, scalar arguments.
-    Header,
-    /// Groups, fields and tables.
-    Format,
-    /// Decode bodies.
-    Decode,
+rules! {
+    /// The rules of the head comment, in its order.
+    Rule {
+        /// Sizes are within their limits.
+        Limits,
+        /// Extents, ranks and element counts.
+        Types,
+        /// Every value is defined exactly once.
+        SingleDefinition,
+        /// Uses come after definitions, in their scope.
+        Scope,
+        /// Operand count.
+        OperandCount,
+        /// Dtypes of operands.
+        DType,
+        /// Shapes of operands and results.
+        Shape,
+        /// Axes of reductions, permutations and the grid.
+        Axis,
+        /// The rule of a conversion fits its dtypes.
+        Cast,
+        /// Presence and type of the result.
+        Result,
+        /// What is named exists.
+        Declaration,
+        /// Loads and stores.
+        Memory,
+        /// Declared access.
+        Access,
+        /// Operations of decode bodies.
+        DecodeOnly,
+        /// Counter, bounds and step of `for`.
+        For,
+        /// Carried values, yields and results.
+        Carried,
+        /// Conditions are bool scalars.
+        Condition,
+        /// Messages.
+        Message,
+        /// Source places.
+        Location,
+        /// Grid, names, scalar arguments.
+        Header,
+        /// Groups, fields and tables.
+        Format,
+        /// Decode bodies.
+        Decode,
+        /// Pinned layouts.
+        Layout,
+    }
 }
 
 /// What is wrong, and where.
@@ -142,7 +149,7 @@ pub struct VerifyError {
 
 impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} (rule {})", self.at, self.message, self.rule as u8)
+        write!(f, "{}: {} (rule {})", self.at, self.message, self.rule.number())
     }
 }
 
@@ -232,6 +239,9 @@ impl<'a> Verifier<'a> {
         }
         for (number, shared) in kernel.shared.iter().enumerate() {
             self.tile_type(&shared.ty, || format!("shared s{number}"));
+        }
+        for (value, wrong) in pins::declarations(kernel) {
+            self.error_at(Rule::Layout, value.to_string(), wrong);
         }
         self.header();
         for (number, format) in kernel.formats.iter().enumerate() {
@@ -565,6 +575,11 @@ impl<'a> Verifier<'a> {
             {
                 self.error(Rule::Carried, format!("{what}: {a} is {has}, must be {wants} like {b}"));
             }
+            if let (Some(has), Some(wants)) = (self.kernel.layout(*a), self.kernel.layout(*b))
+                && has != wants
+            {
+                self.error(Rule::Layout, format!("{what}: {a} lies as {has}, must as {wants} like {b}"));
+            }
         }
     }
 
@@ -580,6 +595,8 @@ impl<'a> Verifier<'a> {
             let checked = signature::check(kernel, &inst.op, &args, result);
             if let Some((rule, message)) = against(checked, inst, result) {
                 self.error(rule, format!("`{}`: {message}", Shown(inst, &kernel.values)));
+            } else if let Some(message) = pins::operation(kernel, inst) {
+                self.error(Rule::Layout, format!("`{}`: {message}", Shown(inst, &kernel.values)));
             }
         }
         if let Some(result) = inst.result {
@@ -635,6 +652,8 @@ fn decode_op(
         | Op::Scalar(_)
         | Op::BlockIndex(_)
         | Op::Iota
+        | Op::View
+        | Op::Relayout
         | Op::Broadcast
         | Op::Reshape
         | Op::Permute(_)
@@ -646,35 +665,4 @@ fn decode_op(
         | Op::Assert(_)
         | Op::Print(_) => Err((Rule::Decode, "does not belong into a decode body".to_owned())),
     }
-}
-
-/// Rule 21 for a field of a group of so many bytes.
-fn field_error(field: &Field, bytes: u32) -> Option<String> {
-    if field.count == 0 {
-        return Some("has no entries".to_owned());
-    }
-    let bits = u64::from(field.count) * u64::from(field.dtype.bits());
-    if u64::from(field.bit_offset) + bits > u64::from(bytes) * 8 {
-        return Some(format!(
-            "ends at bit {} of {}",
-            u64::from(field.bit_offset) + bits,
-            u64::from(bytes) * 8
-        ));
-    }
-    let sizes = field.modes.iter().try_fold(1u64, |n, mode| n.checked_mul(u64::from(mode.size)));
-    if sizes != Some(u64::from(field.count)) {
-        return Some(format!("has digits that do not multiply to {}", field.count));
-    }
-    // Strides that reach every slot once are, in ascending order, the products of the sizes before them.
-    let mut digits: Vec<(u32, u32)> =
-        field.modes.iter().filter(|mode| mode.size > 1).map(|mode| (mode.stride, mode.size)).collect();
-    digits.sort_unstable();
-    let mut expected = 1u64;
-    for (stride, size) in digits {
-        if u64::from(stride) != expected {
-            return Some("has strides that miss a slot or reach one twice".to_owned());
-        }
-        expected *= u64::from(size);
-    }
-    None
 }

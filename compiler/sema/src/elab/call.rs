@@ -65,15 +65,7 @@ impl Elab<'_, '_> {
             "dot" => self.dot_call(args, span).map(Operand::Value),
             "bitcast" => self.bitcast(&plain, span),
             "relayout" => self.relayout(&plain, span),
-            "view" => {
-                plain.iter().filter_map(|a| a.expr()).for_each(|a| self.look(a));
-                self.report(
-                    Diagnostic::error(Code::Unsupported, "`view` is not translated yet")
-                        .at(span, "needs lane layouts in tile IR")
-                        .help("use `bitcast` between 32-bit types, or shifts and masks"),
-                );
-                None
-            }
+            "view" => self.view(&plain, span),
             _ => {
                 let values = self.values(&plain)?;
                 self.elementwise_call(name, &values, span)

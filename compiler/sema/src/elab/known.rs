@@ -6,8 +6,10 @@
 use super::{Elab, Operand, shape_text};
 use crate::constant::Constant;
 use crate::host::{Env, Host, Named};
+use tvmc_ir::tile::Value;
 use tvmc_lang::ast::{self, ExprId, ExprKind};
 use tvmc_lang::diag::{Code, Diagnostic};
+use tvmc_types::layout::Layout;
 
 impl Elab<'_, '_> {
     /// The constant that an expression is; otherwise an error that says what would have to be known.
@@ -103,26 +105,12 @@ impl Elab<'_, '_> {
         let extents: Vec<Option<u32>> = ty.shape.iter().flatten().map(|e| self.extent(*e)).collect();
         let shape: Vec<u32> = extents.into_iter().collect::<Option<_>>()?;
         self.check_shape(&shape, ty.span)?;
-        if let Some(layout) = &ty.layout {
-            self.pin(layout, &shape);
-        }
         Some(shape)
     }
 
-    /// Checks a pinned layout against the tile and the other pins of the kernel.
-    pub fn pin(&mut self, layout: &ast::Layout, shape: &[u32]) -> Option<()> {
-        let mut factors = Vec::new();
-        for factor in &layout.factors {
-            let numbers: Vec<Option<i64>> = factor
-                .args
-                .iter()
-                .map(|a| self.known_int(*a, Code::NotConstant, "a number of a layout", 0, 1 << 24))
-                .collect();
-            let numbers: Vec<u32> =
-                numbers.into_iter().map(|n| n.and_then(|n| u32::try_from(n).ok())).collect::<Option<_>>()?;
-            factors.push((factor.name.clone(), numbers, factor.span));
-        }
-        let built = crate::layout::build(self.cx, &factors, layout.span)?;
+    /// A written layout of a tile of this shape, checked against the lanes of the kernel.
+    pub fn layout_of(&mut self, layout: &ast::Layout, shape: &[u32]) -> Option<Layout> {
+        let built = self.layout(layout)?;
         if built.shape() != shape {
             self.report(
                 Diagnostic::error(
@@ -138,24 +126,32 @@ impl Elab<'_, '_> {
             );
             return None;
         }
+        Some(built)
+    }
+
+    /// A written layout, checked against the lanes of the kernel.
+    pub fn layout(&mut self, layout: &ast::Layout) -> Option<Layout> {
+        let mut factors = Vec::new();
+        for factor in &layout.factors {
+            let numbers: Vec<Option<i64>> = factor
+                .args
+                .iter()
+                .map(|a| self.known_int(*a, Code::NotConstant, "a number of a layout", 0, 1 << 24))
+                .collect();
+            let numbers: Vec<u32> =
+                numbers.into_iter().map(|n| n.and_then(|n| u32::try_from(n).ok())).collect::<Option<_>>()?;
+            factors.push((factor.name.clone(), numbers, factor.span));
+        }
+        let built = crate::layout::build(self.cx, &factors, layout.span)?;
         let lanes = built.spatial_size();
         match self.lanes {
             Some((pinned, first)) if pinned != lanes => {
-                self.report(
-                    Diagnostic::error(
-                        Code::LayoutLanes,
-                        format!("this layout uses {lanes} lanes, but the kernel has {pinned}"),
-                    )
-                    .at(layout.span, format!("{lanes} lanes"))
-                    .also(first, format!("{pinned} lanes"))
-                    .help("make the spatial factors multiply to the same number; `replicated(n)` repeats a tile over lanes"),
-                );
-                None
+                self.lanes_differ(&built, layout.span, pinned, first);
+                return None;
             }
-            Some(_) => Some(()),
+            Some(_) => {}
             None if lanes.is_power_of_two() && lanes <= 1024 => {
                 self.lanes = Some((lanes, layout.span));
-                Some(())
             }
             None => {
                 self.report(
@@ -163,8 +159,18 @@ impl Elab<'_, '_> {
                         .at(layout.span, "not a power of two up to 1024")
                         .help("choose spatial factors that multiply to a power of two"),
                 );
-                None
+                return None;
             }
         }
+        self.first_layout.get_or_insert_with(|| built.clone());
+        Some(built)
+    }
+
+    /// Pins a value whose type was written, if with a layout.
+    pub fn pinned(&mut self, value: Value, ty: &ast::Type) -> Option<Value> {
+        let Some(written) = &ty.layout else { return Some(value) };
+        let shape = self.ty(value).shape;
+        let layout = self.layout_of(written, &shape)?;
+        self.pin(value, layout, written.span)
     }
 }

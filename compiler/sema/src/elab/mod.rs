@@ -15,6 +15,7 @@
 //! | `expr`, `names`, `index` | operators; what a name means; `.T`, index lists, methods |
 //! | `known` | what must be known when the kernel is compiled |
 //! | `call`, `tiles` | element-wise functions and fns; functions of whole tiles |
+//! | `pins` | pinned layouts, `relayout`, `view` |
 //! | `product` | `dot` and what adds onto it |
 //! | `memory`, `encode` | loads and stores; stores to formats |
 //! | `stmt`, `flow` | statements; control flow with its variables |
@@ -28,6 +29,7 @@ mod index;
 mod known;
 mod memory;
 mod names;
+mod pins;
 mod product;
 mod stmt;
 mod tiles;
@@ -122,6 +124,10 @@ pub(crate) struct Elab<'c, 'l> {
     pub sample: bool,
     /// Lanes pinned by a header or a layout, and where.
     pub lanes: Option<(u32, Span)>,
+    /// The first layout that was written.
+    pub first_layout: Option<tvmc_types::layout::Layout>,
+    /// Where layouts of values are written.
+    pub pinned_at: HashMap<Value, Span>,
     /// Loops around the current statement, with a `break` flag if they have one.
     loops: Vec<Option<Slot>>,
     full: bool,
@@ -157,6 +163,8 @@ impl<'c, 'l> Elab<'c, 'l> {
             required: 0,
             sample: false,
             lanes: None,
+            first_layout: None,
+            pinned_at: HashMap::new(),
             loops: Vec::new(),
             full: false,
         }
@@ -340,7 +348,7 @@ impl<'c, 'l> Elab<'c, 'l> {
             {
                 of(0)
             }
-            Op::Broadcast | Op::Reshape | Op::Permute(_) => of(0),
+            Op::Broadcast | Op::Reshape | Op::Relayout | Op::Permute(_) => of(0),
             Op::Table(at) => {
                 let Some((_, _, _, entries)) = self.format.tables.get(*at as usize) else {
                     return Facts::ANY;
@@ -352,6 +360,7 @@ impl<'c, 'l> Elab<'c, 'l> {
             | Op::Fma
             | Op::Cast(_)
             | Op::Bitcast
+            | Op::View
             | Op::Reduce(..)
             | Op::Dot
             | Op::Load { .. }

@@ -80,7 +80,11 @@ impl Elab<'_, '_> {
             Some((dtype, shape)) => {
                 let (dtype, shape) = (dtype?, shape?);
                 let value = self.assign_to(operand, dtype, at)?;
-                self.fit_shape(value, &shape, at).map(Operand::Value)
+                let value = self.fit_shape(value, &shape, at)?;
+                match &binding.ty {
+                    Some(ty) => self.pinned(value, ty).map(Operand::Value),
+                    None => Some(Operand::Value(value)),
+                }
             }
         }
     }
@@ -132,6 +136,7 @@ impl Elab<'_, '_> {
         let ty = self.ty(old);
         let new = self.numeric(new?, at)?;
         let value = self.same_type(new, &ty, name, at)?;
+        let value = self.keep_layout(old, value, at)?;
         self.set_local(slot, Operand::Value(value));
         Some(())
     }

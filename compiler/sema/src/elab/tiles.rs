@@ -1,6 +1,6 @@
-//! Functions of whole tiles: `zeros`, `full`, `iota`, reductions; and the two that take types and layouts.
+//! Functions of whole tiles: `zeros`, `full`, `iota`, reductions, `bitcast`.
 //!
-//! A reduction over all axes takes them from the last to the first. `relayout` changes no value: its layout is checked, and tile IR carries none.
+//! A reduction over all axes takes them from the last to the first.
 
 use super::{Elab, Operand};
 use crate::constant;
@@ -24,7 +24,8 @@ impl Elab<'_, '_> {
             Kind::Bool => constant::Constant::bool(false),
         };
         let value = self.adopt(zero, dtype, span)?;
-        self.broadcast(value, &shape, span).map(Operand::Value)
+        let value = self.broadcast(value, &shape, span)?;
+        self.pinned(value, ty).map(Operand::Value)
     }
 
     /// The type that an argument is: written as one, or `T[M, N]` for a generic T, which reads as an index list.
@@ -76,6 +77,7 @@ impl Elab<'_, '_> {
             self.count_error("full", "a type and a value: `full(f32[16], 1.0)`", span);
             return None;
         };
+        let written = ty;
         let ty = self.type_argument(ty);
         let value = self.values(&[value]);
         let ((dtype, shape), value) = (ty?, value?[0]);
@@ -84,7 +86,11 @@ impl Elab<'_, '_> {
             self.error(Code::NotAScalar, value.1, "a tile is filled with one number", "not a scalar");
             return None;
         }
-        self.broadcast(scalar, &shape, span).map(Operand::Value)
+        let tile = self.broadcast(scalar, &shape, span)?;
+        match &written.value {
+            ArgValue::Type(ty) => self.pinned(tile, ty).map(Operand::Value),
+            ArgValue::Expr(_) => Some(Operand::Value(tile)),
+        }
     }
 
     pub(super) fn iota(&mut self, args: &[&Arg], span: Span) -> Option<Operand> {
@@ -197,25 +203,5 @@ impl Elab<'_, '_> {
             return None;
         }
         self.define(Op::Bitcast, &[value], ty.with_dtype(to), span).map(Operand::Value)
-    }
-
-    pub(super) fn relayout(&mut self, args: &[&Arg], span: Span) -> Option<Operand> {
-        if !self.in_kernel("relayout", span) {
-            return None;
-        }
-        let [value, layout] = args else {
-            self.count_error("relayout", "a tile and a layout: `relayout(t, local(2).spatial(8))`", span);
-            return None;
-        };
-        let value = self.values(&[value]);
-        let (operand, at) = value?[0];
-        let value = self.value(operand, at)?;
-        let Some(layout_ast) = layout.expr().and_then(|e| self.file().exprs.layout(e)) else {
-            self.error(Code::WrongArgument, layout.span, "a layout is needed here", "not a layout");
-            return None;
-        };
-        let shape = self.ty(value).shape;
-        self.pin(&layout_ast, &shape)?;
-        Some(Operand::Value(value))
     }
 }

@@ -4,8 +4,8 @@ use super::{Compiler, Meaning, Memory};
 use crate::host::Host;
 use tvmc_ir::host::Expr;
 use tvmc_ir::program::{
-    Base, Buffer, Hyper, Input, MemoryDecl, MemoryElement, Output, ScalarInput, State, Weight, WeightDecl,
-    WeightElement,
+    Base, Buffer, Growth, Hyper, Input, MemoryDecl, MemoryElement, Output, ScalarInput, State, Weight,
+    WeightDecl, WeightElement,
 };
 use tvmc_lang::ast::{self, Declaration, ExprId, Ident, ItemKind};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
@@ -193,23 +193,14 @@ impl Compiler<'_, '_> {
         None
     }
 
-    fn state(&mut self, name: &Ident, ty: &ast::Type, grows: Option<&Ident>) -> Option<Meaning> {
+    fn state(&mut self, name: &Ident, ty: &ast::Type, grows: Option<&ast::Growth>) -> Option<Meaning> {
         let dtype = self.dtype(&ty.elem);
         let shape = self.shape(ty);
         let (dtype, shape) = (dtype?, shape?);
-        if let Some(grows) = grows {
-            let named = shape.iter().any(|h| matches!(h, Host::Expr(Expr::Name(n), _) if *n == grows.name));
-            if !named {
-                self.cx.diags.push(
-                    Diagnostic::error(
-                        Code::StateInvalid,
-                        format!("`{}` is no dimension of `{}`", grows.name, name.name),
-                    )
-                    .at(grows.span, "not one of its extents")
-                    .help("name the extent along which the state fills"),
-                );
-            }
-        }
+        let grows = match grows {
+            Some(growth) => Some(self.growth(name, &shape, growth)?),
+            None => None,
+        };
         if shape.is_empty() {
             self.cx.diags.push(
                 Diagnostic::error(Code::StateInvalid, "a state has a shape")
@@ -224,10 +215,30 @@ impl Compiler<'_, '_> {
             name: name.name.clone(),
             element: MemoryElement::DType(dtype),
             shape: exprs,
-            grows: grows.map(|g| g.name.clone()),
+            grows,
         });
         let base = Base::State(State(self.program.states.len() as u32 - 1));
         Some(self.memory_of(base, dtype, shape, true))
+    }
+
+    fn growth(&mut self, state: &Ident, shape: &[Host], growth: &ast::Growth) -> Option<Growth> {
+        let dimension = &growth.dimension;
+        let is_it = |h: &&Host| matches!(h, Host::Expr(Expr::Name(n), _) if *n == dimension.name);
+        let times = shape.iter().filter(is_it).count();
+        if times != 1 {
+            let label = if times == 0 { "not one of its extents" } else { "more than one of its extents" };
+            self.cx.diags.push(
+                Diagnostic::error(
+                    Code::StateInvalid,
+                    format!("`{}` is {times} dimensions of `{}`", dimension.name, state.name),
+                )
+                .at(dimension.span, label)
+                .help("name the extent along which the state fills"),
+            );
+            return None;
+        }
+        let to = self.integer(growth.to, "how far a state grows")?;
+        Some(Growth { extent: dimension.name.clone(), to: to.expr() })
     }
 
     fn memory_of(&self, base: Base, dtype: DType, shape: Vec<Host>, writable: bool) -> Meaning {

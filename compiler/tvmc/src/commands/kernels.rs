@@ -6,7 +6,10 @@ use crate::cli::{BuildOptions, Emit, RunOptions, TargetName};
 use crate::engine::{Forms, Library};
 use crate::output;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
+use tvmc_ir::tile::Kernel;
 use tvmc_weights::npy::{NpyArray, NpyDtype};
 
 /// `tvmc check`.
@@ -93,8 +96,29 @@ fn pick(kind: &str, named: Option<&String>, known: &[String], file: &Path) -> Re
     }
 }
 
+/// An instance of the one kernel of a file, or of the named one, with these constants.
+pub(super) fn instance(file: &Path, named: Option<&String>, set: &[String]) -> Result<Kernel, Failure> {
+    let library = Library::open(file)?;
+    library.check()?;
+    let kernel = pick("kernel", named, &library.kernel_names(), file)?;
+    let interface = library.required_interface(&kernel)?;
+    let key = settings(set, &interface)?.key(&kernel, &interface)?;
+    library.instantiate(&key).map_err(Failure::from_error)
+}
+
 /// `tvmc build`: intermediate forms, one on stdout, all of them in a folder.
-pub fn build(options: &BuildOptions) -> Result<(), Failure> {
+pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> {
+    let wants_module = options.emit.is_none() && (options.output.is_some() || options.model.is_some());
+    if wants_module || options.emit == Some(Emit::Tvm) {
+        return super::module::build(options, interrupted);
+    }
+    if options.model.is_some() {
+        return Err(Failure::usage("--model specialises a module: leave --emit out, or say --emit tvm"));
+    }
+    let say = |text: &str| match &options.output {
+        Some(path) => super::module::write_whole(path, text.as_bytes()),
+        None => say(text),
+    };
     let form = match (options.emit, &options.dump_passes) {
         (Some(form), _) => Some(form),
         (None, None) => Some(Emit::Lane),
@@ -157,7 +181,7 @@ pub fn build(options: &BuildOptions) -> Result<(), Failure> {
         }
     }
     match form {
-        Some(Emit::Tokens | Emit::Ast | Emit::Program) | None => Ok(()),
+        Some(Emit::Tokens | Emit::Ast | Emit::Program | Emit::Tvm) | None => Ok(()),
         Some(form) => {
             let start = Instant::now();
             let text = forms.text(form)?;

@@ -6,7 +6,9 @@ pub mod chat;
 pub mod doctor;
 pub mod fmt;
 pub mod kernels;
+pub mod layout;
 pub mod models;
+pub mod module;
 pub mod random;
 pub mod weights;
 

@@ -1,14 +1,15 @@
 //! `logits`, `generate`, `perplexity`: running a model. `chat` and `bench` load theirs here too.
 
 use super::{Failure, emit_json, say, weights};
-use crate::cli::{Activations, ModelOptions, SamplingOptions};
-use crate::engine::Engine;
+use crate::cli::{Activations, BuildOptions, ModelOptions, SamplingOptions};
+use crate::engine::{Engine, Specialisation};
 use crate::output;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tvmc_ir::host::Number;
+use tvmc_ir::program::Verified;
 use tvmc_model::chat_template::ChatTemplate;
 use tvmc_model::executor::{LoadOptions, Session};
 use tvmc_model::language_model::{Generated, LanguageModel, Limits, Listen, PREFILL};
@@ -100,7 +101,89 @@ fn session(options: &ModelOptions, file: &Weights) -> Result<Session<Engine>, Fa
     if let (Some(context), true) = (context, program.hypers.iter().any(|h| h.name == "C")) {
         load.set.push(("C".to_owned(), Number::Int(context)));
     }
+    fixed_by_module(&engine, &program, file, &mut load)?;
     Session::load(program, file, engine, &load).map_err(Failure::from_error)
+}
+
+/// A module that is specialised says numbers of its own: they stand in for those that the file lacks, and may not differ from those it has.
+fn fixed_by_module(
+    engine: &Engine,
+    program: &Verified,
+    file: &Weights,
+    load: &mut LoadOptions,
+) -> Result<(), Failure> {
+    for (name, number) in engine.library().settings() {
+        let Some(hyper) = program.hypers.iter().find(|h| h.name == *name) else { continue };
+        if load.set.iter().any(|(set, _)| set == name) {
+            continue;
+        }
+        match file.metadata().and_then(|m| m.get(&hyper.key)).and_then(|v| v.as_f64()) {
+            Some(found) if found as f32 != value(*number) as f32 => {
+                return Err(Failure::user(format!(
+                    "the module was built for a model with `{}` = {number}, {} has {found}",
+                    hyper.key,
+                    file.path().display()
+                ))
+                .help("build one for this model with `tvmc build --model`"));
+            }
+            Some(_) => {}
+            None => load.set.push((name.clone(), *number)),
+        }
+    }
+    Ok(())
+}
+
+fn value(number: Number) -> f64 {
+    match number {
+        Number::Int(value) => value as f64,
+        Number::Float(value) => value,
+        Number::Bool(value) => f64::from(u8::from(value)),
+    }
+}
+
+/// What a module is specialised to for a model: the numbers that its file has, and the instances that a long and a short call need.
+pub(super) fn specialisation(
+    model: &str,
+    options: &BuildOptions,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Specialisation, Failure> {
+    let file = weights::open(model, interrupted)?;
+    let mut keys = Vec::new();
+    let mut settings = Vec::new();
+    for act in [Activations::F32, Activations::Q8] {
+        let options = ModelOptions {
+            model: model.to_owned(),
+            program: Some(options.file.clone()),
+            act,
+            machine: options.machine.clone(),
+            ctx: None,
+            kv: "f16".to_owned(),
+        };
+        let session = session(&options, &file)?;
+        settings = session
+            .program()
+            .hypers
+            .iter()
+            .filter(|h| file.metadata().is_some_and(|m| m.get(&h.key).is_some()))
+            .filter_map(|h| {
+                // The context may be shortened by a command; the file's own number is recorded.
+                let own = file.metadata()?.get(&h.key)?;
+                match session.number(&h.name)? {
+                    Number::Int(_) => Some((h.name.clone(), Number::Int(own.as_u64()? as i64))),
+                    Number::Float(_) => Some((h.name.clone(), Number::Float(own.as_f64()?))),
+                    Number::Bool(_) => None,
+                }
+            })
+            .collect();
+        let mut model =
+            LanguageModel::new(session, weights::tokenizer(&file)?).map_err(Failure::from_error)?;
+        for tokens in [PREFILL, 1] {
+            let count = tokens.min(model.context().saturating_sub(model.position()));
+            model.feed(&vec![0; count], 1).map_err(Failure::from_error)?;
+        }
+        keys.extend(model.session().device().instance_keys());
+    }
+    Ok(Specialisation { settings, keys })
 }
 
 /// The sampler that these options ask for.

@@ -93,6 +93,9 @@ pub fn fetch(name: &str, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> {
 
 /// `tvmc inspect`.
 pub fn inspect(file: &str, json: bool, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> {
+    if let Some(bytes) = super::module::module_bytes(Path::new(file))? {
+        return super::module::inspect(Path::new(file), &bytes, json);
+    }
     let weights = open(file, interrupted)?;
     let total: u64 = weights.tensors().iter().map(|t| t.bytes).sum();
     if json {

@@ -47,6 +47,12 @@ impl CpuMachine {
         Ok(MemoryId(self.memory.len() - 1))
     }
 
+    pub(super) fn release(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
+        let buffer = self.memory.get_mut(memory.0).ok_or_else(|| failure("unknown memory"))?;
+        *buffer = AlignedBuffer::zeroed(0).map_err(failure)?;
+        Ok(())
+    }
+
     fn range(&mut self, memory: MemoryId, offset: u64, bytes: usize) -> Result<&mut [u8], DeviceError> {
         let buffer = self.memory.get_mut(memory.0).ok_or_else(|| failure("unknown memory"))?;
         let start = usize::try_from(offset).map_err(failure)?;

@@ -51,17 +51,28 @@ impl<'a> Forms<'a> {
             Emit::Clif => "clif",
             Emit::Asm => "asm",
             Emit::Wgsl => "wgsl",
+            Emit::Tvm => "tvm",
         }
     }
 
-    fn lane(&mut self, form: Emit) -> Result<&Verified, Failure> {
+    /// The row of the target table that a form is lowered for.
+    fn row(&self, form: Emit) -> Target {
         let form = if form == Emit::Lane { self.native() } else { form };
-        let row = match form {
+        match form {
             Emit::Wgsl => target::WGSL,
             Emit::Clif => target::CRANELIFT,
             _ if self.v3 => target::X86_V3,
             _ => target::X86_V4,
-        };
+        }
+    }
+
+    /// Lanes of the lowering for the target.
+    pub fn lanes(&self) -> u32 {
+        self.row(Emit::Lane).lanes
+    }
+
+    fn lane(&mut self, form: Emit) -> Result<&Verified, Failure> {
+        let row = self.row(form);
         if self.lowered.as_ref().is_none_or(|(known, _)| *known != row) {
             let (function, _) = lowered(self.kernel, &row, Vec::new()).map_err(Failure::from_error)?;
             self.lowered = Some((row, function));
@@ -75,7 +86,7 @@ impl<'a> Forms<'a> {
     /// The text of one form of the instance; of the forms before an instance, the instance itself.
     pub fn text(&mut self, form: Emit) -> Result<String, Failure> {
         match form {
-            Emit::Tokens | Emit::Ast | Emit::Program | Emit::Tile => Ok(self.kernel.to_string()),
+            Emit::Tokens | Emit::Ast | Emit::Program | Emit::Tile | Emit::Tvm => Ok(self.kernel.to_string()),
             Emit::Lane => Ok(self.lane(form)?.to_string()),
             Emit::Clif => tvmc_cpu::clif_text(self.lane(form)?).map_err(Failure::from_error),
             Emit::Wgsl => tvmc_backend_wgsl::compile(self.lane(form)?, &tvmc_backend_wgsl::Limits::default())

@@ -41,6 +41,13 @@ impl GpuMachine {
         Ok(MemoryId(self.memory.len() - 1))
     }
 
+    /// The device keeps the buffer itself until recorded launches are done with it.
+    pub(super) fn release(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
+        let nothing = self.device.buffer(4).map_err(failure)?;
+        *self.memory.get_mut(memory.0).ok_or_else(|| failure("unknown memory"))? = nothing;
+        Ok(())
+    }
+
     fn buffer(&self, memory: MemoryId) -> Result<&GpuBuffer, DeviceError> {
         self.memory.get(memory.0).ok_or_else(|| failure("unknown memory"))
     }

@@ -25,6 +25,11 @@ impl InterpMachine {
         Ok(MemoryId(self.memory.len() - 1))
     }
 
+    pub(super) fn release(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
+        *self.memory.get_mut(memory.0).ok_or_else(|| failure("unknown memory"))? = Vec::new();
+        Ok(())
+    }
+
     fn range(&mut self, memory: MemoryId, offset: u64, bytes: usize) -> Result<&mut [u8], DeviceError> {
         let buffer = self.memory.get_mut(memory.0).ok_or_else(|| failure("unknown memory"))?;
         let start = usize::try_from(offset).map_err(failure)?;

@@ -3,12 +3,14 @@
 //! This is the rim around sema: it reads files, prints diagnostics, and remembers what sema computes anew at each call.
 
 use super::InstanceKey;
+use super::module::{Opened, Recorder, is_module};
 use crate::commands::{Failure, USER_ERROR};
 use crate::output;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use tvmc_ir::host::{Expr, Number};
+use tvmc_ir::module::Module;
 use tvmc_ir::program::{MemoryElement, Verified};
 use tvmc_ir::tile::{Format, Kernel, Memory, Op, Param, Region, Stmt, Value};
 use tvmc_lang::diag::{Diagnostic, Severity};
@@ -79,6 +81,11 @@ pub struct Interface {
 }
 
 impl Interface {
+    /// The same as data of the IR.
+    pub fn to_ir(&self) -> tvmc_ir::program::Interface {
+        self.declared.to_ir()
+    }
+
     /// The value of every tune name: set by hand, else by the default rule for these sizes.
     pub fn choose(
         &self,
@@ -111,6 +118,10 @@ pub struct Library {
     /// Of loading: syntax errors, unresolved `use`s.
     diagnostics: Vec<Diagnostic>,
     root: String,
+    /// What was read, as a module without anything compiled.
+    closure: Module,
+    /// The module it comes from, if it does not come from source files.
+    module: Option<Opened>,
     interfaces: RefCell<HashMap<String, Interface>>,
     formats: RefCell<HashMap<String, Format>>,
 }
@@ -124,20 +135,79 @@ impl Library {
         library.complete()
     }
 
-    /// A file of the user's as the root.
+    /// A file of the user's as the root, or the module that a file holds.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let text =
-            read(path).map_err(|why| Failure::user(format!("cannot read {}: {why}", path.display())))?;
-        Self::load(path.display().to_string(), text).complete()
+        let unreadable = |why: String| Failure::user(format!("cannot read {}: {why}", path.display()));
+        let bytes = bytes(path).map_err(unreadable)?;
+        if is_module(&bytes) {
+            return Self::from_module(super::module::read(path, &bytes)?)?.complete();
+        }
+        Self::load(path.display().to_string(), text(bytes).map_err(unreadable)?).complete()
+    }
+
+    /// The sources of a module, and what it holds beside them.
+    fn from_module(module: Module) -> Result<Self, Failure> {
+        let Some(root) = module.sources.first() else {
+            return Err(Failure::user("the module has no sources"));
+        };
+        let given = |s: &tvmc_ir::module::Source| Source { name: s.name.clone(), text: s.text.clone() };
+        let mut load = |wanted: Use<'_>| match wanted {
+            Use::Library(name) => module.library(name).map(given),
+            Use::File { from, path } => module.file(from, path).map(given),
+        };
+        let loaded = tvmc_sema::Library::load(given(root), tvmc_stdlib::PRELUDE, &mut load);
+        Ok(Self {
+            inner: loaded.library,
+            diagnostics: loaded.diagnostics,
+            root: root.name.clone(),
+            closure: Module {
+                sources: module.sources.clone(),
+                imports: module.imports.clone(),
+                ..Module::default()
+            },
+            module: Some(Opened::new(module)),
+            interfaces: RefCell::default(),
+            formats: RefCell::default(),
+        })
+    }
+
+    /// Sources and imports, as a module.
+    pub fn closure(&self) -> Module {
+        self.closure.clone()
+    }
+
+    /// Hyper-parameters that the module fixes; none for source files.
+    pub fn settings(&self) -> &[(String, Number)] {
+        self.module.as_ref().map_or(&[], |opened| &opened.module.settings)
+    }
+
+    /// Names of the hyper-parameters of all programs.
+    pub fn hyper_names(&self) -> Result<Vec<String>, Failure> {
+        let mut names = Vec::new();
+        for program in self.program_names() {
+            names.extend(self.program(&program, None)?.hypers.iter().map(|h| h.name.clone()));
+        }
+        Ok(names)
     }
 
     fn load(name: String, text: String) -> Self {
+        let mut recorder = Recorder::default();
+        recorder.source(&name, &text);
         let mut load = |wanted: Use<'_>| match wanted {
-            Use::Library(module) => tvmc_stdlib::module(module)
-                .map(|text| Source { name: format!("stdlib/{module}.tile"), text: text.to_owned() }),
-            Use::File { from, path } => {
-                let path = Path::new(from).parent().unwrap_or(Path::new("")).join(path);
-                read(&path).ok().map(|text| Source { name: path.display().to_string(), text })
+            Use::Library(module) => tvmc_stdlib::module(module).map(|text| {
+                let name = format!("stdlib/{module}.tile");
+                let at = recorder.source(&name, text);
+                recorder.library(module, at);
+                Source { name, text: text.to_owned() }
+            }),
+            Use::File { from, path: written } => {
+                let path = Path::new(from).parent().unwrap_or(Path::new("")).join(written);
+                bytes(&path).and_then(self::text).ok().map(|text| {
+                    let name = path.display().to_string();
+                    let at = recorder.source(&name, &text);
+                    recorder.file(from, written, at);
+                    Source { name, text }
+                })
             }
         };
         let root = Source { name: name.clone(), text };
@@ -146,6 +216,8 @@ impl Library {
             inner: loaded.library,
             diagnostics: loaded.diagnostics,
             root: name,
+            closure: recorder.closure(),
+            module: None,
             interfaces: RefCell::default(),
             formats: RefCell::default(),
         }
@@ -196,6 +268,9 @@ impl Library {
 
     /// A program; `activations` is the format that its parameter `A` stands for, f32 if there is none.
     pub fn program(&self, name: &str, activations: Option<&str>) -> Result<Verified, Failure> {
+        if let (None, Some(program)) = (activations, self.module.as_ref().and_then(|m| m.program(name))) {
+            return Ok(program.clone());
+        }
         let elements = activations
             .map(|format| {
                 (tvmc_stdlib::ACTIVATION_PARAMETER.to_owned(), MemoryElement::Format(format.to_owned()))
@@ -264,6 +339,9 @@ impl Library {
 
     /// One specialised kernel.
     pub fn instantiate(&self, key: &InstanceKey) -> Result<Kernel, DeviceError> {
+        if let Some(kernel) = self.module.as_ref().and_then(|m| m.instance(key)) {
+            return Ok((**kernel).clone());
+        }
         let choice = |name: &str| match DType::from_name(name) {
             Some(dtype) => ElementChoice::DType(dtype),
             None => ElementChoice::Format(name.to_owned()),
@@ -372,7 +450,9 @@ fn feeds_product(region: &Region, param: Param, loaded: &mut BTreeSet<(Value, bo
 
 /// A source file by itself, without what it uses.
 pub fn source(path: &Path) -> Result<(SourceMap, SourceId), Failure> {
-    let text = read(path).map_err(|why| Failure::user(format!("cannot read {}: {why}", path.display())))?;
+    let text = bytes(path)
+        .and_then(text)
+        .map_err(|why| Failure::user(format!("cannot read {}: {why}", path.display())))?;
     let mut sources = SourceMap::new();
     match sources.add(path.display().to_string(), text) {
         Ok(id) => Ok((sources, id)),
@@ -383,13 +463,17 @@ pub fn source(path: &Path) -> Result<(SourceMap, SourceId), Failure> {
     }
 }
 
-/// A text file of bounded size. What is not UTF-8 is shown by the front end's own diagnostics as far as it can be read.
-fn read(path: &Path) -> Result<String, String> {
+/// A file of bounded size.
+fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
     if size > MAX_FILE_BYTES {
         return Err(format!("{size} bytes, at most {MAX_FILE_BYTES} are read"));
     }
-    let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+    std::fs::read(path).map_err(|e| e.to_string())
+}
+
+/// Source text. What is not UTF-8 is shown by the front end's own diagnostics as far as it can be read.
+fn text(bytes: Vec<u8>) -> Result<String, String> {
     String::from_utf8(bytes)
         .map_err(|e| format!("it is not UTF-8: byte {} is wrong", e.utf8_error().valid_up_to()))
 }

@@ -58,6 +58,15 @@ impl Machine {
         }
     }
 
+    /// Gives memory back.
+    pub fn release(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
+        match self {
+            Machine::Cpu(m) => m.release(memory),
+            Machine::Gpu(m) => m.release(memory),
+            Machine::Interp(m) => m.release(memory),
+        }
+    }
+
     /// Copies bytes in.
     pub fn write(&mut self, memory: MemoryId, offset: u64, bytes: &[u8]) -> Result<(), DeviceError> {
         match self {

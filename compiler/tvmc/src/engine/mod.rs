@@ -14,10 +14,12 @@ mod gpu;
 mod interp;
 mod library;
 mod machine;
+mod module;
 
 pub use emit::Forms;
 pub use library::{Interface, InterfaceElement, InterfaceParam, Library, source};
 pub use machine::{Code, Machine, MachineArgument};
+pub use module::{Specialisation, build_name, is_module, of_library, read as read_module};
 
 use crate::cli::{CpuLevel, MachineOptions, TargetName};
 use crate::commands::Failure;
@@ -212,6 +214,11 @@ impl Engine {
     /// Figures so far.
     pub fn statistics(&self) -> Statistics {
         self.statistics
+    }
+
+    /// Keys of the instances made so far.
+    pub fn instance_keys(&self) -> Vec<InstanceKey> {
+        self.instances.keys().cloned().collect()
     }
 
     /// The sources.
@@ -505,6 +512,10 @@ impl Device for Engine {
         self.machine
             .allocate(bytes)
             .map_err(|e| DeviceError(format!("memory for `{what}` ({bytes} bytes): {e}")))
+    }
+
+    fn release(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
+        self.machine.release(memory)
     }
 
     fn write(&mut self, memory: MemoryId, offset: u64, bytes: &[u8]) -> Result<(), DeviceError> {

@@ -14,6 +14,18 @@ pub fn tvmc(args: &[&str]) -> Output {
         .expect("the command starts")
 }
 
+/// Runs `tvmc` with at most this many KiB of address space: an allocation beyond fails.
+pub fn tvmc_within(args: &[&str], kib: u64) -> Output {
+    let limited = format!("ulimit -v {kib} && exec \"$0\" \"$@\"");
+    Command::new("sh")
+        .args(["-c", &limited, env!("CARGO_BIN_EXE_tvmc")])
+        .args(args)
+        .current_dir(root())
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("a shell starts")
+}
+
 /// The workspace's root.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("a workspace")

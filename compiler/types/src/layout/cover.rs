@@ -129,6 +129,23 @@ impl Layout {
         self.holders().covers(&needed.holders())
     }
 
+    /// The first two lanes, the second lowest, that hold the same elements here but not in `other`. `None` if there are none, or the
+    /// numbers of lanes differ: then what is a function of a lane's elements in `other` is one of its elements here.
+    ///
+    /// Post-condition: `Some((a, b))` has `a < b`, `element(a, i) == element(b, i)` for every slot, and another element of `other` in
+    /// lane `a` than in lane `b` in some slot; `None` with equal numbers of lanes means that no such lanes exist.
+    pub fn first_split(&self, other: &Layout) -> Option<(u32, u32)> {
+        if self.spatial_size() != other.spatial_size() {
+            return None;
+        }
+        // The element in slot 0 tells the lanes that hold it, in every slot.
+        (0..self.spatial_size()).find_map(|lane| {
+            let (copies, _) = self.places(&self.element(lane, 0));
+            let first = *copies.first()?;
+            (first < lane && other.element(first, 0) != other.element(lane, 0)).then_some((first, lane))
+        })
+    }
+
     /// The first lane and slot, in this order, for which two layouts of equal shape and sizes name different elements: what an
     /// error message shows. `None` if they are equal or shapes or sizes differ.
     pub fn first_difference(&self, other: &Layout) -> Option<(u32, u32)> {

@@ -64,6 +64,9 @@ pub trait Device {
     /// New zeroed memory; `what` names it in errors.
     fn allocate(&mut self, bytes: u64, what: &str) -> Result<MemoryId, DeviceError>;
 
+    /// Gives memory back, after everything launched before. The id means nothing from then on.
+    fn release(&mut self, memory: MemoryId) -> Result<(), DeviceError>;
+
     /// Copies bytes in.
     fn write(&mut self, memory: MemoryId, offset: u64, bytes: &[u8]) -> Result<(), DeviceError>;
 

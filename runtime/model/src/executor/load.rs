@@ -116,26 +116,6 @@ impl<D: Device> Session<D> {
         Ok(session)
     }
 
-    fn allocate_states(&mut self) -> Result<(), ExecutorError> {
-        for (at, decl) in self.program.states.iter().enumerate() {
-            let shape = extents(&decl.shape, &decl.name, &self.fixed)?;
-            let bytes = self.device.tensor_bytes(decl.element.name(), &shape)?;
-            let memory = self.device.allocate(bytes, &decl.name)?;
-            self.states[at] = Allocation { memory: Some(memory), capacity: bytes, shape };
-        }
-        Ok(())
-    }
-
-    /// Forgets everything kept between calls.
-    pub fn reset(&mut self) -> Result<(), ExecutorError> {
-        for state in &self.states {
-            if let Some(memory) = state.memory {
-                self.device.clear(memory)?;
-            }
-        }
-        Ok(())
-    }
-
     /// A number known since load, by its name in the program.
     pub fn number(&self, name: &str) -> Option<Number> {
         self.fixed.get(name).copied()
@@ -148,6 +128,11 @@ impl<D: Device> Session<D> {
             seen.insert(weight.slice.memory, weight.slice.bytes);
         }
         (seen.values().sum(), self.states.iter().map(|s| s.capacity).sum())
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Verified {
+        &self.program
     }
 
     /// The device.

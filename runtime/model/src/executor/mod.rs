@@ -14,10 +14,12 @@
 pub mod device;
 mod load;
 mod run;
+mod state;
 
 pub use device::{Argument, Arrangement, Device, DeviceError, Extent, MemoryId, Slice};
 pub use load::{LoadOptions, Session};
 pub use run::Call;
+pub use state::{CHUNK, SavedState};
 
 use tvmc_ir::host::EvalError;
 

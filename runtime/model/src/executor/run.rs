@@ -3,6 +3,7 @@
 use super::ExecutorError;
 use super::device::{Argument, Arrangement, Device, Extent, Slice};
 use super::load::{Allocation, Session, extents};
+use super::state::growing_axis;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tvmc_ir::host::{Expr, Number};
@@ -44,6 +45,7 @@ impl<D: Device> Session<D> {
             numbers.insert(name.clone(), value);
         }
         self.size_memory(&numbers)?;
+        self.grow_states(&numbers)?;
         for (at, decl) in self.program.inputs.iter().enumerate() {
             let Some((_, bytes)) = call.tensors.iter().find(|(name, _)| *name == decl.name) else {
                 return Err(ExecutorError::Call(format!("the call gives no tensor for `{}`", decl.name)));
@@ -93,6 +95,9 @@ impl<D: Device> Session<D> {
                 let bytes = self.device.tensor_bytes(decl.element.name(), &shape)?;
                 if allocation.memory.is_none() || allocation.capacity < bytes {
                     let memory = self.device.allocate(bytes, &decl.name)?;
+                    if let Some(old) = allocation.memory {
+                        self.device.release(old)?;
+                    }
                     *allocation = Allocation { memory: Some(memory), capacity: bytes, shape };
                 } else {
                     allocation.shape = shape;
@@ -210,11 +215,13 @@ impl<D: Device> Session<D> {
         };
         let element = decl.element.name();
         let bytes = self.device.tensor_bytes(element, &allocation.shape)?;
+        let growing = growing_axis(decl);
         let shape = allocation
             .shape
             .iter()
             .zip(&decl.shape)
-            .map(|(&size, expr)| Extent { size, fixed: self.is_fixed(expr) })
+            .enumerate()
+            .map(|(axis, (&size, expr))| Extent { size, fixed: growing != Some(axis) && self.is_fixed(expr) })
             .collect();
         Ok(Part {
             slice: Slice { memory, offset: 0, bytes },

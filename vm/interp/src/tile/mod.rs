@@ -13,6 +13,7 @@
 
 mod element;
 mod memory;
+mod view;
 
 pub use memory::{Tensor, decode_element};
 
@@ -360,6 +361,8 @@ impl<'k> Machine<'k, '_> {
                     at[skip..].iter().zip(from).map(|(i, extent)| if *extent == 1 { 0 } else { *i }).collect()
                 }))
             }
+            Op::View => self.view(inst, result),
+            Op::Relayout => Ok(self.values[arg(0).index()].clone()),
             Op::Reshape => Ok(self.values[arg(0).index()].clone()),
             Op::Permute(permutation) => Ok(self.gather(ty, arg(0), |at| {
                 let mut from = vec![0; at.len()];

@@ -1,0 +1,216 @@
+//! Running a kernel of a filetest.
+//!
+//! ```text
+//! //; arg x: f32[2, 3] = 1 2 -0.5            numbers, row by row, repeated as needed
+//! //; arg x: i32[4] = iota                   0 1 2 ..
+//! //; arg x: f32[4, 4] = random 7            multiples of 1/4 from -4 to 4; small integers; any bytes below 64 for a format
+//! //; arg n = 5                              a number
+//! //; out y: f32[2, 3]                       zero at first, shown afterwards; `= ..` gives another beginning
+//! //; machines exact                         (the default) every machine leaves the bits that the interpreter leaves
+//! //; machines native                        all but WGSL, whose division and square root are not exactly rounded
+//! ```
+
+use super::FileTest;
+use crate::generate::{Argument, Case, Data};
+use crate::machines::Machines;
+use tvmc_interp::tile as interp;
+use tvmc_ir::tile::launch::bind;
+use tvmc_ir::tile::{Element, Kernel, TensorDecl};
+use tvmc_types::dtype::{DType, Kind, Narrowing};
+use tvmc_types::packing::{get_bits, packed_len, set_bits};
+
+/// Elements that a filetest's kernel may compute.
+const FUEL: u64 = 1 << 24;
+
+/// Results, row by row, then what was printed; or the trap.
+pub fn run(test: &FileTest, kernel: &Kernel) -> Result<String, String> {
+    let arguments = arguments(test, kernel)?;
+    let portable = match test.one("machines") {
+        None | Some("exact") => true,
+        Some("native") => false,
+        Some(other) => return Err(format!("`machines {other}` is neither `exact` nor `native`")),
+    };
+    let mut case = Case { kernel: kernel.clone(), arguments, portable };
+    let binding = bind(kernel, &case.shapes()).map_err(|e| e.to_string())?;
+    let mut copies = case.arguments.clone();
+    let given = copies
+        .iter_mut()
+        .map(|argument| match argument {
+            Argument::Tensor(data) => interp::Argument::Tensor(&mut data.bytes, data.shape.clone()),
+            Argument::Scalar(_, bits) => interp::Argument::Scalar(*bits),
+        })
+        .collect();
+    let outcome = match interp::run(kernel, &binding, given, FUEL) {
+        Ok(outcome) => outcome,
+        Err(trap) => return Ok(format!("trap: {trap}")),
+    };
+    // What is never written, compiled code is not told to write.
+    for (argument, param) in case.arguments.iter_mut().zip(&kernel.params) {
+        if let (Argument::Tensor(data), TensorDecl::Tensor { access, .. }) = (argument, param) {
+            data.written = *access != tvmc_ir::lane::Access::Read;
+        }
+    }
+    Machines::open().check(&case, true).map_err(|e| e.to_string())?;
+    let mut text = String::new();
+    for (argument, param) in copies.iter().zip(&kernel.params) {
+        if let (Argument::Tensor(data), TensorDecl::Tensor { name, access, .. }) = (argument, param)
+            && *access != tvmc_ir::lane::Access::Read
+        {
+            show(&mut text, name, data);
+        }
+    }
+    for line in outcome.log {
+        text += &format!("print: {line}\n");
+    }
+    Ok(text)
+}
+
+pub(super) fn show(text: &mut String, name: &str, data: &Data) {
+    let Element::DType(dtype) = data.element else {
+        let bytes: Vec<String> = data.bytes.iter().map(|b| format!("{b:02x}")).collect();
+        *text += &format!("{name} = {}\n", bytes.join(" "));
+        return;
+    };
+    let count = data.shape.iter().product::<u64>() as usize;
+    let row = data.shape.last().copied().unwrap_or(1).max(1) as usize;
+    for start in (0..count).step_by(row) {
+        let values: Vec<String> =
+            (start..start + row).map(|at| dtype.format(get_bits(&data.bytes, at, dtype.bits()))).collect();
+        let sign = if start == 0 { format!("{name} =") } else { " ".repeat(name.len() + 2) };
+        *text += &format!("{sign} {}\n", values.join(" "));
+    }
+}
+
+fn arguments(test: &FileTest, kernel: &Kernel) -> Result<Vec<Argument>, String> {
+    let given: Vec<&str> = test.all("arg").chain(test.all("out")).collect();
+    let mut list = Vec::new();
+    for param in &kernel.params {
+        let name = match param {
+            TensorDecl::Tensor { name, .. } | TensorDecl::Scalar { name, .. } => name,
+        };
+        let is_it = |text: &&&str| text.split([':', '=', ' ']).next() == Some(name.as_str());
+        let text = given.iter().find(is_it).ok_or_else(|| format!("nothing is given for `{name}`"))?;
+        list.push(match param {
+            TensorDecl::Scalar { dtype, .. } => {
+                let (_, value) = text.split_once('=').ok_or_else(|| format!("`{name}` needs `= value`"))?;
+                Argument::Scalar(*dtype, code(*dtype, value.trim())? as u32)
+            }
+            TensorDecl::Tensor { element, .. } => Argument::Tensor(tensor(kernel, *element, text)?),
+        });
+    }
+    Ok(list)
+}
+
+/// `x: f32[2, 3] = 1 2 3`: the element type is that of the kernel, and is written for the reader.
+fn tensor(kernel: &Kernel, element: Element, text: &str) -> Result<Data, String> {
+    let bad = || format!("`{text}` is not NAME: TYPE[SIZES] = VALUES");
+    let (declared, values) = match text.split_once('=') {
+        Some((declared, values)) => (declared, values.trim()),
+        None => (text, "0"),
+    };
+    let (_, ty) = declared.split_once(':').ok_or_else(bad)?;
+    let (ty, sizes) = ty.trim().strip_suffix(']').and_then(|t| t.split_once('[')).ok_or_else(bad)?;
+    let shape: Vec<u64> = sizes
+        .split(',')
+        .map(str::trim)
+        .filter(|s| !s.is_empty())
+        .map(|s| s.parse().map_err(|_| bad()))
+        .collect::<Result<_, _>>()?;
+    let seed = |v: &str| v.strip_prefix("random").map(|s| s.trim().parse::<u64>().unwrap_or(0));
+    let bytes = match element {
+        Element::Format(id) => {
+            let format = &kernel.formats[id.index()];
+            if format.name != ty {
+                return Err(format!("`{text}`: the kernel has {}", format.name));
+            }
+            let rows: u64 = shape[..shape.len().saturating_sub(1)].iter().product();
+            let row = format.row_bytes(shape.last().copied().unwrap_or(0)).ok_or_else(bad)?;
+            let mut bytes = vec![0u8; (rows * row) as usize];
+            match seed(values) {
+                Some(seed) => {
+                    let mut noise = Noise(seed);
+                    bytes.iter_mut().for_each(|b| *b = (noise.next() & 0x3f) as u8);
+                }
+                None => {
+                    let list: Vec<u8> = values
+                        .split_whitespace()
+                        .map(|v| u8::from_str_radix(v, 16).map_err(|_| bad()))
+                        .collect::<Result<_, _>>()?;
+                    for (byte, value) in bytes.iter_mut().zip(list.iter().cycle()) {
+                        *byte = *value;
+                    }
+                }
+            }
+            bytes
+        }
+        Element::DType(dtype) => {
+            if dtype.name() != ty {
+                return Err(format!("`{text}`: the kernel has {dtype}"));
+            }
+            let count = shape.iter().product::<u64>() as usize;
+            plain(dtype, count, values).map_err(|why| format!("`{text}`: {why}"))?
+        }
+    };
+    Ok(Data { shape, element, bytes, written: false, packed: false })
+}
+
+/// The bytes of so many plain elements: numbers, `iota` or `random SEED`.
+pub(super) fn plain(dtype: DType, count: usize, values: &str) -> Result<Vec<u8>, String> {
+    let seed = values.strip_prefix("random").map(|s| s.trim().parse::<u64>().unwrap_or(0));
+    let mut bytes = vec![0u8; packed_len(count, dtype.bits()).ok_or("too many elements")?];
+    let mut noise = Noise(seed.unwrap_or(0));
+    let list: Vec<&str> = values.split_whitespace().collect();
+    for at in 0..count {
+        let value = match (list.first(), seed) {
+            (_, Some(_)) => small(dtype, noise.next()),
+            (Some(&"iota"), _) => number(dtype, at as f64),
+            (Some(_), _) => code(dtype, list[at % list.len()])?,
+            (None, _) => return Err("no values".to_owned()),
+        };
+        set_bits(&mut bytes, at, dtype.bits(), value);
+    }
+    Ok(bytes)
+}
+
+fn number(dtype: DType, value: f64) -> u64 {
+    match dtype.kind() {
+        Kind::Float => dtype.encode_f64(value),
+        Kind::Signed | Kind::Unsigned | Kind::Bool => dtype.encode_int(value as i64, Narrowing::Wrap),
+    }
+}
+
+/// The code of a number as written; `0x..` is the code itself.
+pub(super) fn code(dtype: DType, text: &str) -> Result<u64, String> {
+    let bad = || format!("`{text}` is no {dtype}");
+    if let Some(hex) = text.strip_prefix("0x") {
+        return u64::from_str_radix(hex, 16).map_err(|_| bad());
+    }
+    match text {
+        "true" => Ok(1),
+        "false" => Ok(0),
+        _ if dtype.kind() == Kind::Float => Ok(dtype.encode_f64(text.parse().map_err(|_| bad())?)),
+        _ => Ok(dtype.encode_int(text.parse().map_err(|_| bad())?, Narrowing::Wrap)),
+    }
+}
+
+/// A small number: sums and products of these are exact.
+fn small(dtype: DType, random: u64) -> u64 {
+    match dtype.kind() {
+        Kind::Float => dtype.encode_f64(((random % 33) as f64 - 16.0) / 4.0),
+        Kind::Signed => dtype.encode_int((random % 15) as i64 - 7, Narrowing::Saturate),
+        Kind::Unsigned | Kind::Bool => dtype.encode_int((random % 15) as i64, Narrowing::Saturate),
+    }
+}
+
+/// SplitMix64.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

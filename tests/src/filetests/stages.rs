@@ -1,0 +1,345 @@
+//! What each stage does with a file. A stage maps the file's source and directives to text.
+//!
+//! | stage | gives | directives |
+//! |---|---|---|
+//! | `lex` | tokens and comments with their places | |
+//! | `diag` | all diagnostics, as people see them | `append N "text"`: the source is that longer |
+//! | `fmt` | the canonical form | |
+//! | `program` | program IR | `program NAME` |
+//! | `tile` | tile IR of an instance | `kernel NAME`, `set NAME=VALUE..` |
+//! | `parse` | the tree | |
+//! | `lowered` | lane IR of an instance | the same, `target NAME` |
+//! | `clif`, `asm`, `wgsl` | the last form before machine code | the same, and for `asm` `level v3` or `v4` |
+//! | `run` | (a `.lir` file: see `lanes`) what the tile interpreter leaves in the `out` arguments, or its trap; every other machine must agree | the same, `arg`, `out`, `machines exact` |
+//! | `verify` | the errors of IR text: `.tir` tile, `.lir` lane, `.pir` program IR, with interfaces of kernels after it | |
+
+use super::{FileTest, lanes, launch};
+use tvmc_backend_x86::{Features, Level};
+use tvmc_ir::{lane, program, tile};
+use tvmc_lang::diag::{Diagnostic, render};
+use tvmc_lang::source::SourceMap;
+use tvmc_passes::target::{CRANELIFT, TARGETS, Target, WGSL, X86_V3, X86_V4};
+use tvmc_passes::{Options, lower};
+use tvmc_sema::{ElementChoice, Instance, Library, Loaded, Source, Use};
+use tvmc_types::dtype::DType;
+
+/// A folder of filetests.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Tokens.
+    Lex,
+    /// The tree.
+    Parse,
+    /// Diagnostics.
+    Diag,
+    /// The formatter.
+    Fmt,
+    /// Program IR.
+    Program,
+    /// Tile IR.
+    Tile,
+    /// Lane IR.
+    Lowered,
+    /// Cranelift's IR.
+    Clif,
+    /// Machine code.
+    Asm,
+    /// Shader text.
+    Wgsl,
+    /// Results, on every machine.
+    Run,
+    /// The verifiers.
+    Verify,
+}
+
+/// Every stage.
+pub const STAGES: &[Stage] = &[
+    Stage::Lex,
+    Stage::Parse,
+    Stage::Diag,
+    Stage::Fmt,
+    Stage::Program,
+    Stage::Tile,
+    Stage::Lowered,
+    Stage::Clif,
+    Stage::Asm,
+    Stage::Wgsl,
+    Stage::Run,
+    Stage::Verify,
+];
+
+impl Stage {
+    /// The folder's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Lex => "lex",
+            Stage::Parse => "parse",
+            Stage::Diag => "diag",
+            Stage::Fmt => "fmt",
+            Stage::Program => "program",
+            Stage::Tile => "tile",
+            Stage::Lowered => "lowered",
+            Stage::Clif => "clif",
+            Stage::Asm => "asm",
+            Stage::Wgsl => "wgsl",
+            Stage::Run => "run",
+            Stage::Verify => "verify",
+        }
+    }
+
+    /// The directives it knows.
+    pub fn directives(self) -> &'static [&'static str] {
+        match self {
+            Stage::Lex | Stage::Parse | Stage::Fmt | Stage::Verify => &[],
+            Stage::Diag => &["append"],
+            Stage::Program => &["program"],
+            Stage::Lowered => &["kernel", "set", "target"],
+            Stage::Clif => &["kernel", "set", "arm"],
+            Stage::Tile | Stage::Wgsl => &["kernel", "set"],
+            Stage::Asm => &["kernel", "set", "level"],
+            Stage::Run => &["kernel", "set", "arg", "out", "machines", "grid"],
+        }
+    }
+
+    /// The text that the stage gives; an error is a mistake in the file itself, or a disagreement of machines.
+    pub fn run(self, test: &FileTest) -> Result<String, String> {
+        match self {
+            Stage::Lex => lex(test),
+            Stage::Diag => diag(test),
+            Stage::Fmt => fmt(test),
+            Stage::Program => {
+                let library = clean(test)?;
+                let name = test.one("program").ok_or("needs `program NAME`")?;
+                let program = tvmc_sema::program(&library, name).map_err(|d| shown(&library, &d))?;
+                Ok(program.to_string())
+            }
+            Stage::Tile => Ok(instance(test)?.to_string()),
+            Stage::Parse => {
+                let mut sources = SourceMap::new();
+                let id = sources.add(test.name(), test.source.as_str()).map_err(|d| d.message.clone())?;
+                Ok(format!("{:#?}", tvmc_lang::parse(id, &test.source).file.items))
+            }
+            Stage::Lowered => {
+                let name = test.one("target").ok_or("needs `target NAME`")?;
+                let row = TARGETS.into_iter().find(|t| t.name == name);
+                let row = row.ok_or_else(|| format!("there is no target `{name}`"))?;
+                Ok(lowered(&instance(test)?, &row)?.to_string())
+            }
+            Stage::Clif => {
+                let isa = if test.one("arm").is_some() {
+                    isa("aarch64-unknown-linux-gnu", &[])
+                } else {
+                    isa("x86_64-unknown-linux-gnu", X86_FEATURES)
+                };
+                let function = lowered(&instance(test)?, &CRANELIFT)?;
+                tvmc_backend_cranelift::clif_text(&function, &*isa?).map_err(|e| e.to_string())
+            }
+            Stage::Asm => {
+                let (level, row) = match test.one("level") {
+                    Some("v3") => (Level::V3, X86_V3),
+                    Some("v4") => (Level::V4, X86_V4),
+                    other => return Err(format!("needs `level v3` or `level v4`, has {other:?}")),
+                };
+                let function = lowered(&instance(test)?, &row)?;
+                let code = tvmc_backend_x86::compile(&function, &Features::baseline(level));
+                Ok(tvmc_backend_x86::disassemble(&code.map_err(|e| e.to_string())?))
+            }
+            Stage::Wgsl => {
+                let function = lowered(&instance(test)?, &WGSL)?;
+                let shader = tvmc_backend_wgsl::compile(&function, &tvmc_backend_wgsl::Limits::default());
+                Ok(shader.map_err(|e| e.to_string())?.source)
+            }
+            Stage::Run if test.is_lane() => lanes::run(test),
+            Stage::Run => launch::run(test, &instance(test)?),
+            Stage::Verify => verify(test),
+        }
+    }
+}
+
+/// The test's source as the root, with the files beside it.
+fn load(test: &FileTest) -> Loaded {
+    let root = Source { name: test.name(), text: test.source.clone() };
+    let folder = test.path.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
+    let root_text = test.source.clone();
+    let name = test.name();
+    Library::load(root, tvmc_stdlib::PRELUDE, &mut |wanted| match wanted {
+        Use::Library(module) => tvmc_stdlib::module(module)
+            .map(|text| Source { name: format!("stdlib/{module}.tile"), text: text.to_owned() }),
+        Use::File { path, .. } if path == name => {
+            Some(Source { name: path.to_owned(), text: root_text.clone() })
+        }
+        Use::File { path, .. } => {
+            let text = std::fs::read_to_string(folder.join(path)).ok()?;
+            Some(Source { name: path.to_owned(), text })
+        }
+    })
+}
+
+fn shown(library: &Library, diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(|d| render(d, library.sources(), false)).collect::<Vec<_>>().join("\n\n")
+}
+
+fn clean(test: &FileTest) -> Result<Library, String> {
+    let Loaded { library, mut diagnostics } = load(test);
+    diagnostics.extend(tvmc_sema::check(&library));
+    if diagnostics.iter().any(Diagnostic::is_error) {
+        return Err(shown(&library, &diagnostics));
+    }
+    Ok(library)
+}
+
+/// The kernel that the directives choose.
+pub fn instance(test: &FileTest) -> Result<tile::Kernel, String> {
+    let library = clean(test)?;
+    let mut chosen = Instance::default();
+    let name = test.one("kernel").ok_or("needs `kernel NAME`")?;
+    let interface = tvmc_sema::interface(&library, name).map_err(|d| shown(&library, &d))?;
+    for word in test.all("set").flat_map(str::split_whitespace) {
+        let (key, value) = word.split_once('=').ok_or_else(|| format!("`set {word}` is no NAME=VALUE"))?;
+        match value.parse::<i64>() {
+            Ok(value) if interface.tunes.iter().any(|t| t.name == key) => {
+                chosen.tunes.insert(key.to_owned(), value);
+            }
+            Ok(value) => {
+                chosen.dims.insert(key.to_owned(), value.unsigned_abs());
+            }
+            Err(_) => {
+                let choice = match DType::from_name(value) {
+                    Some(dtype) => ElementChoice::DType(dtype),
+                    None => ElementChoice::Format(value.to_owned()),
+                };
+                chosen.formats.insert(key.to_owned(), choice);
+            }
+        }
+    }
+    tvmc_sema::instantiate(&library, name, &chosen).map_err(|d| shown(&library, &d))
+}
+
+/// What `clif` compiles for: the host plays no part.
+const X86_FEATURES: &[&str] =
+    &["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt", "has_avx", "has_avx2", "has_fma"];
+
+fn isa(triple: &str, features: &[&str]) -> Result<cranelift_codegen::isa::OwnedTargetIsa, String> {
+    let mut builder = cranelift_codegen::isa::lookup_by_name(triple).map_err(|e| e.to_string())?;
+    for feature in features {
+        cranelift_codegen::settings::Configurable::enable(&mut builder, feature)
+            .map_err(|e| e.to_string())?;
+    }
+    let flags = tvmc_backend_cranelift::flags(true).map_err(|e| e.to_string())?;
+    builder.finish(flags).map_err(|e| e.to_string())
+}
+
+fn lowered(kernel: &tile::Kernel, target: &Target) -> Result<lane::Verified, String> {
+    let function = lower(kernel, target, &Options::default()).map_err(|e| e.to_string())?.function;
+    lane::verify(function).map_err(|errors| format!("the lowering is not well-formed: {}", errors[0]))
+}
+
+fn lex(test: &FileTest) -> Result<String, String> {
+    let mut sources = SourceMap::new();
+    let id = sources.add(test.name(), test.source.as_str()).map_err(|d| d.message.clone())?;
+    let lexed = tvmc_lang::lexer::lex(id, &test.source);
+    let comments =
+        lexed.comments.iter().map(|c| (c.span, if c.doc { "Doc".to_owned() } else { "Comment".to_owned() }));
+    let mut words: Vec<_> =
+        lexed.tokens.iter().map(|t| (t.span, format!("{:?}", t.tok))).chain(comments).collect();
+    words.sort_by_key(|(span, _)| span.start);
+    let source = sources.source(id);
+    let lines = words.into_iter().map(|(span, kind)| {
+        let at = source.position(span.start);
+        format!("{}:{} {kind} {}", at.line, at.column, sources.text(span).trim_end()).trim_end().to_owned()
+    });
+    let errors = lexed.diagnostics.iter().map(|d| render(d, &sources, false));
+    Ok(lines.chain(errors).collect::<Vec<_>>().join("\n"))
+}
+
+fn diag(test: &FileTest) -> Result<String, String> {
+    let mut bytes = test.bytes()?;
+    for text in test.all("append") {
+        let (count, text) = text.split_once(' ').ok_or("`append N \"text\"`")?;
+        let count: usize = count.parse().map_err(|_| "`append N \"text\"`")?;
+        let text = text.trim_matches('"').replace("\\n", "\n");
+        bytes.extend(text.repeat(count).bytes());
+    }
+    let mut sources = SourceMap::new();
+    if let Err(diagnostic) = sources.add_bytes(test.name(), &bytes) {
+        return Ok(render(&diagnostic, &sources, false));
+    }
+    let text = String::from_utf8(bytes).map_err(|e| e.to_string())?;
+    let changed = FileTest {
+        source: text,
+        path: test.path.clone(),
+        stage: test.stage,
+        directives: Vec::new(),
+        expected: None,
+    };
+    let Loaded { library, mut diagnostics } = load(&changed);
+    if !diagnostics.iter().any(Diagnostic::is_error) {
+        diagnostics.extend(tvmc_sema::check(&library));
+    }
+    if diagnostics.is_empty() {
+        return Err("a `diag` test has a diagnostic".to_owned());
+    }
+    Ok(shown(&library, &diagnostics))
+}
+
+fn fmt(test: &FileTest) -> Result<String, String> {
+    let mut sources = SourceMap::new();
+    let id = sources.add(test.name(), test.source.as_str()).map_err(|d| d.message.clone())?;
+    let parsed = tvmc_lang::parse(id, &test.source);
+    if let Some(diagnostic) = parsed.diagnostics.first() {
+        return Err(render(diagnostic, &sources, false));
+    }
+    let printed = tvmc_lang::print::print(&parsed.file, &test.source);
+    let again = tvmc_lang::parse(id, &printed);
+    if tvmc_lang::print::print(&again.file, &printed) != printed {
+        return Err(format!("formatting again changes it\n{printed}"));
+    }
+    Ok(printed)
+}
+
+fn verify(test: &FileTest) -> Result<String, String> {
+    let text = &test.source;
+    let kind = test.path.extension().unwrap_or_default().to_string_lossy().into_owned();
+    let errors: Vec<String> = match kind.as_str() {
+        "tir" => match tile::parse(text) {
+            Err(error) => vec![format!("parser: {error}")],
+            Ok(kernel) => list(tile::verify(kernel).err().unwrap_or_default()),
+        },
+        "lir" => match lane::parse(text) {
+            Err(error) => vec![format!("parser: {error}")],
+            Ok(function) => list(lane::verify(function).err().unwrap_or_default()),
+        },
+        "pir" => {
+            let mut parts = text.split("\ninterface ");
+            match program::parse(parts.next().unwrap_or_default()).map(program::verify) {
+                Err(error) => vec![format!("parser: {error}")],
+                Ok(Err(errors)) => list(errors),
+                Ok(Ok(sound)) => list(launches(&sound, parts)?),
+            }
+        }
+        other => return Err(format!("`.{other}` is no IR: `.tir`, `.lir` or `.pir`")),
+    };
+    if errors.is_empty() {
+        return Err("a `verify` test has an error".to_owned());
+    }
+    Ok(errors.join("\n"))
+}
+
+/// What is wrong with launches, judged by the interfaces that follow the program.
+fn launches<'a>(
+    sound: &program::Verified,
+    interfaces: impl Iterator<Item = &'a str>,
+) -> Result<Vec<program::VerifyError>, String> {
+    let interfaces = interfaces
+        .map(|text| program::Interface::parse(&format!("interface {text}")).map_err(|e| e.to_string()))
+        .collect::<Result<Vec<_>, _>>()?;
+    if interfaces.is_empty() {
+        return Ok(Vec::new());
+    }
+    let find = |name: &str| interfaces.iter().find(|i| i.name == name);
+    Ok(program::verify_launches(sound, &find).err().unwrap_or_default())
+}
+
+fn list<T: ToString>(errors: Vec<T>) -> Vec<String> {
+    errors.iter().map(ToString::to_string).collect()
+}
