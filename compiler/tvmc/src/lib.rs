@@ -3,7 +3,6 @@
 //! `main` parses the command line (`cli`) and calls one function of `commands`; those use the `engine` (sources to kernels on a
 //! machine) and the runtime.
 
-pub mod adapters;
 pub mod cli;
 pub mod commands;
 pub mod engine;

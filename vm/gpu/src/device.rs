@@ -31,6 +31,19 @@ pub enum GpuKind {
     Software,
 }
 
+impl std::fmt::Display for GpuKind {
+    /// `discrete`, `integrated`, `virtual`, `other` or `software`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            GpuKind::Discrete => "discrete",
+            GpuKind::Integrated => "integrated",
+            GpuKind::Virtual => "virtual",
+            GpuKind::Other => "other",
+            GpuKind::Software => "software",
+        })
+    }
+}
+
 /// What is known of a device.
 #[derive(Clone, Debug)]
 pub struct GpuInfo {
@@ -93,7 +106,7 @@ fn kind_of(info: &wgpu::AdapterInfo) -> GpuKind {
     }
 }
 
-fn info_of(adapter: &wgpu::Adapter) -> GpuInfo {
+pub(crate) fn info_of(adapter: &wgpu::Adapter) -> GpuInfo {
     let info = adapter.get_info();
     GpuInfo {
         kind: kind_of(&info),
@@ -113,7 +126,7 @@ fn subgroup_size(adapter: &wgpu::Adapter) -> Option<u32> {
 }
 
 /// All adapters, best first.
-fn adapters() -> Vec<wgpu::Adapter> {
+pub(crate) fn installed() -> Vec<wgpu::Adapter> {
     let descriptor = wgpu::InstanceDescriptor {
         backends: wgpu::Instance::enabled_backend_features(),
         // the validation layers are a debugging aid with a price per call
@@ -132,12 +145,12 @@ fn adapters() -> Vec<wgpu::Adapter> {
 impl GpuDevice {
     /// The devices of this machine, best first.
     pub fn list() -> Vec<GpuInfo> {
-        adapters().iter().map(info_of).collect()
+        installed().iter().map(info_of).collect()
     }
 
     /// Opens the best device, or the first whose name contains `name` (in any case).
     pub fn open(name: Option<&str>) -> Result<Self, GpuError> {
-        let mut adapters = adapters();
+        let mut adapters = installed();
         if adapters.is_empty() {
             return Err(GpuError::NoAdapter);
         }
@@ -154,7 +167,7 @@ impl GpuDevice {
         Self::open_adapter(&adapters.swap_remove(at))
     }
 
-    fn open_adapter(adapter: &wgpu::Adapter) -> Result<Self, GpuError> {
+    pub(crate) fn open_adapter(adapter: &wgpu::Adapter) -> Result<Self, GpuError> {
         let info = info_of(adapter);
         let name = info.name.clone();
         let unusable = |reason: String| GpuError::Unusable { name: name.clone(), reason };

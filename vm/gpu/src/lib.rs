@@ -25,6 +25,7 @@
 //! proving that a kernel's indices are in range (the WGSL implementation's own checks keep them inside the binding).
 #![forbid(unsafe_code)]
 
+mod adapters;
 mod buffer;
 mod commands;
 mod device;
@@ -32,6 +33,7 @@ mod error;
 mod kernel;
 mod probe;
 
+pub use adapters::{Adapter, Opened, adapters};
 pub use buffer::{GpuBuffer, GpuView};
 pub use commands::{Commands, Launch, LogEntry, Submission};
 pub use device::{GpuDevice, GpuInfo, GpuKind};

@@ -4,13 +4,13 @@
 //! not told to run on a GPU this is the only one that looks for one.
 
 use super::{Failure, emit_json, say};
-use crate::adapters::{Adapter, adapters};
 use crate::engine::default_threads;
 use crate::host;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tvmc_backend_x86::{Features, Level};
+use tvmc_gpu::{Adapter, GpuKind, adapters};
 use tvmc_weights::fetch::{self, Fetcher};
 
 /// What a target does on this machine.
@@ -291,7 +291,7 @@ fn gpu_fallback(gpu: &Adapter) -> Option<String> {
     if opened.keeps_subnormals == Some(false) {
         list.push("subnormal numbers become zero");
     }
-    if gpu.kind == "software" {
+    if gpu.kind == GpuKind::Software {
         list.push("a software device: right, but slower than --target cpu");
     }
     (!list.is_empty()).then(|| list.join("; "))
@@ -299,7 +299,7 @@ fn gpu_fallback(gpu: &Adapter) -> Option<String> {
 
 fn adapter_json(gpu: &Adapter) -> Value {
     json!({
-        "name": gpu.name, "kind": gpu.kind, "driver": gpu.driver, "interface": gpu.interface,
+        "name": gpu.name, "kind": gpu.kind.to_string(), "driver": gpu.driver, "interface": gpu.interface,
         "subgroup_min": gpu.subgroup.0, "subgroup_max": gpu.subgroup.1,
         "subgroup_operations": gpu.subgroup_operations,
         "f16": gpu.f16, "cooperative_matrix": gpu.cooperative_matrix,

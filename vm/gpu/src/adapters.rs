@@ -1,17 +1,17 @@
-//! The GPUs of this machine with the limits that matter to kernels, for `doctor`; nothing else calls this.
+//! The adapters of this machine with the limits that matter to kernels, for people who ask what they have.
 //!
 //! An adapter is listed whether or not it can be used; [`Adapter::problem`] says why not. Each is opened once, for only a device says
 //! whether it computes as kernels need it.
 
-use tvmc_gpu::GpuDevice;
+use crate::device::{GpuDevice, GpuKind, info_of, installed};
 
 /// An adapter.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Adapter {
     /// Its name, which `--device` matches.
     pub name: String,
-    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
-    pub kind: &'static str,
+    /// Its kind.
+    pub kind: GpuKind,
     /// The driver and its version.
     pub driver: String,
     /// The interface it is reached by.
@@ -53,25 +53,12 @@ pub struct Opened {
 
 /// All adapters, best first.
 pub fn adapters() -> Vec<Adapter> {
-    let descriptor = wgpu::InstanceDescriptor {
-        backends: wgpu::Instance::enabled_backend_features(),
-        flags: wgpu::InstanceFlags::empty(),
-        ..wgpu::InstanceDescriptor::new_without_display_handle()
-    };
-    if descriptor.backends.is_empty() {
-        return Vec::new();
-    }
-    let instance = wgpu::Instance::new(descriptor);
-    let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
-    let mut adapters: Vec<Adapter> = found.iter().map(adapter).collect();
-    let order = ["discrete", "integrated", "virtual", "other", "software"];
-    adapters.sort_by_key(|a| order.iter().position(|kind| *kind == a.kind));
-    adapters
+    installed().iter().map(adapter).collect()
 }
 
 fn adapter(adapter: &wgpu::Adapter) -> Adapter {
-    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
-    let (opened, problem) = match GpuDevice::open(Some(&info.name)) {
+    let (info, limits, features) = (info_of(adapter), adapter.limits(), adapter.features());
+    let (opened, problem) = match GpuDevice::open_adapter(adapter) {
         Ok(device) => {
             let limits = device.limits();
             let keeps_subnormals = device.info().keeps_subnormals;
@@ -81,16 +68,10 @@ fn adapter(adapter: &wgpu::Adapter) -> Adapter {
         Err(error) => (None, Some(error.to_string())),
     };
     Adapter {
-        kind: match info.device_type {
-            wgpu::DeviceType::DiscreteGpu => "discrete",
-            wgpu::DeviceType::IntegratedGpu => "integrated",
-            wgpu::DeviceType::VirtualGpu => "virtual",
-            wgpu::DeviceType::Cpu => "software",
-            wgpu::DeviceType::Other => "other",
-        },
-        driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
-        interface: format!("{:?}", info.backend),
-        subgroup: (info.subgroup_min_size, info.subgroup_max_size),
+        kind: info.kind,
+        driver: info.driver,
+        interface: format!("{:?}", adapter.get_info().backend),
+        subgroup: info.subgroup,
         subgroup_operations: features.contains(wgpu::Features::SUBGROUP),
         f16: features.contains(wgpu::Features::SHADER_F16),
         cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
