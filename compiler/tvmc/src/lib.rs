@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod commands;
 pub mod engine;
+pub mod files;
 pub mod host;
 pub mod output;
 pub mod probe;

@@ -11,7 +11,7 @@
 //! The whole conversation is laid out anew for each turn, but only what differs from the tokens in the cache is fed.
 
 use super::models::{self, Loaded};
-use super::{Failure, say};
+use super::{Failure, save, say};
 use crate::cli::{ModelOptions, SamplingOptions};
 use crate::output;
 use rustyline::config::{Behavior, Config};
@@ -380,7 +380,7 @@ impl Conversation<'_> {
         } else {
             all.map(|(role, content)| format!("## {role}\n\n{content}\n\n")).collect()
         };
-        std::fs::write(path, text).map_err(|e| Failure::user(format!("cannot write {}: {e}", path.display())))
+        save(path, text.as_bytes())
     }
 }
 

@@ -4,9 +4,9 @@
 //! Nothing is written where nothing changes, where the file has syntax errors, or with `--check`. Before anything is written the
 //! result is parsed again and printed again: a printer that lost a word would be stopped here.
 
-use super::{Failure, USER_ERROR, say};
+use super::{Failure, USER_ERROR, save, say};
 use crate::output;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use tvmc_lang::diag::Diagnostic;
 use tvmc_lang::limits::MAX_SOURCE_BYTES;
@@ -59,7 +59,7 @@ fn one(file: &Path, check: bool) -> Result<bool, Failure> {
     } else if stdin {
         say(&printed)?;
     } else if changed {
-        replace(file, &printed).map_err(|e| Failure::user(format!("cannot write {name}: {e}")))?;
+        save(file, printed.as_bytes())?;
     }
     Ok(changed)
 }
@@ -99,27 +99,4 @@ fn canonical(sources: &mut SourceMap, id: SourceId) -> Result<String, Failure> {
 fn refuse(diagnostics: &[Diagnostic], sources: &SourceMap) -> Failure {
     output::diagnostics(diagnostics, sources);
     Failure::silent(USER_ERROR)
-}
-
-/// Puts a new file in the place of an old one. A link is followed: the file that it names is replaced.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let path = path.canonicalize()?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let scratch = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-    let written = (|| {
-        let permissions = std::fs::metadata(&path)?.permissions();
-        if permissions.readonly() {
-            return Err(std::io::ErrorKind::PermissionDenied.into());
-        }
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&scratch)?;
-        file.write_all(text.as_bytes())?;
-        file.set_permissions(permissions)?;
-        file.sync_all()?;
-        std::fs::rename(&scratch, &path)
-    })();
-    if written.is_err() {
-        let _ = std::fs::remove_file(&scratch);
-    }
-    written
 }

@@ -1,7 +1,7 @@
 //! `check`, `explain`, `run`, `build`: kernels without a model.
 
 use super::arguments::{Job, given, outputs, settings, shapes};
-use super::{Failure, USER_ERROR, say};
+use super::{Failure, USER_ERROR, save, say};
 use crate::cli::{BuildOptions, Emit, RunOptions, TargetName};
 use crate::engine::{Forms, Library};
 use crate::output;
@@ -116,7 +116,7 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
         return Err(Failure::usage("--model specialises a module: leave --emit out, or say --emit tvm"));
     }
     let say = |text: &str| match &options.output {
-        Some(path) => super::module::write_whole(path, text.as_bytes()),
+        Some(path) => save(path, text.as_bytes()),
         None => say(text),
     };
     let form = match (options.emit, &options.dump_passes) {
@@ -242,7 +242,6 @@ impl<'a> Dump<'a> {
         let Some(folder) = self.folder else { return Ok(()) };
         self.count += 1;
         let path = folder.join(format!("{}-{name}.txt", self.count));
-        std::fs::write(&path, text)
-            .map_err(|e| Failure::user(format!("cannot write {}: {e}", path.display())))
+        save(&path, text.as_bytes())
     }
 }

@@ -13,6 +13,7 @@ pub mod random;
 pub mod weights;
 
 use std::io::Write;
+use std::path::Path;
 
 /// Known names that are listed where none is near.
 const MOST_NAMES: usize = 24;
@@ -99,4 +100,10 @@ pub fn say(text: &str) -> Result<(), Failure> {
             Failure::user(format!("cannot write the output: {error}"))
         }
     })
+}
+
+/// Writes a file that a command was asked for; it is whole or not there.
+pub fn save(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    crate::files::write_whole(path, bytes)
+        .map_err(|e| Failure::user(format!("cannot write {}: {e}", path.display())))
 }

@@ -1,11 +1,11 @@
 //! `build -o OUT.tvm` and `inspect` of a module.
 
 use super::arguments::settings;
-use super::{Failure, emit_json, models, say};
+use super::{Failure, emit_json, models, save, say};
 use crate::cli::BuildOptions;
 use crate::engine::{Library, Specialisation, build_name, is_module, of_library, read_module};
 use crate::output;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -36,7 +36,7 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
         Some(path) => path.clone(),
         None => PathBuf::from(options.file.file_name().unwrap_or_default()).with_extension("tvm"),
     };
-    write_whole(&path, &bytes)?;
+    save(&path, &bytes)?;
     if options.verbose {
         output::note(&summary(&path, &module, bytes.len()));
     }
@@ -61,24 +61,6 @@ fn hypers(library: &Library, set: &[String]) -> Result<Vec<(String, Number)>, Fa
         ));
     }
     Ok(list)
-}
-
-/// Writes a file under another name beside it, and renames it when all is on disk.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let fail = |e: std::io::Error| Failure::user(format!("cannot write {}: {e}", path.display()));
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name =
-        path.file_name().ok_or_else(|| Failure::user(format!("{} is no file name", path.display())))?;
-    let part = folder.join(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-    let written = std::fs::File::create(&part).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.and_then(|()| std::fs::rename(&part, path)).map_err(|error| {
-        // What is left is a file of ours that nobody reads.
-        let _ = std::fs::remove_file(&part);
-        fail(error)
-    })
 }
 
 fn summary(path: &Path, module: &Module, bytes: usize) -> String {

@@ -16,7 +16,7 @@ mod expression;
 mod listing;
 mod svg;
 
-use super::{Failure, USER_ERROR, emit_json, kernels, say};
+use super::{Failure, USER_ERROR, emit_json, kernels, save, say};
 use crate::cli::LayoutOptions;
 use crate::engine::Forms;
 use crate::output;
@@ -92,7 +92,7 @@ fn picture(layout: &Layout, path: &Path) -> Result<(), Failure> {
         ))
         .help("draw a factor of it: the pattern repeats"));
     };
-    std::fs::write(path, text).map_err(|e| Failure::user(format!("cannot write {}: {e}", path.display())))
+    save(path, text.as_bytes())
 }
 
 /// Digits of the lane number as text.

@@ -1,0 +1,82 @@
+//! Writing files that are whole or not there.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Result, Write};
+use std::path::Path;
+
+/// Puts `bytes` at a path. A file is written under another name beside it and renamed when all is on disk, so nobody ever reads half of it; one
+/// that is there already is replaced and gives its permissions to the new one. A link is followed: the file that it names is
+/// replaced. What is no file (a device, a pipe) is written to.
+///
+/// Refused: a file that may not be written, a folder.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let existing = match fs::metadata(path) {
+        Ok(metadata) => Some(metadata),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    if existing.as_ref().is_some_and(|metadata| !metadata.is_file()) {
+        return OpenOptions::new().write(true).open(path)?.write_all(bytes);
+    }
+    let path = if existing.is_some() { path.canonicalize()? } else { path.to_owned() };
+    let permissions = existing.map(|metadata| metadata.permissions());
+    if permissions.as_ref().is_some_and(fs::Permissions::readonly) {
+        return Err(ErrorKind::PermissionDenied.into());
+    }
+    let Some(name) = path.file_name() else { return Err(ErrorKind::InvalidFilename.into()) };
+    let scratch = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&scratch)?;
+        file.write_all(bytes)?;
+        if let Some(permissions) = permissions {
+            file.set_permissions(permissions)?;
+        }
+        file.sync_all()?;
+        fs::rename(&scratch, &path)
+    })();
+    if written.is_err() {
+        // What is left is a file of ours that nobody reads.
+        let _ = fs::remove_file(&scratch);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_made_and_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        write_whole(&path, b"one").expect("made");
+        write_whole(&path, b"two").expect("replaced");
+        assert_eq!(fs::read(&path).expect("there"), b"two");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "no scratch file is left");
+        assert!(write_whole(folder.path(), b"x").is_err(), "a folder is no file");
+        assert!(write_whole(&folder.path().join("no/such/folder"), b"x").is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_permissions_and_devices_are_kept() {
+        use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "old").expect("made");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("ours");
+        symlink(&file, &link).expect("linked");
+        write_whole(&link, b"new").expect("written through");
+        assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+        assert_eq!(fs::read(&file).expect("there"), b"new");
+        assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o640);
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|s| s.success());
+        assert!(made, "mkfifo is there on every Unix");
+        let reader = pipe.clone();
+        let read = std::thread::spawn(move || fs::read(reader).expect("read"));
+        write_whole(&pipe, b"through").expect("written to");
+        assert_eq!(read.join().expect("ended"), b"through");
+        assert!(fs::metadata(&pipe).expect("there").file_type().is_fifo(), "it is not replaced by a file");
+    }
+}
