@@ -146,6 +146,11 @@ pub struct SamplingOptions {
     pub stop: Vec<String>,
 }
 
+/// A value as the command line spells it.
+pub fn spelled(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
+}
+
 impl SamplingOptions {
     /// As they would be written on the command line, defaults included.
     pub fn flags(&self) -> String {

@@ -75,6 +75,11 @@ const MAGIC: [u8; 8] = *b"\x89TVM\r\n\x1a\n";
 /// Bytes of the checksum.
 const CHECKSUM: usize = 32;
 
+/// Whether a file that begins with these bytes is meant as a module; 8 are enough.
+pub fn is_module(start: &[u8]) -> bool {
+    start.starts_with(&MAGIC)
+}
+
 /// A source file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Source {
@@ -118,6 +123,33 @@ pub struct Key {
     pub dims: Vec<(String, u64)>,
     /// Tune names.
     pub tunes: Vec<(String, i64)>,
+}
+
+impl Key {
+    /// With its lists sorted, as a module keeps them.
+    pub fn sorted(mut self) -> Self {
+        self.elements.sort();
+        self.dims.sort();
+        self.tunes.sort();
+        self
+    }
+
+    /// `W = q4_1, K = 64, BM = 8`.
+    pub fn choices(&self) -> String {
+        let elements = self.elements.iter().map(|(name, value)| format!("{name} = {value}"));
+        let dims = self.dims.iter().map(|(name, value)| format!("{name} = {value}"));
+        let tunes = self.tunes.iter().map(|(name, value)| format!("{name} = {value}"));
+        elements.chain(dims).chain(tunes).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl fmt::Display for Key {
+    /// `matmul with W = act8, M = 64, BM = 16`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let choices = self.choices();
+        f.write_str(&self.kernel)?;
+        if choices.is_empty() { Ok(()) } else { write!(f, " with {choices}") }
+    }
 }
 
 /// A specialised kernel.

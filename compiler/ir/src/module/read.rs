@@ -3,7 +3,7 @@
 use super::bytes::Reader;
 use super::{
     CHECKSUM, FormatSize, Import, Instance, Key, MAGIC, MAX_BYTES, Module, ModuleError, Source, Tuning,
-    VERSION, Wanted,
+    VERSION, Wanted, is_module,
 };
 use crate::host::Number;
 use crate::program::{self, Interface};
@@ -23,7 +23,7 @@ const KEY: usize = TEXT + 3 * 8;
 
 /// Reads and judges a module file.
 pub fn read(bytes: &[u8]) -> Result<Module, ModuleError> {
-    if !bytes.starts_with(&MAGIC) {
+    if !is_module(bytes) {
         return Err(ModuleError::Magic);
     }
     let mut at = Reader::new(bytes, MAGIC.len(), bytes.len());

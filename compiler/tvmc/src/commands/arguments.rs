@@ -6,11 +6,12 @@
 
 use super::{Failure, random};
 use crate::cli::MachineOptions;
-use crate::engine::{Engine, Instance, InstanceKey, Interface, InterfaceElement, InterfaceParam, Library};
+use crate::engine::{Engine, Instance, Interface, InterfaceElement, InterfaceParam, Library};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tvmc_ir::host::{Expr, Number};
+use tvmc_ir::module::Key;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_model::executor::{Argument, Arrangement, Device, Extent, Slice};
 use tvmc_types::dtype::DType;
@@ -97,12 +98,12 @@ impl Settings {
     }
 
     /// The key of an instance that these settings alone describe, for `build`.
-    pub fn key(&self, kernel: &str, interface: &Interface) -> Result<InstanceKey, Failure> {
+    pub fn key(&self, kernel: &str, interface: &Interface) -> Result<Key, Failure> {
         let (with, dims) = self.split(interface);
         let elements = self.formats.clone();
         let known = |name: &str| dims.iter().find(|(n, _)| n == name).map(|(_, v)| Number::Int(*v as i64));
         let tunes = interface.choose(&known, &with).map_err(Failure::from_error)?;
-        Ok(InstanceKey { kernel: kernel.to_owned(), elements, dims, tunes, ..InstanceKey::default() })
+        Ok(Key { kernel: kernel.to_owned(), elements, dims, tunes })
     }
 }
 
@@ -314,8 +315,8 @@ pub struct Bound {
     pub engine: Engine,
     /// What was compiled.
     pub instance: Rc<Instance>,
-    /// The instance's key.
-    pub key: InstanceKey,
+    /// What it was made for.
+    pub choices: Key,
     binding: Binding,
     arguments: Vec<Argument>,
 }
@@ -407,7 +408,7 @@ impl Job {
         let key = engine.key(&self.kernel, &arguments, &with, &set).map_err(Failure::from_error)?;
         let instance = engine.instance(&key).map_err(Failure::from_error)?;
         let binding = engine.bind(&instance, &arguments).map_err(Failure::from_error)?;
-        Ok(Bound { engine, instance, key, binding, arguments })
+        Ok(Bound { engine, instance, choices: key.choices, binding, arguments })
     }
 
     /// Reports the first element in which two runs differ beyond what the order of sums explains.

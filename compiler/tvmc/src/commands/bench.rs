@@ -276,7 +276,7 @@ fn kernels(
             "--target {} -r {} ({launches} launches each); {}",
             bound.engine.target_name(),
             options.repeat,
-            bound.key
+            bound.choices
         );
         match &probe {
             Some(probe) => flags += &format!("; read probe over {} MiB", probe.bytes() >> 20),

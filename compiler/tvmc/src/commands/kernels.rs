@@ -2,7 +2,7 @@
 
 use super::arguments::{Job, given, outputs, settings, shapes};
 use super::{Failure, USER_ERROR, save, say};
-use crate::cli::{BuildOptions, Emit, RunOptions, TargetName};
+use crate::cli::{BuildOptions, Emit, RunOptions, TargetName, spelled};
 use crate::engine::{Forms, Library};
 use crate::output;
 use std::path::{Path, PathBuf};
@@ -171,13 +171,8 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
         for at in [Emit::Tile, Emit::Lane, forms.native()] {
             let start = Instant::now();
             let text = forms.text(at)?;
-            dump.write(forms.name(at), &text)?;
-            verbose(&format!(
-                "{}: {} lines in {:.1} ms",
-                forms.name(at),
-                text.lines().count(),
-                millis(start)
-            ));
+            dump.write(&spelled(&at), &text)?;
+            verbose(&format!("{}: {} lines in {:.1} ms", spelled(&at), text.lines().count(), millis(start)));
         }
     }
     match form {
@@ -187,7 +182,7 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
             let text = forms.text(form)?;
             verbose(&format!(
                 "{}: {} lines in {:.1} ms",
-                forms.name(form),
+                spelled(&form),
                 text.lines().count(),
                 millis(start)
             ));

@@ -1,7 +1,7 @@
 //! `logits`, `generate`, `perplexity`: running a model. `chat` and `bench` load theirs here too.
 
 use super::{Failure, emit_json, say, weights};
-use crate::cli::{Activations, BuildOptions, ModelOptions, SamplingOptions};
+use crate::cli::{Activations, BuildOptions, ModelOptions, SamplingOptions, spelled};
 use crate::engine::{Engine, Specialisation};
 use crate::output;
 use std::io::IsTerminal;
@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tvmc_ir::host::Number;
-use tvmc_ir::program::Verified;
+use tvmc_ir::program::{Hyper, Verified};
 use tvmc_model::chat_template::ChatTemplate;
 use tvmc_model::executor::{LoadOptions, Session};
 use tvmc_model::language_model::{Generated, LanguageModel, Limits, Listen, PREFILL};
 use tvmc_model::logits;
 use tvmc_model::sampler::{Sampler, Settings};
 use tvmc_model::tokenizer::Special;
+use tvmc_types::dtype::DType;
 use tvmc_weights::Weights;
 
 /// Longest context that is taken without asking.
@@ -53,10 +54,7 @@ pub(super) fn load(options: &ModelOptions, interrupted: &Arc<AtomicBool>) -> Res
         "--target {} --threads {} --act {} --kv {} --ctx {}",
         model.session().device().target_name(),
         model.session().device().threads(),
-        match options.act {
-            Activations::F32 => "f32",
-            Activations::Q8 => "q8",
-        },
+        spelled(&options.act),
         options.kv,
         model.context()
     );
@@ -148,8 +146,7 @@ pub(super) fn specialisation(
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Specialisation, Failure> {
     let file = weights::open(model, interrupted)?;
-    let mut keys = Vec::new();
-    let mut settings = Vec::new();
+    let mut specialisation = Specialisation::default();
     for act in [Activations::F32, Activations::Q8] {
         let options = ModelOptions {
             model: model.to_owned(),
@@ -160,30 +157,29 @@ pub(super) fn specialisation(
             kv: "f16".to_owned(),
         };
         let session = session(&options, &file)?;
-        settings = session
-            .program()
-            .hypers
-            .iter()
-            .filter(|h| file.metadata().is_some_and(|m| m.get(&h.key).is_some()))
-            .filter_map(|h| {
-                // The context may be shortened by a command; the file's own number is recorded.
-                let own = file.metadata()?.get(&h.key)?;
-                match session.number(&h.name)? {
-                    Number::Int(_) => Some((h.name.clone(), Number::Int(own.as_u64()? as i64))),
-                    Number::Float(_) => Some((h.name.clone(), Number::Float(own.as_f64()?))),
-                    Number::Bool(_) => None,
-                }
-            })
-            .collect();
+        specialisation.settings = own_numbers(session.program(), &file);
         let mut model =
             LanguageModel::new(session, weights::tokenizer(&file)?).map_err(Failure::from_error)?;
         for tokens in [PREFILL, 1] {
             let count = tokens.min(model.context().saturating_sub(model.position()));
             model.feed(&vec![0; count], 1).map_err(Failure::from_error)?;
         }
-        keys.extend(model.session().device().instance_keys());
+        specialisation.keys.extend(model.session().device().instance_keys());
     }
-    Ok(Specialisation { settings, keys })
+    Ok(specialisation)
+}
+
+/// Hyper-parameters that the file has, as it has them: a command may run with a shorter context.
+fn own_numbers(program: &Verified, file: &Weights) -> Vec<(String, Number)> {
+    let number = |hyper: &Hyper| {
+        let own = file.metadata()?.get(&hyper.key)?;
+        if hyper.dtype == DType::F32 {
+            own.as_f64().map(Number::Float)
+        } else {
+            Some(Number::Int(i64::try_from(own.as_u64()?).ok()?))
+        }
+    };
+    program.hypers.iter().filter_map(|hyper| Some((hyper.name.clone(), number(hyper)?))).collect()
 }
 
 /// The sampler that these options ask for.

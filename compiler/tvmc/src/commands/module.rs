@@ -3,7 +3,7 @@
 use super::arguments::settings;
 use super::{Failure, emit_json, models, save, say};
 use crate::cli::BuildOptions;
-use crate::engine::{Library, Specialisation, build_name, is_module, of_library, read_module};
+use crate::engine::{Library, Specialisation, build_name, of_library, read_module};
 use crate::output;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -46,9 +46,9 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
 /// Hyper-parameters from `--set`.
 fn hypers(library: &Library, set: &[String]) -> Result<Vec<(String, Number)>, Failure> {
     let mut list = Vec::new();
+    let known = if set.is_empty() { Vec::new() } else { library.hyper_names()? };
     for text in set {
         let (name, value) = super::arguments::pair(text, "--set")?;
-        let known = library.hyper_names()?;
         if !known.iter().any(|k| k == name) {
             return Err(Failure::user(format!("no program of the file has a hyper-parameter `{name}`"))
                 .did_you_mean(name, known.iter().map(String::as_str))
@@ -83,7 +83,7 @@ pub fn module_bytes(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
         return Ok(None);
     }
     Read::by_ref(&mut file).take(8).read_to_end(&mut start).map_err(unreadable)?;
-    if !is_module(&start) {
+    if !module::is_module(&start) {
         return Ok(None);
     }
     // One byte more than is allowed, so that the reader says that it is too long.
@@ -95,12 +95,6 @@ pub fn module_bytes(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
 pub fn inspect(path: &Path, bytes: &[u8], json: bool) -> Result<(), Failure> {
     let module = read_module(path, bytes)?;
     let own = module.build == build_name();
-    let key = |key: &module::Key| {
-        let elements = key.elements.iter().map(|(n, v)| format!("{n} = {v}"));
-        let dims = key.dims.iter().map(|(n, v)| format!("{n} = {v}"));
-        let tunes = key.tunes.iter().map(|(n, v)| format!("{n} = {v}"));
-        elements.chain(dims).chain(tunes).collect::<Vec<_>>().join(", ")
-    };
     if json {
         let sources: Vec<_> = module
             .sources
@@ -110,7 +104,7 @@ pub fn inspect(path: &Path, bytes: &[u8], json: bool) -> Result<(), Failure> {
         let instances: Vec<_> = module
             .instances
             .iter()
-            .map(|i| serde_json::json!({ "kernel": i.key.kernel, "with": key(&i.key) }))
+            .map(|i| serde_json::json!({ "kernel": i.key.kernel, "with": i.key.choices() }))
             .collect();
         let settings: serde_json::Map<String, serde_json::Value> =
             module.settings.iter().map(|(n, v)| (n.clone(), number_json(*v))).collect();
@@ -144,7 +138,7 @@ pub fn inspect(path: &Path, bytes: &[u8], json: bool) -> Result<(), Failure> {
         text += &format!("  kernel    {}\n", interface.name);
     }
     for instance in &module.instances {
-        text += &format!("  instance  {} with {}\n", instance.key.kernel, key(&instance.key));
+        text += &format!("  instance  {} with {}\n", instance.key.kernel, instance.key.choices());
     }
     say(&text)
 }

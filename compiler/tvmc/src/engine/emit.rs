@@ -40,21 +40,6 @@ impl<'a> Forms<'a> {
         }
     }
 
-    /// A form's name, as `--emit` spells it.
-    pub fn name(&self, form: Emit) -> &'static str {
-        match form {
-            Emit::Tokens => "tokens",
-            Emit::Ast => "ast",
-            Emit::Program => "program",
-            Emit::Tile => "tile",
-            Emit::Lane => "lane",
-            Emit::Clif => "clif",
-            Emit::Asm => "asm",
-            Emit::Wgsl => "wgsl",
-            Emit::Tvm => "tvm",
-        }
-    }
-
     /// The row of the target table that a form is lowered for.
     fn row(&self, form: Emit) -> Target {
         let form = if form == Emit::Lane { self.native() } else { form };

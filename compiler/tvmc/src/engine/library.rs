@@ -2,15 +2,14 @@
 //!
 //! This is the rim around sema: it reads files, prints diagnostics, and remembers what sema computes anew at each call.
 
-use super::InstanceKey;
-use super::module::{Opened, Recorder, is_module};
+use super::module::{Opened, Recorder};
 use crate::commands::{Failure, USER_ERROR};
 use crate::output;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use tvmc_ir::host::{Expr, Number};
-use tvmc_ir::module::Module;
+use tvmc_ir::module::{Key, Module, is_module};
 use tvmc_ir::program::{MemoryElement, Verified};
 use tvmc_ir::tile::{Format, Kernel, Memory, Op, Param, Region, Stmt, Value};
 use tvmc_lang::diag::{Diagnostic, Severity};
@@ -338,7 +337,7 @@ impl Library {
     }
 
     /// One specialised kernel.
-    pub fn instantiate(&self, key: &InstanceKey) -> Result<Kernel, DeviceError> {
+    pub fn instantiate(&self, key: &Key) -> Result<Kernel, DeviceError> {
         if let Some(kernel) = self.module.as_ref().and_then(|m| m.instance(key)) {
             return Ok((**kernel).clone());
         }
@@ -402,12 +401,11 @@ impl Library {
             return Ok(false);
         }
         let generics = interface.declared.generics.iter();
-        let key = InstanceKey {
+        let key = Key {
             kernel: kernel.to_owned(),
             elements: generics.map(|g| (g.name.clone(), "f32".to_owned())).collect(),
             dims: interface.declared.dims.iter().map(|d| (d.name.clone(), SAMPLE_SIZE)).collect(),
             tunes: interface.choose(&|_| Some(Number::Int(SAMPLE_SIZE as i64)), &[])?,
-            packing: Vec::new(),
         };
         let kernel = self.instantiate(&key)?;
         let mut transposed = BTreeSet::new();

@@ -19,9 +19,9 @@ mod module;
 pub use emit::Forms;
 pub use library::{Interface, InterfaceElement, InterfaceParam, Library, source};
 pub use machine::{Code, Machine, MachineArgument};
-pub use module::{Specialisation, build_name, is_module, of_library, read as read_module};
+pub use module::{Specialisation, build_name, of_library, read as read_module};
 
-use crate::cli::{CpuLevel, MachineOptions, TargetName};
+use crate::cli::{CpuLevel, MachineOptions, TargetName, spelled};
 use crate::commands::Failure;
 use std::collections::HashMap;
 use std::path::Path;
@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 use tvmc_backend_x86::{Features, Level};
 use tvmc_ir::host::{Expr, Number};
 use tvmc_ir::lane::Access;
+use tvmc_ir::module::Key;
 use tvmc_ir::program::Verified;
 use tvmc_ir::tile::launch::{ArgumentShape, Binding, bind};
 use tvmc_ir::tile::{Kernel, TensorDecl};
@@ -40,30 +41,10 @@ use tvmc_types::dtype::{DType, Kind};
 /// What an instance is made for.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct InstanceKey {
-    /// The kernel's name.
-    pub kernel: String,
-    /// Formats of generics, sorted by name.
-    pub elements: Vec<(String, String)>,
-    /// Dimensions that are constants, sorted by name.
-    pub dims: Vec<(String, u64)>,
-    /// Tune names, sorted by name.
-    pub tunes: Vec<(String, i64)>,
+    /// The kernel and its constants; lists are sorted.
+    pub choices: Key,
     /// How each parameter's memory lies.
     pub packing: Vec<Packing>,
-}
-
-impl std::fmt::Display for InstanceKey {
-    /// `matmul with M = 64, BM = 16, W = act8`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.kernel)?;
-        let elements = self.elements.iter().map(|(n, v)| format!("{n} = {v}"));
-        let dims = self.dims.iter().map(|(n, v)| format!("{n} = {v}"));
-        let tunes = self.tunes.iter().map(|(n, v)| format!("{n} = {v}"));
-        for (at, part) in elements.chain(dims).chain(tunes).enumerate() {
-            write!(f, "{} {part}", if at == 0 { " with" } else { "," })?;
-        }
-        Ok(())
-    }
 }
 
 /// A compiled instance.
@@ -202,8 +183,7 @@ impl Engine {
 
     /// The name of the target, as the command line spells it.
     pub fn target_name(&self) -> String {
-        use clap::ValueEnum;
-        self.target.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
+        spelled(&self.target)
     }
 
     /// Worker threads.
@@ -216,9 +196,9 @@ impl Engine {
         self.statistics
     }
 
-    /// Keys of the instances made so far.
-    pub fn instance_keys(&self) -> Vec<InstanceKey> {
-        self.instances.keys().cloned().collect()
+    /// What the instances made so far were made for.
+    pub fn instance_keys(&self) -> Vec<Key> {
+        self.instances.keys().map(|key| key.choices.clone()).collect()
     }
 
     /// The sources.
@@ -232,9 +212,9 @@ impl Engine {
             return Ok(instance.clone());
         }
         let start = Instant::now();
-        let kernel = tvmc_ir::tile::verify(self.library.instantiate(key)?).map_err(|errors| {
+        let kernel = tvmc_ir::tile::verify(self.library.instantiate(&key.choices)?).map_err(|errors| {
             let first = errors.first().map(ToString::to_string).unwrap_or_default();
-            DeviceError(format!("internal error: `{}` is not well-formed: {first}", key.kernel))
+            DeviceError(format!("internal error: `{}` is not well-formed: {first}", key.choices.kernel))
         })?;
         let kernel = kernel.into_inner();
         let code = self.machine.compile(&kernel, key.packing.clone())?;
@@ -267,19 +247,20 @@ impl Engine {
                 arguments.len()
             )));
         }
-        let mut key = InstanceKey { kernel: kernel.to_owned(), ..InstanceKey::default() };
+        let mut packing = Vec::with_capacity(arguments.len());
+        let mut key = Key { kernel: kernel.to_owned(), ..Key::default() };
         let mut dims: HashMap<&str, (u64, bool)> = HashMap::new();
         // Rows of groups (and of types below a byte) are addressed by their length, so it must be known.
         let grouped = |element: &str| DType::from_name(element).is_none_or(|d| d.bits() < 8);
         let mut row_lengths: Vec<&str> = Vec::new();
         for (param, argument) in interface.params.iter().zip(arguments) {
-            key.packing.push(Packing::AsDeclared);
+            packing.push(Packing::AsDeclared);
             let Argument::Tensor { shape, element, arrangement, .. } = argument else { continue };
             let InterfaceParam::Tensor { name, element: expected, shape: declared } = param else {
                 return Err(DeviceError(format!("argument `{}` must be a number", param.name())));
             };
             if *arrangement == Arrangement::Packed
-                && let Some(last) = key.packing.last_mut()
+                && let Some(last) = packing.last_mut()
             {
                 *last = Packing::Interleaved;
             }
@@ -344,12 +325,9 @@ impl Engine {
             })
             .map(|(name, (size, _))| ((*name).to_owned(), *size))
             .collect();
-        key.dims.sort();
-        key.elements.sort();
         let sizes = |name: &str| dims.get(name).map(|(size, _)| Number::Int(*size as i64));
         key.tunes = interface.choose(&sizes, with)?;
-        key.tunes.sort();
-        Ok(key)
+        Ok(InstanceKey { choices: key.sorted(), packing })
     }
 
     /// Runs an instance on arguments.

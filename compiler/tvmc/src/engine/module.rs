@@ -11,7 +11,7 @@
 //!
 //! Names of sources are relative to the root's folder: nothing of the building machine's folders gets into the file.
 
-use super::{InstanceKey, Library};
+use super::Library;
 use crate::commands::Failure;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -32,12 +32,7 @@ pub struct Specialisation {
     /// Hyper-parameters.
     pub settings: Vec<(String, Number)>,
     /// Instances.
-    pub keys: Vec<InstanceKey>,
-}
-
-/// Whether a file begins as modules do.
-pub fn is_module(bytes: &[u8]) -> bool {
-    !matches!(module::read(&bytes[..bytes.len().min(8)]), Err(module::ModuleError::Magic))
+    pub keys: Vec<Key>,
 }
 
 /// Reads a module file's bytes.
@@ -64,12 +59,12 @@ pub fn of_library(library: &Library, specialisation: &Specialisation) -> Result<
     }
     module.settings = specialisation.settings.clone();
     let mut seen = BTreeSet::new();
-    for key in &specialisation.keys {
-        let key = module_key(key);
+    for wanted in &specialisation.keys {
+        let key = wanted.clone().sorted();
         if !seen.insert(key.clone()) {
             continue;
         }
-        let kernel = library.instantiate(&engine_key(&key)).map_err(Failure::from_error)?;
+        let kernel = library.instantiate(&key).map_err(Failure::from_error)?;
         for format in &kernel.formats {
             let size = FormatSize { name: format.name.clone(), group: format.group, bytes: format.bytes };
             if DType::from_name(&size.name).is_none() && !module.formats.contains(&size) {
@@ -98,30 +93,6 @@ fn launched(stmts: &[Stmt], names: &mut BTreeSet<String>) {
                 launched(otherwise, names);
             }
         }
-    }
-}
-
-/// The part of an instance's key that does not depend on how memory lies.
-pub(super) fn module_key(key: &InstanceKey) -> Key {
-    let mut key = Key {
-        kernel: key.kernel.clone(),
-        elements: key.elements.clone(),
-        dims: key.dims.clone(),
-        tunes: key.tunes.clone(),
-    };
-    key.elements.sort();
-    key.dims.sort();
-    key.tunes.sort();
-    key
-}
-
-fn engine_key(key: &Key) -> InstanceKey {
-    InstanceKey {
-        kernel: key.kernel.clone(),
-        elements: key.elements.clone(),
-        dims: key.dims.clone(),
-        tunes: key.tunes.clone(),
-        packing: Vec::new(),
     }
 }
 
@@ -199,8 +170,8 @@ impl Opened {
         Self { module, own }
     }
 
-    pub(super) fn instance(&self, key: &InstanceKey) -> Option<&tile::Verified> {
-        if self.own { self.module.instance(&module_key(key)) } else { None }
+    pub(super) fn instance(&self, key: &Key) -> Option<&tile::Verified> {
+        if self.own { self.module.instance(&key.clone().sorted()) } else { None }
     }
 
     pub(super) fn program(&self, name: &str) -> Option<&Verified> {
