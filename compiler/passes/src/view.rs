@@ -12,11 +12,12 @@
 //! constants, which fold away where coordinates are constant. A coordinate outside the tile (lanes past the last extent) wraps in its
 //! digits, so no address leaves the arena; nobody uses what is read there.
 
+use crate::emitter::gcd;
 use crate::eval::Coord;
 use crate::lower::{LowerError, Lowering};
 use tvmc_ir::lane::{self, Mem, MemoryOp, Place, Pure};
 use tvmc_ir::tile::{Inst, Value};
-use tvmc_types::dtype::{DType, Kind};
+use tvmc_types::dtype::Kind;
 use tvmc_types::layout::Digit;
 
 impl<'k> Lowering<'k> {
@@ -56,7 +57,7 @@ impl<'k> Lowering<'k> {
         // Where the result's width is a multiple, every element begins with a slot.
         let shift = (!width.is_multiple_of(b)).then(|| self.emit.pure(Pure::IRemU, &[start, step]));
         // The furthest into a slot that an element begins is `b - gcd`.
-        let pieces = (b - gcd(b, width) + width).div_ceil(b);
+        let pieces = (b - gcd(b.into(), width.into()) as u32 + width).div_ceil(b);
         let mut value = None;
         for piece in 0..pieces {
             let count = self.emit.i32(piece as i32);
@@ -64,7 +65,11 @@ impl<'k> Lowering<'k> {
             let slot_part = self.position_of(&from.local_digits(), source, &strides);
             let index = self.emit.pure(Pure::IAdd, &[lane_part, slot_part]);
             let code = self.load_element(&tile, index);
-            let code = self.low_bits(code, from_dtype);
+            // An unsigned value is its code.
+            let code = match from_dtype.kind() {
+                Kind::Unsigned => code,
+                Kind::Signed | Kind::Float | Kind::Bool => self.extend_bits(code, b, false),
+            };
             let bits = self.place_piece(code, piece * b, shift);
             value = Some(match value {
                 Some(value) => self.emit.pure(Pure::IOr, &[value, bits]),
@@ -75,7 +80,7 @@ impl<'k> Lowering<'k> {
             Some(value) => value,
             None => self.emit.i32(0),
         };
-        Ok(self.as_integer(value, to_dtype))
+        Ok(self.extend_bits(value, width, to_dtype.kind() == Kind::Signed))
     }
 
     /// The lane or slot number that the digits make of an index.
@@ -152,31 +157,4 @@ impl<'k> Lowering<'k> {
             }
         }
     }
-
-    /// The code of a value: its low bits.
-    fn low_bits(&mut self, value: lane::Value, dtype: DType) -> lane::Value {
-        if dtype.bits() == 32 || dtype.kind() == Kind::Unsigned {
-            return value;
-        }
-        let mask = self.emit.i32((1i32 << dtype.bits()) - 1);
-        self.emit.pure(Pure::IAnd, &[value, mask])
-    }
-
-    /// The value of the code in the low bits.
-    fn as_integer(&mut self, value: lane::Value, dtype: DType) -> lane::Value {
-        if dtype.bits() == 32 {
-            return value;
-        }
-        if dtype.kind() == Kind::Unsigned {
-            let mask = self.emit.i32((1i32 << dtype.bits()) - 1);
-            return self.emit.pure(Pure::IAnd, &[value, mask]);
-        }
-        let above = self.emit.i32(32 - dtype.bits() as i32);
-        let high = self.emit.pure(Pure::Shl, &[value, above]);
-        self.emit.pure(Pure::ShrS, &[high, above])
-    }
-}
-
-fn gcd(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -37,6 +37,24 @@ pub(crate) struct Allocation {
     pub shape: Vec<u64>,
 }
 
+impl Allocation {
+    /// New zeroed memory of this size and shape in place of what there is, which is given back.
+    pub(crate) fn renew<D: Device>(
+        &mut self,
+        device: &mut D,
+        bytes: u64,
+        shape: Vec<u64>,
+        what: &str,
+    ) -> Result<(), ExecutorError> {
+        let memory = device.allocate(bytes, what)?;
+        if let Some(old) = self.memory {
+            device.release(old)?;
+        }
+        *self = Allocation { memory: Some(memory), capacity: bytes, shape };
+        Ok(())
+    }
+}
+
 /// A program with its weights and state on a device.
 pub struct Session<D: Device> {
     pub(crate) device: D,

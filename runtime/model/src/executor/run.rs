@@ -2,7 +2,7 @@
 
 use super::ExecutorError;
 use super::device::{Argument, Arrangement, Device, Extent, Slice};
-use super::load::{Allocation, Session, extents};
+use super::load::{Session, extents};
 use super::state::growing_axis;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -94,11 +94,7 @@ impl<D: Device> Session<D> {
                 let shape = extents(&decl.shape, &decl.name, numbers)?;
                 let bytes = self.device.tensor_bytes(decl.element.name(), &shape)?;
                 if allocation.memory.is_none() || allocation.capacity < bytes {
-                    let memory = self.device.allocate(bytes, &decl.name)?;
-                    if let Some(old) = allocation.memory {
-                        self.device.release(old)?;
-                    }
-                    *allocation = Allocation { memory: Some(memory), capacity: bytes, shape };
+                    allocation.renew(&mut self.device, bytes, shape, &decl.name)?;
                 } else {
                     allocation.shape = shape;
                 }

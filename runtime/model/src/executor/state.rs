@@ -15,7 +15,7 @@
 
 use super::ExecutorError;
 use super::device::Device;
-use super::load::{Allocation, Session, extents};
+use super::load::{Session, extents};
 use std::collections::HashMap;
 use tvmc_ir::host::{Expr, Number};
 use tvmc_ir::program::{Growth, MemoryDecl};
@@ -66,7 +66,7 @@ impl<D: Device> Session<D> {
             let needed = to.eval_int(&|n| numbers.get(n).copied()).map_err(|error| {
                 ExecutorError::Expression { what: format!("how far `{}` grows", decl.name), error }
             })?;
-            let full = extents(&decl.shape, &decl.name, &self.fixed)?[axis];
+            let full = extents(&decl.shape[axis..=axis], &decl.name, &self.fixed)?[0];
             let Some(needed) = u64::try_from(needed).ok().filter(|n| *n <= full) else {
                 return Err(ExecutorError::Call(format!(
                     "state `{}` is full: this call needs {needed} entries along `{extent}`, at most {full} fit",
@@ -121,13 +121,7 @@ impl<D: Device> Session<D> {
     fn allocate_state(&mut self, at: usize, shape: Vec<u64>) -> Result<(), ExecutorError> {
         let decl = &self.program.states[at];
         let bytes = self.device.tensor_bytes(decl.element.name(), &shape)?;
-        let memory = self.device.allocate(bytes, &decl.name)?;
-        let old = &mut self.states[at];
-        if let Some(old) = old.memory {
-            self.device.release(old)?;
-        }
-        *old = Allocation { memory: Some(memory), capacity: bytes, shape };
-        Ok(())
+        self.states[at].renew(&mut self.device, bytes, shape, &decl.name)
     }
 
     fn widen(&mut self, at: usize, axis: usize, extent: u64) -> Result<(), ExecutorError> {
