@@ -25,6 +25,17 @@ pub struct Lexed {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+impl Lexed {
+    /// Tokens and comments in source order, each with the name of its kind.
+    pub fn words(&self) -> Vec<(Span, String)> {
+        let comment = |c: &Comment| (c.span, if c.doc { "Doc".to_owned() } else { "Comment".to_owned() });
+        let tokens = self.tokens.iter().map(|t| (t.span, format!("{:?}", t.tok)));
+        let mut words: Vec<_> = tokens.chain(self.comments.iter().map(comment)).collect();
+        words.sort_by_key(|(span, _)| span.start);
+        words
+    }
+}
+
 /// Cuts a source into tokens.
 pub fn lex(source: SourceId, text: &str) -> Lexed {
     let mut state = State { source, text, line_end: 0, lexed: Lexed::default() };

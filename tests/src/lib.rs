@@ -5,9 +5,11 @@
 //! | `filetests` | reads and runs the files of `tests/filetests` |
 //! | `generate` | random tile kernels with arguments |
 //! | `machines` | runs a kernel on every machine and compares |
+//! | `random` | numbers that are the same in every run |
 //! | `source_programs` | random kernels as source text |
 
 pub mod filetests;
 pub mod generate;
 pub mod machines;
+pub mod random;
 pub mod source_programs;

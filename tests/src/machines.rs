@@ -14,7 +14,7 @@ use std::fmt;
 use tvmc_backend_wgsl::Error as WgslError;
 use tvmc_cpu::{AlignedBuffer, BufferArg, CompiledKernel, Pool, Target as CpuTarget};
 use tvmc_gpu::{GpuDevice, GpuError};
-use tvmc_interp::{lane as lane_interp, tile as tile_interp};
+use tvmc_interp::lane as lane_interp;
 use tvmc_ir::lane::{self, Verified};
 use tvmc_ir::tile::launch::{Binding, bind};
 use tvmc_ir::tile::{Element, parse, verify};
@@ -76,11 +76,6 @@ impl Machines {
 
     /// Runs a kernel everywhere; `gpu` says whether the GPU takes part.
     pub fn check(&self, case: &Case, gpu: bool) -> Result<(), Disagreement> {
-        self.check_within(case, gpu, Tolerance::default())
-    }
-
-    /// The same, where floats may differ.
-    pub fn check_within(&self, case: &Case, gpu: bool, within: Tolerance) -> Result<(), Disagreement> {
         if let Err(errors) = verify(case.kernel.clone()) {
             let list: Vec<String> = errors.iter().map(ToString::to_string).collect();
             return wrong("verifier", list.join("\n"));
@@ -94,24 +89,24 @@ impl Machines {
             Ok(binding) => binding,
             Err(error) => return wrong("binding", error),
         };
-        let expected = reference(case, &binding)?;
+        let expected = reference(case)?;
         for target in TARGETS {
             let program = Program::new(case, &binding, &target)?;
             for order in [lane_interp::LaneOrder::Ascending, lane_interp::LaneOrder::Permuted(11)] {
                 let name = format!("lane interpreter for {}, {order:?}", target.name);
                 let got = program.on_lanes(order, &name)?;
-                program.judge(case, &name, &expected, &got, within.cpu)?;
+                program.judge(case, &name, &expected, &got)?;
             }
             for (row, name, cpu) in &self.cpu {
                 if *row == target {
                     let got = program.on_cpu(&self.pool, *cpu, name)?;
-                    program.judge(case, name, &expected, &got, within.cpu)?;
+                    program.judge(case, name, &expected, &got)?;
                 }
             }
             if let (true, true, Some(device)) = (gpu && case.portable, target == WGSL, &self.gpu) {
                 // What is too large for this device runs elsewhere.
                 if let Some(got) = program.on_gpu(device)? {
-                    program.judge(case, "wgsl", &expected, &got, within.gpu)?;
+                    program.judge(case, "wgsl", &expected, &got)?;
                 }
             }
         }
@@ -156,15 +151,6 @@ impl Machines {
     }
 }
 
-/// By how many units in the last place a float may differ from the interpreter's; integers never do.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
-pub struct Tolerance {
-    /// On every CPU machine.
-    pub cpu: u64,
-    /// On WGSL.
-    pub gpu: u64,
-}
-
 /// A buffer of a lane function.
 #[derive(Clone, PartialEq, Debug)]
 pub struct LaneBuffer {
@@ -179,19 +165,12 @@ pub struct LaneBuffer {
 }
 
 /// The tensor arguments after a run of the tile interpreter.
-fn reference(case: &Case, binding: &Binding) -> Result<Vec<Vec<u8>>, Disagreement> {
-    let mut copies: Vec<Argument> = case.arguments.clone();
-    let arguments = copies
-        .iter_mut()
-        .map(|argument| match argument {
-            Argument::Tensor(data) => tile_interp::Argument::Tensor(&mut data.bytes, data.shape.clone()),
-            Argument::Scalar(_, bits) => tile_interp::Argument::Scalar(*bits),
-        })
-        .collect();
-    if let Err(trap) = tile_interp::run(&case.kernel, binding, arguments, FUEL) {
-        return wrong("tile interpreter", trap);
+fn reference(case: &Case) -> Result<Vec<Vec<u8>>, Disagreement> {
+    match case.interpret(FUEL) {
+        Ok(Ok(outcome)) => Ok(tensors(&outcome.arguments).map(|data| data.bytes.clone()).collect()),
+        Ok(Err(trap)) => wrong("tile interpreter", trap),
+        Err(error) => wrong("binding", error),
     }
-    Ok(tensors(&copies).map(|data| data.bytes.clone()).collect())
 }
 
 fn tensors(arguments: &[Argument]) -> impl Iterator<Item = &Data> {
@@ -331,7 +310,6 @@ impl Program {
         machine: &str,
         expected: &[Vec<u8>],
         got: &[Vec<u8>],
-        ulps: u64,
     ) -> Result<(), Disagreement> {
         for ((data, want), got) in tensors(&case.arguments).zip(expected).zip(got) {
             let Element::DType(dtype) = data.element else { continue };
@@ -340,7 +318,7 @@ impl Program {
             }
             let count: u64 = data.shape.iter().product();
             let place = format!("{} (shape {:?})", tensor_name(case, data), data.shape);
-            if let Err(error) = compare(machine, &place, dtype, count as usize, want, got, ulps) {
+            if let Err(error) = compare(machine, &place, dtype, count as usize, want, got, 0) {
                 return wrong(machine, format!("{}\n{}", error.what, *self.function));
             }
         }

@@ -165,7 +165,7 @@ fn gguf_types_encode_to_the_bytes_of_an_independent_encoder() {
         if let Argument::Tensor(x) = &mut case.arguments[0] {
             x.bytes = file[12..end].to_vec();
         }
-        let stored = interpreted(&case);
+        let stored = case.interpreted(1);
         for (group, (got, want)) in stored
             .chunks_exact(stored.len() / rows as usize)
             .zip(file[end..].chunks_exact(word(4) as usize))
@@ -180,24 +180,11 @@ fn gguf_types_encode_to_the_bytes_of_an_independent_encoder() {
     }
 }
 
-/// What the tile interpreter stores to the second argument.
-fn interpreted(case: &Case) -> Vec<u8> {
-    let binding = tvmc_ir::tile::launch::bind(&case.kernel, &case.shapes()).expect("it binds");
-    let [Argument::Tensor(x), Argument::Tensor(y)] = case.arguments.as_slice() else { panic!("two tensors") };
-    let (mut input, mut output) = (x.bytes.clone(), y.bytes.clone());
-    let tensors = vec![
-        tvmc_interp::tile::Argument::Tensor(&mut input, x.shape.clone()),
-        tvmc_interp::tile::Argument::Tensor(&mut output, y.shape.clone()),
-    ];
-    tvmc_interp::tile::run(&case.kernel, &binding, tensors, 1 << 30).expect("it runs");
-    output
-}
-
 #[test]
 fn a_stored_row_decodes_to_what_was_stored_within_half_a_step() {
     let case = case("store", "act8", 2, 64);
     let Argument::Tensor(x) = &case.arguments[0] else { panic!("a tensor") };
-    let output = interpreted(&case);
+    let output = case.interpreted(1);
     for (group, stored) in output.chunks_exact(36).enumerate() {
         let d = f32::from_le_bytes([stored[0], stored[1], stored[2], stored[3]]);
         let values: Vec<f32> = x.bytes[group * 128..(group + 1) * 128]

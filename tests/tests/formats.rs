@@ -13,7 +13,6 @@
 //! `TVMC_GOLDENS=folder` reads the files of a longer run of the script.
 
 use std::path::PathBuf;
-use tvmc_ir::tile::launch::bind;
 use tvmc_ir::tile::{Element, Format, TensorDecl};
 use tvmc_sema::{ElementChoice, Instance, Library, Source, Use, choose_tunes, interface};
 use tvmc_tests::generate::{Argument, Case, Data};
@@ -131,22 +130,7 @@ fn decoding(library: &Library, golden: &Golden, blocks: &[u8], columns: u64) -> 
 
 /// What the tile interpreter leaves in the last argument.
 fn interpreted(case: &Case) -> Vec<u32> {
-    let binding = bind(&case.kernel, &case.shapes()).expect("it binds");
-    let mut copies: Vec<(Vec<u8>, Vec<u64>)> = case
-        .arguments
-        .iter()
-        .map(|argument| match argument {
-            Argument::Tensor(data) => (data.bytes.clone(), data.shape.clone()),
-            Argument::Scalar(..) => panic!("a tensor"),
-        })
-        .collect();
-    let arguments = copies
-        .iter_mut()
-        .map(|(bytes, shape)| tvmc_interp::tile::Argument::Tensor(bytes, shape.clone()))
-        .collect();
-    tvmc_interp::tile::run(&case.kernel, &binding, arguments, 1 << 36).expect("it runs");
-    let (bytes, _) = copies.last().expect("an output");
-    bytes.chunks_exact(4).map(|b| word(b, 0)).collect()
+    case.interpreted(case.arguments.len() - 1).chunks_exact(4).map(|b| word(b, 0)).collect()
 }
 
 /// Compares the interpreter with the goldens, then every machine with the interpreter.

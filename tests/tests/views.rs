@@ -3,7 +3,6 @@
 //! `view(x, T @ spatial(lanes).local(slots))` of a tile of the same type lists what each lane holds, so a golden of a layout is what a
 //! kernel stores. Expected values are written down or computed here by hand formulas; the layout algebra is not asked.
 
-use tvmc_ir::tile::launch::bind;
 use tvmc_ir::tile::{Element, Kernel, TensorDecl};
 use tvmc_sema::{Instance, Library};
 use tvmc_tests::generate::{Argument, Case, Data};
@@ -39,20 +38,13 @@ fn run(machines: &Machines, text: &str, input: (&[u64], Vec<u8>), output: (&[u64
         packed: false,
     };
     let tensors = [data(0, input.0, input.1, false), data(1, output.0, vec![0xa5; output.1], true)];
-    let arguments = tensors.iter().cloned().map(Argument::Tensor).collect();
+    let arguments = tensors.map(Argument::Tensor).to_vec();
     let case = Case { kernel, arguments, portable: true };
-    let binding = bind(&case.kernel, &case.shapes()).expect("it binds");
-    let mut copies = tensors.to_vec();
-    let arguments = copies
-        .iter_mut()
-        .map(|d| tvmc_interp::tile::Argument::Tensor(&mut d.bytes, d.shape.clone()))
-        .collect();
-    tvmc_interp::tile::run(&case.kernel, &binding, arguments, 1 << 30)
-        .unwrap_or_else(|e| panic!("{text}: {e}"));
+    let stored = case.interpreted(1);
     if let Err(error) = machines.check(&case, true) {
         panic!("{text}: {error}");
     }
-    copies.remove(1).bytes
+    stored
 }
 
 /// What each lane holds of a tile that is laid out so: lane by lane, slot by slot, row-major positions.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{npy, npy_f32, read_f32, stdout, tvmc, values};
+use common::{npy, npy_f32, read_bytes, read_f32, stdout, tvmc, values};
 use std::path::Path;
 
 const TARGETS: [&str; 3] = ["cpu", "cranelift", "interp"];
@@ -27,13 +27,6 @@ fn run(dir: &Path, file: &str, kernel: &str, inputs: &[&str], out: (&str, &str),
         args.extend(["--set".to_owned(), (*value).to_owned()]);
     }
     stdout(&tvmc(&args.iter().map(String::as_str).collect::<Vec<_>>()));
-}
-
-/// The bytes behind the head of a `.npy` file.
-fn bytes(path: &Path) -> Vec<u8> {
-    let file = std::fs::read(path).expect("an output file");
-    let header = 10 + u16::from_le_bytes([file[8], file[9]]) as usize;
-    file[header..].to_vec()
 }
 
 #[track_caller]
@@ -90,7 +83,7 @@ fn argmax_takes_the_first_of_several() {
     npy_f32(&dir.path().join("x.npy"), &[m, n], &x);
     for target in TARGETS {
         run(dir.path(), "argmax", "argmax", &["x"], ("y", "i32[4]"), target, &[]);
-        let got: Vec<i32> = bytes(&dir.path().join("y.npy"))
+        let got: Vec<i32> = read_bytes(&dir.path().join("y.npy"))
             .chunks_exact(4)
             .map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]))
             .collect();
@@ -126,7 +119,7 @@ fn low_bit_linear() {
     npy(&dir.path().join("w.npy"), "|u1", &[weights.len()], &weights);
     for target in TARGETS {
         run(dir.path(), "low_bit_linear", "quantise", &["x"], ("y", "act8[3,96]"), target, &[]);
-        let activations = bytes(&dir.path().join("y.npy"));
+        let activations = read_bytes(&dir.path().join("y.npy"));
         std::fs::rename(dir.path().join("y.npy"), dir.path().join("x.npy")).expect("renamed");
         let mut want = Vec::new();
         // What the bytes say: a scale and 32 signed bytes.
@@ -185,7 +178,7 @@ fn bit_planes() {
     npy(&dir.path().join("x.npy"), "|u1", &[packed.len()], &packed);
     for target in TARGETS {
         run(dir.path(), "bit_planes", "split", &["x"], ("y", "u1[3,4,64]"), target, &["M=3"]);
-        let planes = bytes(&dir.path().join("y.npy"));
+        let planes = read_bytes(&dir.path().join("y.npy"));
         assert_eq!(planes.len(), 3 * 4 * 8);
         for at in 0..3 * 4 * 64 {
             let (row, plane, column) = (at / 256, at / 64 % 4, at % 64);
@@ -197,6 +190,6 @@ fn bit_planes() {
             );
         }
         run(dir.path(), "bit_planes", "join", &["y"], ("x", "u4[3,64]"), target, &["M=3"]);
-        assert_eq!(bytes(&dir.path().join("x.npy")), packed);
+        assert_eq!(read_bytes(&dir.path().join("x.npy")), packed);
     }
 }

@@ -21,19 +21,14 @@ use tvmc_types::dtype::DType;
 pub fn run(test: &FileTest) -> Result<String, String> {
     let function = lane::parse(&test.source).map_err(|e| e.to_string())?;
     let function = lane::verify(function).map_err(|errors| errors[0].to_string())?;
-    let given: Vec<&str> = test.all("arg").chain(test.all("out")).collect();
-    let find = |name: &str| {
-        let text = given.iter().find(|text| text.split([':', '=', ' ']).next() == Some(name));
-        text.copied().ok_or_else(|| format!("nothing is given for `{name}`"))
-    };
     let mut buffers = Vec::new();
     for decl in &function.buffers {
-        let (dtype, count, bytes) = buffer(find(&decl.name)?)?;
+        let (dtype, count, bytes) = buffer(launch::given(test, &decl.name)?)?;
         buffers.push(LaneBuffer { dtype, count, bytes, written: decl.access != Access::Read });
     }
     let mut scalars = Vec::new();
     for decl in &function.scalars {
-        let text = find(&decl.name)?;
+        let text = launch::given(test, &decl.name)?;
         let (_, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME = VALUE"))?;
         let dtype = match decl.scalar {
             Scalar::F32 => DType::F32,

@@ -13,8 +13,7 @@
 use super::FileTest;
 use crate::generate::{Argument, Case, Data};
 use crate::machines::Machines;
-use tvmc_interp::tile as interp;
-use tvmc_ir::tile::launch::bind;
+use crate::random::Random;
 use tvmc_ir::tile::{Element, Kernel, TensorDecl};
 use tvmc_types::dtype::{DType, Kind, Narrowing};
 use tvmc_types::packing::{get_bits, packed_len, set_bits};
@@ -31,16 +30,7 @@ pub fn run(test: &FileTest, kernel: &Kernel) -> Result<String, String> {
         Some(other) => return Err(format!("`machines {other}` is neither `exact` nor `native`")),
     };
     let mut case = Case { kernel: kernel.clone(), arguments, portable };
-    let binding = bind(kernel, &case.shapes()).map_err(|e| e.to_string())?;
-    let mut copies = case.arguments.clone();
-    let given = copies
-        .iter_mut()
-        .map(|argument| match argument {
-            Argument::Tensor(data) => interp::Argument::Tensor(&mut data.bytes, data.shape.clone()),
-            Argument::Scalar(_, bits) => interp::Argument::Scalar(*bits),
-        })
-        .collect();
-    let outcome = match interp::run(kernel, &binding, given, FUEL) {
+    let outcome = match case.interpret(FUEL)? {
         Ok(outcome) => outcome,
         Err(trap) => return Ok(format!("trap: {trap}")),
     };
@@ -52,7 +42,7 @@ pub fn run(test: &FileTest, kernel: &Kernel) -> Result<String, String> {
     }
     Machines::open().check(&case, true).map_err(|e| e.to_string())?;
     let mut text = String::new();
-    for (argument, param) in copies.iter().zip(&kernel.params) {
+    for (argument, param) in outcome.arguments.iter().zip(&kernel.params) {
         if let (Argument::Tensor(data), TensorDecl::Tensor { name, access, .. }) = (argument, param)
             && *access != tvmc_ir::lane::Access::Read
         {
@@ -81,15 +71,21 @@ pub(super) fn show(text: &mut String, name: &str, data: &Data) {
     }
 }
 
+/// What a file gives for an argument, by its name: the text of its `arg` or `out`.
+pub(super) fn given<'t>(test: &'t FileTest, name: &str) -> Result<&'t str, String> {
+    let of =
+        |word: &'static str| test.directives.iter().filter(move |(w, _)| w == word).map(|(_, t)| t.as_str());
+    of("arg")
+        .chain(of("out"))
+        .find(|text| text.split([':', '=', ' ']).next() == Some(name))
+        .ok_or_else(|| format!("nothing is given for `{name}`"))
+}
+
 fn arguments(test: &FileTest, kernel: &Kernel) -> Result<Vec<Argument>, String> {
-    let given: Vec<&str> = test.all("arg").chain(test.all("out")).collect();
     let mut list = Vec::new();
     for param in &kernel.params {
-        let name = match param {
-            TensorDecl::Tensor { name, .. } | TensorDecl::Scalar { name, .. } => name,
-        };
-        let is_it = |text: &&&str| text.split([':', '=', ' ']).next() == Some(name.as_str());
-        let text = given.iter().find(is_it).ok_or_else(|| format!("nothing is given for `{name}`"))?;
+        let text = given(test, param.name())?;
+        let name = param.name();
         list.push(match param {
             TensorDecl::Scalar { dtype, .. } => {
                 let (_, value) = text.split_once('=').ok_or_else(|| format!("`{name}` needs `= value`"))?;
@@ -116,7 +112,6 @@ fn tensor(kernel: &Kernel, element: Element, text: &str) -> Result<Data, String>
         .filter(|s| !s.is_empty())
         .map(|s| s.parse().map_err(|_| bad()))
         .collect::<Result<_, _>>()?;
-    let seed = |v: &str| v.strip_prefix("random").map(|s| s.trim().parse::<u64>().unwrap_or(0));
     let bytes = match element {
         Element::Format(id) => {
             let format = &kernel.formats[id.index()];
@@ -128,8 +123,8 @@ fn tensor(kernel: &Kernel, element: Element, text: &str) -> Result<Data, String>
             let mut bytes = vec![0u8; (rows * row) as usize];
             match seed(values) {
                 Some(seed) => {
-                    let mut noise = Noise(seed);
-                    bytes.iter_mut().for_each(|b| *b = (noise.next() & 0x3f) as u8);
+                    let mut noise = Random::new(seed);
+                    bytes.iter_mut().for_each(|b| *b = (noise.bits() & 0x3f) as u8);
                 }
                 None => {
                     let list: Vec<u8> = values
@@ -156,13 +151,13 @@ fn tensor(kernel: &Kernel, element: Element, text: &str) -> Result<Data, String>
 
 /// The bytes of so many plain elements: numbers, `iota` or `random SEED`.
 pub(super) fn plain(dtype: DType, count: usize, values: &str) -> Result<Vec<u8>, String> {
-    let seed = values.strip_prefix("random").map(|s| s.trim().parse::<u64>().unwrap_or(0));
+    let seed = seed(values);
     let mut bytes = vec![0u8; packed_len(count, dtype.bits()).ok_or("too many elements")?];
-    let mut noise = Noise(seed.unwrap_or(0));
+    let mut noise = Random::new(seed.unwrap_or(0));
     let list: Vec<&str> = values.split_whitespace().collect();
     for at in 0..count {
         let value = match (list.first(), seed) {
-            (_, Some(_)) => small(dtype, noise.next()),
+            (_, Some(_)) => small(dtype, noise.bits()),
             (Some(&"iota"), _) => number(dtype, at as f64),
             (Some(_), _) => code(dtype, list[at % list.len()])?,
             (None, _) => return Err("no values".to_owned()),
@@ -170,6 +165,11 @@ pub(super) fn plain(dtype: DType, count: usize, values: &str) -> Result<Vec<u8>,
         set_bits(&mut bytes, at, dtype.bits(), value);
     }
     Ok(bytes)
+}
+
+/// The seed of `random SEED`.
+fn seed(values: &str) -> Option<u64> {
+    values.strip_prefix("random").map(|seed| seed.trim().parse().unwrap_or(0))
 }
 
 fn number(dtype: DType, value: f64) -> u64 {
@@ -199,18 +199,5 @@ fn small(dtype: DType, random: u64) -> u64 {
         Kind::Float => dtype.encode_f64(((random % 33) as f64 - 16.0) / 4.0),
         Kind::Signed => dtype.encode_int((random % 15) as i64 - 7, Narrowing::Saturate),
         Kind::Unsigned | Kind::Bool => dtype.encode_int((random % 15) as i64, Narrowing::Saturate),
-    }
-}
-
-/// SplitMix64.
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }

@@ -238,13 +238,8 @@ fn lex(test: &FileTest) -> Result<String, String> {
     let mut sources = SourceMap::new();
     let id = sources.add(test.name(), test.source.as_str()).map_err(|d| d.message.clone())?;
     let lexed = tvmc_lang::lexer::lex(id, &test.source);
-    let comments =
-        lexed.comments.iter().map(|c| (c.span, if c.doc { "Doc".to_owned() } else { "Comment".to_owned() }));
-    let mut words: Vec<_> =
-        lexed.tokens.iter().map(|t| (t.span, format!("{:?}", t.tok))).chain(comments).collect();
-    words.sort_by_key(|(span, _)| span.start);
     let source = sources.source(id);
-    let lines = words.into_iter().map(|(span, kind)| {
+    let lines = lexed.words().into_iter().map(|(span, kind)| {
         let at = source.position(span.start);
         format!("{}:{} {kind} {}", at.line, at.column, sources.text(span).trim_end()).trim_end().to_owned()
     });

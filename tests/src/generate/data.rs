@@ -4,6 +4,7 @@
 //! format's value is `(q - middle) * scale` with codes of at most 5 bits and scales of at most 1.
 
 use super::{Floats, Tape};
+use crate::random::Random;
 use tvmc_ir::host::Number;
 use tvmc_ir::tile::{Binary, CastRule, Decode, Field, FieldMode, Format, Inst, Op, TileType, Value};
 use tvmc_types::dtype::{DType, Kind};
@@ -47,29 +48,8 @@ pub(super) fn number(dtype: DType, bits: u32) -> Number {
     }
 }
 
-/// A cheap random sequence for contents, which need not shrink: one decision starts it.
-pub(super) struct Noise(u64);
-
-impl Noise {
-    pub(super) fn new(seed: u32) -> Self {
-        Self(u64::from(seed))
-    }
-
-    pub(super) fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.bits() % end as u64) as usize
-    }
-}
-
 /// A value of a computing dtype, as bits.
-pub(super) fn scalar(noise: &mut Noise, dtype: DType, floats: Floats) -> u32 {
+pub(super) fn scalar(noise: &mut Random, dtype: DType, floats: Floats) -> u32 {
     let random = noise.bits();
     match dtype.kind() {
         Kind::Bool => (random % 2) as u32,
@@ -96,7 +76,7 @@ fn is_exact(value: f64) -> bool {
 }
 
 /// A code of a dtype.
-fn code(noise: &mut Noise, dtype: DType, floats: Floats) -> u64 {
+fn code(noise: &mut Random, dtype: DType, floats: Floats) -> u64 {
     if dtype.kind() != Kind::Float {
         return match dtype.bits() {
             32 => u64::from(scalar(noise, dtype, floats)),
@@ -115,7 +95,7 @@ fn code(noise: &mut Noise, dtype: DType, floats: Floats) -> u64 {
 }
 
 /// The bytes of a tensor of a plain dtype.
-pub(super) fn plain(noise: &mut Noise, dtype: DType, count: usize, floats: Floats) -> Vec<u8> {
+pub(super) fn plain(noise: &mut Random, dtype: DType, count: usize, floats: Floats) -> Vec<u8> {
     let mut bytes = vec![0; packed_len(count, dtype.bits()).unwrap_or(0)];
     for index in 0..count {
         set_bits(&mut bytes, index, dtype.bits(), code(noise, dtype, floats));
@@ -124,7 +104,7 @@ pub(super) fn plain(noise: &mut Noise, dtype: DType, count: usize, floats: Float
 }
 
 /// The bytes of rows of groups of a format.
-pub(super) fn groups(noise: &mut Noise, format: &Format, groups: usize, floats: Floats) -> Vec<u8> {
+pub(super) fn groups(noise: &mut Random, format: &Format, groups: usize, floats: Floats) -> Vec<u8> {
     let mut bytes = vec![0u8; groups * format.bytes as usize];
     bytes.iter_mut().for_each(|b| *b = noise.bits() as u8);
     for group in bytes.chunks_exact_mut(format.bytes as usize) {

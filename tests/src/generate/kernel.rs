@@ -3,9 +3,9 @@
 //! Every block writes its own part of every output (`memory`), so no two blocks conflict. Loops run at most [`MAX_TRIPS`] times each, and
 //! tiles shrink with the number of iterations around them, so that every kernel is quick in an interpreter.
 
-use super::data::Noise;
 use super::memory::Output;
 use super::{Argument, Case, Floats, Tape};
+use crate::random::Random;
 use tvmc_ir::host::{Binary as HostBinary, Expr};
 use tvmc_ir::lane::Access;
 use tvmc_ir::tile::{Binary, Builder, DimDecl, Element, Op, Shared, TensorDecl, TileType, Value};
@@ -41,7 +41,7 @@ pub(super) struct Maker<'t> {
     pub outputs: Vec<Output>,
     /// Block-shared tensors that were written as a whole.
     pub shared: Vec<Shared>,
-    pub noise: Noise,
+    pub noise: Random,
     /// Iterations of the loops around.
     pub trips: u32,
     pub portable: bool,
@@ -52,7 +52,7 @@ pub(super) struct Maker<'t> {
 /// The kernel of a tape.
 pub fn generate(decisions: &[u32], floats: Floats) -> Case {
     let mut tape = Tape::new(decisions);
-    let noise = Noise::new(tape.bits());
+    let noise = Random::new(tape.bits().into());
     let mut maker = Maker {
         tape,
         b: Builder::new("random"),

@@ -25,7 +25,8 @@ mod tape;
 pub use kernel::generate;
 pub use tape::Tape;
 
-use tvmc_ir::tile::launch::ArgumentShape;
+use tvmc_interp::tile as interp;
+use tvmc_ir::tile::launch::{ArgumentShape, bind};
 use tvmc_ir::tile::{Element, Kernel};
 use tvmc_types::dtype::DType;
 
@@ -84,4 +85,37 @@ impl Case {
             })
             .collect()
     }
+
+    /// The case after a run of the tile interpreter, or its trap; an error if the arguments don't fit the kernel.
+    pub fn interpret(&self, fuel: u64) -> Result<Result<Interpreted, interp::Trap>, String> {
+        let binding = bind(&self.kernel, &self.shapes()).map_err(|e| e.to_string())?;
+        let mut arguments = self.arguments.clone();
+        let given = arguments
+            .iter_mut()
+            .map(|argument| match argument {
+                Argument::Tensor(data) => interp::Argument::Tensor(&mut data.bytes, data.shape.clone()),
+                Argument::Scalar(_, bits) => interp::Argument::Scalar(*bits),
+            })
+            .collect();
+        let outcome = interp::run(&self.kernel, &binding, given, fuel);
+        Ok(outcome.map(|outcome| Interpreted { arguments, log: outcome.log }))
+    }
+
+    /// The bytes that the tile interpreter leaves in a tensor argument. Panics if it does not get so far.
+    pub fn interpreted(&self, argument: usize) -> Vec<u8> {
+        let outcome = self.interpret(1 << 36).expect("it binds").expect("it runs");
+        match &outcome.arguments[argument] {
+            Argument::Tensor(data) => data.bytes.clone(),
+            Argument::Scalar(..) => panic!("a tensor"),
+        }
+    }
+}
+
+/// What the tile interpreter leaves.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Interpreted {
+    /// The arguments afterwards.
+    pub arguments: Vec<Argument>,
+    /// What was printed.
+    pub log: Vec<String>,
 }

@@ -204,13 +204,8 @@ fn tokens(file: &Path) -> Result<String, Failure> {
     if lexed.diagnostics.iter().any(|d| d.is_error()) {
         return Err(Failure::silent(USER_ERROR));
     }
-    let comments =
-        lexed.comments.iter().map(|c| (c.span, if c.doc { "Doc".to_owned() } else { "Comment".to_owned() }));
-    let mut words: Vec<_> =
-        lexed.tokens.iter().map(|t| (t.span, format!("{:?}", t.tok))).chain(comments).collect();
-    words.sort_by_key(|(span, _)| span.start);
     let mut text = String::new();
-    for (span, kind) in words {
+    for (span, kind) in lexed.words() {
         let at = source.position(span.start);
         let place = format!("{}:{}", at.line, at.column);
         text += &format!("{place:<9} {kind:<14} {}\n", sources.text(span).trim_end());

@@ -77,11 +77,16 @@ pub fn npy_f32(path: &Path, shape: &[usize], values: &[f32]) {
     npy(path, "<f4", shape, &bytes);
 }
 
-/// The f32 values of a `.npy` file.
-pub fn read_f32(path: &Path) -> Vec<f32> {
+/// The bytes behind the head of a `.npy` file.
+pub fn read_bytes(path: &Path) -> Vec<u8> {
     let file = std::fs::read(path).expect("an output file");
     let header = 10 + u16::from_le_bytes([file[8], file[9]]) as usize;
-    file[header..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    file[header..].to_vec()
+}
+
+/// The f32 values of a `.npy` file.
+pub fn read_f32(path: &Path) -> Vec<f32> {
+    read_bytes(path).chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
 /// Reproducible values in [-1, 1).
