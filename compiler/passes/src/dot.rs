@@ -45,7 +45,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// One step: r + a b.
-    fn step(&mut self, scalar: Scalar, a: lane::Value, b: lane::Value, r: lane::Value) -> lane::Value {
+    pub(crate) fn step(&mut self, scalar: Scalar, a: lane::Value, b: lane::Value, r: lane::Value) -> lane::Value {
         if scalar == Scalar::F32 {
             return match self.target.dot_step {
                 DotStep::Fused => self.emit.pure(Pure::Fma, &[a, b, r]),

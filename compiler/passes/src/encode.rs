@@ -21,7 +21,7 @@
 
 use crate::eval::{Coord, Position};
 use crate::lower::{ArenaTile, LowerError, Lowering};
-use crate::memory::{Axis, Extent, Inside, Tensor, mem_of};
+use crate::memory::{Address, Axis, Extent, Inside, Tensor, mem_of};
 use tvmc_ir::lane::{self, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
 use tvmc_ir::tile::{Element, Field, FieldMode, Format, Index, Inst, Memory, Value};
 use tvmc_types::dtype::{DType, Kind, Rule};
@@ -245,8 +245,8 @@ impl<'k> Lowering<'k> {
         }
         let extents = &target.tensor.extents[..target.tensor.extents.len() - 1];
         let mask = self.mask(&axes, extents);
-        let (number, stride) = self.address(&axes, extents);
-        debug_assert!(stride.is_none(), "lanes lie along the last axis");
+        let Address { base: number, stride, spread } = self.address(&axes, extents);
+        debug_assert!(stride.is_none() && spread.is_none(), "lanes lie along the last axis");
         let start = self.position_value(column.offset);
         let size = self.emit.i32(target.group as i32);
         let groups = self.emit.pure(Pure::IDivU, &[start, size]);
@@ -414,7 +414,7 @@ impl<'k> Lowering<'k> {
         let offset = self.emit.splat(offset);
         let mut coords = outer.to_vec();
         coords.push(Coord::zero());
-        let (base, _) = self.arena_address(tile, &coords);
+        let base = self.arena_address(tile, &coords).base;
         self.before_read(tile.arena);
         let mem = if tile.scalar == Scalar::F32 { Mem::F32 } else { Mem::I32 };
         let place = Place::Arena(tile.arena);

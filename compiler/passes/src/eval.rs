@@ -1,7 +1,8 @@
 //! An element of a tile, at given coordinates.
 //!
-//! A coordinate is a uniform position or, for at most one axis, `position + lane`. So [`Lowering::eval`] gives a uniform value when
-//! no coordinate has lanes (or the axis with lanes is broadcast away), else a varying one:
+//! A coordinate is a position or, for at most one axis, `position + lane`. Positions are uniform, but in a loop that is
+//! spread over the lanes (`spread`), where each lane has its own. So [`Lowering::eval`] gives a uniform value when no coordinate has
+//! lanes (or the axis with lanes is broadcast away) and no position varies, else a varying one:
 //!
 //! ```text
 //! x: f32[4, 64]     eval(x, [At 2, Lanes 16])  ->  v.f32: x[2, 16 + lane]
@@ -9,14 +10,15 @@
 //! ```
 
 use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
-use tvmc_ir::lane::{self, Mem, MemoryOp, Place, Pure, Scalar};
+use crate::memory::{Address, Stride};
+use tvmc_ir::lane::{self, Mem, Place, Pure, Scalar};
 use tvmc_ir::tile::facts::Facts;
 use tvmc_ir::tile::{Inst, Op, Value};
 
-/// A uniform index: a lane value plus a constant.
+/// An index: a lane value plus a constant.
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub(crate) struct Position {
-    /// u.i32, or none for a constant position.
+    /// i32, or none for a constant position; varies only in a spread loop.
     pub value: Option<lane::Value>,
     /// Added to it.
     pub offset: i64,
@@ -54,7 +56,7 @@ impl Position {
 /// Where along an axis.
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub(crate) enum Coord {
-    /// The same element for all lanes.
+    /// The element at a position: the same for all lanes, unless the position varies.
     At(Position),
     /// Element `position + lane`.
     Lanes(Position),
@@ -180,36 +182,19 @@ impl<'k> Lowering<'k> {
     fn eval_arena(&mut self, tile: &ArenaTile, at: &[Coord]) -> lane::Value {
         self.before_read(tile.arena);
         let mem = if tile.scalar == Scalar::F32 { Mem::F32 } else { Mem::I32 };
-        let (base, stride) = self.arena_address(tile, at);
-        let place = Place::Arena(tile.arena);
-        let value = match stride {
-            None => self.emit.load(MemoryOp::LoadUniform, mem, place, base, None, None),
-            Some(1) => {
-                let mask = match tile.tail {
-                    Tail::Written => None,
-                    Tail::Unwritten => self.lanes_inside(tile, at),
-                };
-                self.emit.load(MemoryOp::LoadContig, mem, place, base, None, mask)
-            }
-            Some(stride) => {
-                // Lanes past the axis would read past the arena: they read its last element's row instead.
-                let offset = self.lane_offset(i64::from(stride));
-                let mask = self.lanes_inside(tile, at);
-                self.emit.load(MemoryOp::Gather, mem, place, base, Some(offset), mask)
-            }
+        let address = self.arena_address(tile, at);
+        let mask = match address {
+            Address { stride: None, .. } => None,
+            Address { stride: Some(Stride::Constant(1)), .. } if tile.tail == Tail::Written => None,
+            // Lanes past the axis would read past the arena, or what nobody wrote.
+            Address { stride: Some(_), .. } => self.lanes_inside(tile, at),
         };
+        let value = self.load_at(mem, Place::Arena(tile.arena), address, mask);
         if tile.scalar == Scalar::Bool {
             let zero = self.emit.i32(0);
             return self.emit.pure(Pure::INe, &[value, zero]);
         }
         value
-    }
-
-    /// `lane * stride`.
-    pub fn lane_offset(&mut self, stride: i64) -> lane::Value {
-        let lane = self.emit.lane_index();
-        let stride = self.emit.i32(stride as i32);
-        self.emit.pure(Pure::IMul, &[lane, stride])
     }
 
     /// The mask of lanes that lie inside a tile's axis, if some could lie outside.
@@ -225,25 +210,23 @@ impl<'k> Lowering<'k> {
         Some(self.emit.pure(Pure::ILtU, &[index, extent]))
     }
 
-    /// The uniform element index, and the lanes' stride if there are lanes.
-    pub fn arena_address(&mut self, tile: &ArenaTile, at: &[Coord]) -> (lane::Value, Option<u32>) {
+    /// Where an element of a tile in scratch is.
+    pub fn arena_address(&mut self, tile: &ArenaTile, at: &[Coord]) -> Address {
         let mut stride = 1u32;
         let mut lane_stride = None;
         let mut constant = 0i64;
-        let mut sum: Option<lane::Value> = None;
+        let (mut sum, mut spread) = (None, None);
         for (axis, coord) in at.iter().enumerate().rev() {
             let position = coord.position();
             constant += position.offset * i64::from(stride);
             if let Some(value) = position.value {
                 let factor = self.emit.i32(stride as i32);
                 let term = self.emit.pure(Pure::IMul, &[value, factor]);
-                sum = Some(match sum {
-                    Some(sum) => self.emit.pure(Pure::IAdd, &[sum, term]),
-                    None => term,
-                });
+                let part = if self.emit.is_varying(term) { &mut spread } else { &mut sum };
+                *part = Some(self.sum(*part, term));
             }
             if coord.has_lanes() {
-                lane_stride = Some(stride);
+                lane_stride = Some(Stride::Constant(i64::from(stride)));
             }
             stride *= if axis + 1 == at.len() { tile.row } else { tile.shape[axis] };
         }
@@ -255,7 +238,7 @@ impl<'k> Lowering<'k> {
             }
             None => constant,
         };
-        (base, lane_stride)
+        Address { base, stride: lane_stride, spread }
     }
 
     fn eval_lazy(&mut self, value: Value, at: &[Coord]) -> Result<lane::Value, LowerError> {

@@ -66,13 +66,7 @@ impl<'k> Lowering<'k> {
         if !self.target.integer_dot || self.scalar(result)? != Scalar::F32 || n == 1 {
             return Ok(false);
         }
-        let Some(x) = self.side(a, k)? else { return Ok(false) };
-        if !is_activation(&x) {
-            return Ok(false);
-        }
-        let Some(w) = self.transposed(b).map(|b| self.side(b, k)).transpose()?.flatten() else {
-            return Ok(false);
-        };
+        let Some((x, w)) = self.sides(a, b, k)? else { return Ok(false) };
         let lanes = self.target.lanes;
         let chunks = n.div_ceil(lanes);
         if k / QUAD * chunks > MAX_QUADS {
@@ -82,7 +76,7 @@ impl<'k> Lowering<'k> {
             let rows: Vec<Coord> = (0..m).map(Coord::at).collect();
             let columns: Vec<Coord> = (0..chunks).map(|chunk| Coord::lanes(chunk * lanes)).collect();
             let sums = self.starts(c, &rows, &columns)?;
-            let sums = self.runs(&x, &w, &rows, &columns, k, sums)?;
+            let sums = self.runs(&x, &w, (&rows, &columns), Coord::zero(), k, sums)?;
             let one = self.kernel.ty(result).elements() == 1;
             self.repr[result.index()] =
                 Some(if one { Repr::Uniform(sums[0]) } else { Repr::Registers(sums) });
@@ -104,7 +98,7 @@ impl<'k> Lowering<'k> {
             for chunk in 0..chunks {
                 let columns = [Coord::lanes(chunk * lanes)];
                 let sums = this.starts(c, &rows, &columns)?;
-                let sums = this.runs(&x, &w, &rows, &columns, k, sums)?;
+                let sums = this.runs(&x, &w, (&rows, &columns), Coord::zero(), k, sums)?;
                 for (row, sum) in rows.iter().zip(sums) {
                     this.put(&tile, &[*row, columns[0]], sum);
                 }
@@ -125,6 +119,18 @@ impl<'k> Lowering<'k> {
         }
         self.repr[result.index()] = Some(Repr::Arena(tile));
         Ok(true)
+    }
+
+    /// The operands, if they are stored in formats that this file multiplies.
+    pub(crate) fn sides(
+        &mut self,
+        a: Value,
+        b: Value,
+        k: u32,
+    ) -> Result<Option<(Side<'k>, Side<'k>)>, LowerError> {
+        let Some(x) = self.side(a, k)?.filter(is_activation) else { return Ok(None) };
+        let w = self.transposed(b).map(|b| self.side(b, k)).transpose()?.flatten();
+        Ok(w.map(|w| (x, w)))
     }
 
     /// The operand of a lazy transposition.
@@ -197,9 +203,9 @@ impl<'k> Lowering<'k> {
         Ok(sums)
     }
 
-    /// A row of a side, or one row for each lane.
-    fn open(&mut self, side: &Side<'k>, at: Coord) -> Result<Opened, LowerError> {
-        let mut axes = self.axes(&side.inst.args, side.indices, &[at, Coord::zero()])?;
+    /// A row of a side from an element of K on, or one row for each lane.
+    fn open(&mut self, side: &Side<'k>, at: Coord, from: Coord) -> Result<Opened, LowerError> {
+        let mut axes = self.axes(&side.inst.args, side.indices, &[at, from])?;
         let extents = &side.tensor.extents[..side.tensor.extents.len() - 1];
         let unit = unit_bytes(side.format.bytes as usize) as u32;
         let Some(column) = axes.pop() else {
@@ -232,23 +238,23 @@ impl<'k> Lowering<'k> {
         Ok(Opened { row, inside, start })
     }
 
-    /// All runs of a tile of K, added to `sums` (rows, then columns).
-    fn runs(
+    /// All runs of the `k` elements of K from `from`, a whole group of both, added to `sums` (rows, then columns).
+    pub(crate) fn runs(
         &mut self,
         x: &Side<'k>,
         w: &Side<'k>,
-        rows: &[Coord],
-        columns: &[Coord],
+        (rows, columns): (&[Coord], &[Coord]),
+        from: Coord,
         k: u32,
         mut sums: Vec<lane::Value>,
     ) -> Result<Vec<lane::Value>, LowerError> {
         let mut xs = Vec::new();
         for row in rows {
-            xs.push(self.open(x, *row)?);
+            xs.push(self.open(x, *row, from)?);
         }
         let mut ws = Vec::new();
         for column in columns {
-            ws.push(self.open(w, *column)?);
+            ws.push(self.open(w, *column, from)?);
         }
         let length = x.affine.length.min(w.affine.length);
         for first in (0..k).step_by(length as usize) {

@@ -24,6 +24,7 @@
 //! | `materialise` | loops over coordinates: keeping, storing, reducing |
 //! | `affine` | which formats are scales times small integers |
 //! | `integer_dot` | products of stored operands in integers |
+//! | `spread` | loops of a product whose turns are shared out among lanes |
 //! | `dot` | micro-tiles of matrix products |
 //! | `cleanup` | barriers and values that nobody needs |
 //!
@@ -45,6 +46,7 @@ mod materialise;
 mod memory;
 pub mod packing;
 mod plan;
+mod spread;
 mod stored;
 pub mod target;
 mod view;

@@ -111,7 +111,7 @@ pub(crate) enum Tail {
 /// Where a tile's elements are.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Repr {
-    /// A scalar or one-element tile.
+    /// A scalar or one-element tile. In a loop that is spread over the lanes, what depends on its counter varies.
     Uniform(lane::Value),
     /// Nowhere: evaluated on demand from the defining operation.
     Lazy,
@@ -351,8 +351,13 @@ impl<'k> Lowering<'k> {
         self.generated > 0
     }
 
+    /// How many values have moved.
+    pub fn moves(&self) -> usize {
+        self.moved.len()
+    }
+
     /// Forgets what moved since there were this many moves.
-    fn restore(&mut self, mark: usize) {
+    pub fn restore(&mut self, mark: usize) {
         for (value, old) in self.moved.drain(mark..).rev() {
             self.repr[value.index()] = old;
         }
@@ -363,6 +368,9 @@ impl<'k> Lowering<'k> {
             match stmt {
                 Stmt::Inst(inst) => self.inst(inst)?,
                 Stmt::For { counter, from, to, step, carried, body, yields, results } => {
+                    if self.spread_loop(stmt)? {
+                        continue;
+                    }
                     let (first, end) = (self.uniform(*from)?, self.uniform(*to)?);
                     self.facts[counter.index()] =
                         Facts::counter(self.facts[from.index()], self.facts[to.index()], *step);
@@ -422,7 +430,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// Leaves no arena traffic behind, so that the state is the same on every path into what follows.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         if self.traffic.iter().any(|t| t.written || t.read) {
             self.barrier();
         }
@@ -448,7 +456,7 @@ impl<'k> Lowering<'k> {
         rows * u64::from(last.div_ceil(self.target.lanes))
     }
 
-    fn inst(&mut self, inst: &'k Inst) -> Result<(), LowerError> {
+    pub fn inst(&mut self, inst: &'k Inst) -> Result<(), LowerError> {
         self.values += 1;
         if self.values > MAX_VALUES {
             return Err(LowerError::TooLarge {

@@ -6,7 +6,7 @@
 
 use crate::eval::{Coord, Position};
 use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
-use crate::memory::{Axis, Extent, Stride, mem_of};
+use crate::memory::{Address, Axis, Extent, Stride, mem_of};
 use tvmc_ir::lane::{self, Mem, MemoryOp, Place, Pure, Scalar};
 use tvmc_ir::tile::{self, Element, Index, Inst, Memory, Reduce, Value};
 use tvmc_types::dtype::{DType, Kind};
@@ -141,7 +141,7 @@ impl<'k> Lowering<'k> {
         let value =
             if tile.scalar == Scalar::Bool { self.emit.pure(Pure::BoolToI32, &[value]) } else { value };
         let mem = if tile.scalar == Scalar::F32 { Mem::F32 } else { Mem::I32 };
-        let (base, stride) = self.arena_address(tile, at);
+        let Address { base, stride, .. } = self.arena_address(tile, at);
         self.before_write(tile.arena);
         let form = if stride.is_some() { MemoryOp::StoreContig } else { MemoryOp::StoreUniform };
         self.emit.store(form, mem, Place::Arena(tile.arena), base, None, value, None);
@@ -326,7 +326,7 @@ impl<'k> Lowering<'k> {
         };
         let inside = self.mask(&axes, &extents);
         let mask = self.emit.both(tail, inside);
-        let (base, stride) = self.address(&axes, &strides);
+        let Address { base, stride, .. } = self.address(&axes, &strides);
         match stride {
             None => self.emit.store(MemoryOp::StoreUniform, mem, place, base, None, element, mask),
             Some(Stride::Constant(1)) => {

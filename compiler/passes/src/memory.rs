@@ -198,34 +198,51 @@ impl<'k> Lowering<'k> {
         self.emit.both(varying, uniform)
     }
 
-    /// `sum of total * stride` as u.i64, and the lanes' stride in elements if an axis has lanes.
-    pub fn address(&mut self, axes: &[Axis], extents: &[Extent]) -> (lane::Value, Option<Stride>) {
+    /// `sum of total * stride`: what is the same for all lanes apart from what is not, so that only distances between lanes are
+    /// counted in 32 bits.
+    pub fn address(&mut self, axes: &[Axis], extents: &[Extent]) -> Address {
         let mut stride = Stride::Constant(1);
         let mut constant = 0i64;
-        let mut sum = self.emit.i64(0);
-        let mut lane_stride = None;
+        let mut base = self.emit.i64(0);
+        let mut address = Address { base, stride: None, spread: None };
         for (axis, extent) in axes.iter().zip(extents).rev() {
-            let total = self.total(axis);
+            let coord = axis.coord.position();
+            let offset = axis.offset.offset + coord.offset;
             match stride {
-                Stride::Constant(s) => constant += total.offset * s,
+                Stride::Constant(s) => constant += offset * s,
                 Stride::Runtime(_) => {
-                    let offset = self.emit.i64(total.offset);
+                    let offset = self.emit.i64(offset);
                     let term = self.scale(offset, stride);
-                    sum = self.emit.ladd(sum, term);
+                    base = self.emit.ladd(base, term);
                 }
             }
-            if let Some(value) = total.value {
-                let wide = self.emit.pure(Pure::I32ToI64, &[value]);
-                let term = self.scale(wide, stride);
-                sum = self.emit.ladd(sum, term);
+            for value in [axis.offset.value, coord.value].into_iter().flatten() {
+                if self.emit.is_varying(value) {
+                    let stride = self.stride_value(stride);
+                    let term = self.emit.pure(Pure::IMul, &[value, stride]);
+                    address.spread = Some(self.sum(address.spread, term));
+                } else {
+                    let wide = self.emit.pure(Pure::I32ToI64, &[value]);
+                    let term = self.scale(wide, stride);
+                    base = self.emit.ladd(base, term);
+                }
             }
             if axis.coord.has_lanes() {
-                lane_stride = Some(stride);
+                address.stride = Some(stride);
             }
             stride = self.widen(stride, *extent);
         }
         let constant = self.emit.i64(constant);
-        (self.emit.ladd(sum, constant), lane_stride)
+        address.base = self.emit.ladd(base, constant);
+        address
+    }
+
+    /// A sum that may have no terms yet.
+    pub fn sum(&mut self, sum: Option<lane::Value>, term: lane::Value) -> lane::Value {
+        match sum {
+            Some(sum) => self.emit.pure(Pure::IAdd, &[sum, term]),
+            None => term,
+        }
     }
 
     fn scale(&mut self, value: lane::Value, stride: Stride) -> lane::Value {
@@ -273,17 +290,17 @@ impl<'k> Lowering<'k> {
         };
         let value = match plain {
             Some(mem) if tensor.packing == Packing::AsDeclared => {
-                let (base, stride) = self.address(&axes, &tensor.extents);
+                let address = self.address(&axes, &tensor.extents);
                 let place = Place::Buffer(tensor.buffer);
-                match (tensor.access, stride) {
-                    (Access::Read, _) => self.load_at(mem, place, base, stride, mask),
+                match (tensor.access, address.stride) {
+                    (Access::Read, _) => self.load_at(mem, place, address, mask),
                     (Access::Write | Access::ReadWrite, None) => {
-                        self.load_by_first_lane(mem, place, base, mask)
+                        self.load_by_first_lane(mem, place, address.base, mask)
                     }
                     (Access::Write | Access::ReadWrite, Some(_)) => {
                         let slice = self.inside_slice(&axes);
                         let mask = self.emit.both(slice, mask);
-                        self.load_at(mem, place, base, stride, mask)
+                        self.load_at(mem, place, address, mask)
                     }
                 }
             }
@@ -321,32 +338,37 @@ impl<'k> Lowering<'k> {
         Some(self.emit.pure(Pure::ILtU, &[index, limit]))
     }
 
-    /// A load whose lanes are `stride` elements apart.
+    /// A load of each lane's element.
     pub fn load_at(
         &mut self,
         mem: Mem,
         place: Place,
-        base: lane::Value,
-        stride: Option<Stride>,
+        address: Address,
         mask: Option<lane::Value>,
     ) -> lane::Value {
+        let Address { base, stride, spread } = address;
         // A mask that varies needs lanes even where the address is uniform.
         let varying_mask = mask.is_some_and(|m| self.emit.is_varying(m));
-        match stride {
-            None if !varying_mask => self.emit.load(MemoryOp::LoadUniform, mem, place, base, None, mask),
-            None => {
-                let zero = self.emit.i32(0);
-                let offset = self.emit.splat(zero);
-                self.emit.load(MemoryOp::Gather, mem, place, base, Some(offset), mask)
+        let offset = match (stride, spread) {
+            (None, Some(spread)) => spread,
+            (None, None) if !varying_mask => {
+                return self.emit.load(MemoryOp::LoadUniform, mem, place, base, None, mask);
             }
-            Some(Stride::Constant(1)) => self.emit.load(MemoryOp::LoadContig, mem, place, base, None, mask),
-            Some(stride) => {
+            (None, None) => {
+                let zero = self.emit.i32(0);
+                self.emit.splat(zero)
+            }
+            (Some(Stride::Constant(1)), None) => {
+                return self.emit.load(MemoryOp::LoadContig, mem, place, base, None, mask);
+            }
+            (Some(stride), spread) => {
                 let stride = self.stride_value(stride);
                 let lane = self.emit.lane_index();
                 let offset = self.emit.pure(Pure::IMul, &[lane, stride]);
-                self.emit.load(MemoryOp::Gather, mem, place, base, Some(offset), mask)
+                self.sum(spread, offset)
             }
-        }
+        };
+        self.emit.load(MemoryOp::Gather, mem, place, base, Some(offset), mask)
     }
 
     /// Masked-off elements are zero already; another padding value is put in here.
@@ -378,10 +400,10 @@ impl<'k> Lowering<'k> {
         let extents: Vec<Extent> = tile.shape.iter().map(|e| Extent::Constant(i64::from(*e))).collect();
         let mask = self.mask(axes, &extents);
         let padded = self.padded_extents(&tile.shape, tile.row);
-        let (base, stride) = self.address(axes, &padded);
+        let address = self.address(axes, &padded);
         self.before_read(tile.arena);
         let mem = if tile.scalar == lane::Scalar::F32 { Mem::F32 } else { Mem::I32 };
-        let mut value = self.load_at(mem, Place::Arena(tile.arena), base, stride, mask);
+        let mut value = self.load_at(mem, Place::Arena(tile.arena), address, mask);
         if tile.scalar == lane::Scalar::Bool {
             let zero = self.emit.i32(0);
             value = self.emit.pure(Pure::INe, &[value, zero]);
@@ -397,6 +419,17 @@ impl<'k> Lowering<'k> {
         }
         extents
     }
+}
+
+/// Where each lane's element is: `base + lane * stride + spread`, in elements.
+#[derive(Copy, Clone, PartialEq, Debug)]
+pub(crate) struct Address {
+    /// u.i64.
+    pub base: lane::Value,
+    /// Absent where no axis has lanes.
+    pub stride: Option<Stride>,
+    /// v.i32, where positions differ by lane.
+    pub spread: Option<lane::Value>,
 }
 
 /// Distance between neighbours along an axis, in elements.

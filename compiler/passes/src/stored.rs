@@ -15,7 +15,7 @@
 
 use crate::eval::{Coord, Position};
 use crate::lower::{LowerError, Lowering, scalar_of};
-use crate::memory::{Axis, Extent, Tensor};
+use crate::memory::{Address, Axis, Extent, Tensor};
 use crate::packing::{Packing, ROWS, unit_bytes};
 use std::collections::HashMap;
 use tvmc_ir::lane::{self, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
@@ -151,21 +151,20 @@ impl<'k> Lowering<'k> {
         mask: Option<lane::Value>,
     ) -> Result<Row, LowerError> {
         let place = Place::Buffer(tensor.buffer);
-        let (rows, stride) = self.address(outer, extents);
+        let Address { base: rows, stride, spread } = self.address(outer, extents);
         let units = self.emit.i64(row_units);
         match tensor.packing {
             Packing::AsDeclared => {
                 let base = self.emit.lmul(rows, units);
-                let offset = match stride {
-                    None => None,
-                    Some(stride) => {
-                        let stride = self.stride_value(stride);
-                        let per_lane = self.emit.i32(row_units as i32);
-                        let step = self.emit.pure(Pure::IMul, &[stride, per_lane]);
-                        let lane = self.emit.lane_index();
-                        Some(self.emit.pure(Pure::IMul, &[lane, step]))
-                    }
-                };
+                let per_row = self.emit.i32(row_units as i32);
+                let mut offset = spread.map(|rows| self.emit.pure(Pure::IMul, &[rows, per_row]));
+                if let Some(stride) = stride {
+                    let stride = self.stride_value(stride);
+                    let step = self.emit.pure(Pure::IMul, &[stride, per_row]);
+                    let lane = self.emit.lane_index();
+                    let lanes = self.emit.pure(Pure::IMul, &[lane, step]);
+                    offset = Some(self.sum(offset, lanes));
+                }
                 Ok(Row { place, unit, base, offset, scale: 1, contiguous: false, mask })
             }
             Packing::Interleaved => self.packed_row(outer, row_units, unit, place, mask),

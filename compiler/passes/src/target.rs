@@ -34,6 +34,9 @@ pub struct Target {
     pub integer_dot: bool,
     /// Rows that share one chunk of unpacked codes in such a product.
     pub integer_rows: u32,
+    /// Lanes that share one element of a product, each with a part of K (`spread`): where lanes are many and slow. 1 keeps
+    /// an element in its lane, and its order of additions.
+    pub spread: u32,
 }
 
 /// AVX-512: 32 registers of 16 elements.
@@ -47,6 +50,7 @@ pub const X86_V4: Target = Target {
     dot_step: DotStep::Fused,
     integer_dot: true,
     integer_rows: 8,
+    spread: 1,
 };
 
 /// AVX2: 16 registers of 8 elements, two to a lane register.
@@ -60,6 +64,7 @@ pub const X86_V3: Target = Target {
     dot_step: DotStep::Fused,
     integer_dot: true,
     integer_rows: 4,
+    spread: 1,
 };
 
 /// Cranelift: 128-bit vectors, four to a lane register; more than 8 or 9 live accumulators spill on x86.
@@ -73,6 +78,7 @@ pub const CRANELIFT: Target = Target {
     dot_step: DotStep::Fused,
     integer_dot: true,
     integer_rows: 1,
+    spread: 1,
 };
 
 /// WGSL: a lane is an invocation with its own registers.
@@ -84,8 +90,9 @@ pub const WGSL: Target = Target {
     unroll: 32,
     chains: 4,
     dot_step: DotStep::Separate,
-    integer_dot: false,
+    integer_dot: true,
     integer_rows: 1,
+    spread: 32,
 };
 
 /// Every row.
