@@ -1,0 +1,544 @@
+//! Loops that add up products, shared out among lanes.
+//!
+//! A loop `for k in from..to by BK { acc += dot(a, b) }` gives each element of `acc` one lane in the general lowering (`dot`). Where a
+//! target has many slow lanes and little work for each (`Target::spread`), this file gives an element `kl` lanes: each adds up
+//! its part of K, and a tree over the lanes adds the parts.
+//!
+//! The lanes are a grid of `columns` by `kl`; a granule is the shortest stretch of K that both operands decode by themselves
+//! (the group of a format, 1 for plain memory). Granules go round the lanes, inside a turn of the loop first, then across turns:
+//!
+//! ```text
+//! 64 lanes, a column has kl = 32; w in groups of 32, BK = 32:  lane 32 c + q takes turns q, q + 32, q + 64, .. of column c
+//!                                 w: f16 (granule 1), BK = 32:  lane 32 c + q takes element q of every turn
+//! ```
+//!
+//! So neighbouring lanes read neighbouring groups. Inside the loop the counter is a *varying* value; every evaluation follows from that
+//! (`eval::Position`). A lane whose turn would be past the end repeats the last one and drops what it gives.
+//!
+//! An operand that is plain memory while the other has groups would be read by lanes a granule apart: it is brought to scratch
+//! first, in the order in which lanes read it, each lane's part an odd number of words from the next, so that no two lanes
+//! meet in a bank.
+//!
+//! **Order.** Each lane ascends; the tree adds lane `l` and `l xor s` for `s = kl/2 .. 1`; the variable's first value comes last. It depends on
+//! the shapes and the target, never on the number of blocks or on what ran before.
+//!
+//! **Taken** for loops with one variable of f32, whose next value is a `dot` onto it, and whose body else only computes: loads
+//! from memory that the kernel does not write, and operations that can be evaluated anywhere. Everything else goes the general way.
+
+use crate::eval::{Coord, Position};
+use crate::lower::{ArenaTile, LowerError, Lowering, Repr};
+use crate::memory::{Address, mem_of};
+use tvmc_ir::lane::{self, Access, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
+use tvmc_ir::tile::facts::Facts;
+use tvmc_ir::tile::{Element, Inst, Memory, Op, Stmt, TensorDecl, Value};
+
+/// Most bytes of scratch for an operand that is brought there.
+const MAX_STAGE_BYTES: u32 = 16 << 10;
+
+/// The loop, taken apart.
+struct Product<'k> {
+    counter: Value,
+    from: Value,
+    to: Value,
+    step: u32,
+    initial: Value,
+    insts: Vec<&'k Inst>,
+    a: Value,
+    b: Value,
+    result: Value,
+    /// Extents of the variable.
+    m: u32,
+    n: u32,
+}
+
+/// How lanes share the work.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+struct Shares {
+    /// Lanes of one column.
+    k_lanes: u32,
+    /// Elements of K that are decoded together.
+    granule: u32,
+    /// Lanes of a column that share a turn of the loop.
+    inner: u32,
+    /// Turns of the loop that are made at once.
+    outer: u32,
+    /// Columns that are made at once.
+    columns: u32,
+    /// How often that is done for the whole tile.
+    passes: u32,
+}
+
+impl Shares {
+    /// Elements of K that a lane takes in a turn.
+    fn elements(&self, step: u32) -> u32 {
+        step / self.inner
+    }
+
+    /// Words between the parts of neighbouring lanes in scratch: odd.
+    fn pitch(&self, step: u32) -> u32 {
+        self.elements(step) | 1
+    }
+}
+
+/// Each lane's place.
+struct Places {
+    /// Element of K within a turn at which the lane begins.
+    inner: Position,
+    /// Column within a pass.
+    column: Position,
+    /// Number of the lane among those of its column, v.i32.
+    part: lane::Value,
+}
+
+impl<'k> Lowering<'k> {
+    /// Lowers a loop, if it is one that this file describes.
+    pub(crate) fn spread_loop(&mut self, stmt: &'k Stmt) -> Result<bool, LowerError> {
+        let lanes = self.target.lanes;
+        if self.target.spread == 1 || !lanes.is_power_of_two() {
+            return Ok(false);
+        }
+        let Some(product) = self.product(stmt) else { return Ok(false) };
+        let granule = self.granule(&product);
+        let staged = granule > 1 && self.is_ungrouped(product.a, &product.insts);
+        let Some(shares) = self.shares(&product, granule, staged) else { return Ok(false) };
+        let sums = self.spread_turns(&product, shares, staged)?;
+        self.gather_parts(&product, shares, sums)?;
+        Ok(true)
+    }
+
+    /// The loop as a product, or `None` if it does more.
+    fn product(&self, stmt: &'k Stmt) -> Option<Product<'k>> {
+        let Stmt::For { counter, from, to, step, carried, body, yields, results } = stmt else { return None };
+        let ([variable], [next], [result]) = (carried.as_slice(), yields.as_slice(), results.as_slice()) else {
+            return None;
+        };
+        let mut insts = Vec::new();
+        for stmt in &body.stmts {
+            let Stmt::Inst(inst) = stmt else { return None };
+            insts.push(inst);
+        }
+        let (dot, rest) = insts.split_last()?;
+        if dot.op != Op::Dot || dot.result != Some(*next) || dot.args[2] != variable.param {
+            return None;
+        }
+        let (a, b) = (dot.args[0], dot.args[1]);
+        let shape = &self.kernel.ty(*next).shape;
+        let f32s = [a, b, *next].into_iter().all(|v| self.scalar(v).is_ok_and(|s| s == Scalar::F32));
+        let whole_turns = self.kernel.ty(a).shape[1] == *step;
+        let lazy = rest.iter().all(|inst| self.is_lazy(inst, variable.param));
+        let inside: Vec<Value> = rest.iter().filter_map(|inst| inst.result).collect();
+        let operands = rest.iter().flat_map(|inst| &inst.args).chain([&a, &b, &variable.initial]);
+        let readable = operands.filter(|v| !inside.contains(v)).all(|v| self.is_readable(*v, *counter));
+        (f32s && whole_turns && lazy && readable).then(|| Product {
+            counter: *counter,
+            from: *from,
+            to: *to,
+            step: *step,
+            initial: variable.initial,
+            insts: rest.to_vec(),
+            a,
+            b,
+            result: *result,
+            m: shape[0],
+            n: shape[1],
+        })
+    }
+
+    /// Whether an operation of the body can be evaluated at positions that differ by lane.
+    fn is_lazy(&self, inst: &Inst, variable: Value) -> bool {
+        let Some(result) = inst.result else { return false };
+        if self.plan.keep[result.index()] || inst.args.contains(&variable) {
+            return false;
+        }
+        match &inst.op {
+            Op::Const(_)
+            | Op::Dim(_)
+            | Op::Scalar(_)
+            | Op::BlockIndex(_)
+            | Op::Iota
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Fma
+            | Op::Select
+            | Op::Cast(_)
+            | Op::Bitcast
+            | Op::Broadcast
+            | Op::Permute(_)
+            | Op::Relayout => true,
+            Op::Reshape => !self.regroups(inst.args[0], result),
+            Op::Load { memory: Memory::Param(param), .. } => {
+                matches!(
+                    &self.kernel.params[param.index()],
+                    TensorDecl::Tensor { access: Access::Read, .. }
+                )
+            }
+            Op::Load { memory: Memory::Shared(_), .. }
+            | Op::View
+            | Op::Reduce(..)
+            | Op::Dot
+            | Op::Store { .. }
+            | Op::StoreGroups { .. }
+            | Op::Field(_)
+            | Op::Table(_)
+            | Op::GroupIndex
+            | Op::Assert(_)
+            | Op::Print(_) => false,
+        }
+    }
+
+    /// Whether a value from outside can be read at positions that differ by lane: not out of registers.
+    fn is_readable(&self, value: Value, counter: Value) -> bool {
+        if value == counter {
+            return true;
+        }
+        match &self.repr[value.index()] {
+            Some(Repr::Uniform(_) | Repr::Arena(_)) => true,
+            Some(Repr::Lazy) => self.defs[value.index()]
+                .is_some_and(|inst| inst.args.iter().all(|arg| self.is_readable(*arg, counter))),
+            Some(Repr::Registers(_)) | None => false,
+        }
+    }
+
+    /// The elements that a load of the body decodes together.
+    fn group_of(&self, inst: &Inst) -> u32 {
+        let Op::Load { memory, .. } = &inst.op else { return 1 };
+        match self.kernel.element(*memory) {
+            Some((Element::Format(format), _)) => self.kernel.formats[format.index()].group,
+            Some((Element::DType(dtype), _)) if mem_of(dtype).is_none() => 8,
+            Some((Element::DType(_), _)) | None => 1,
+        }
+    }
+
+    fn granule(&self, product: &Product<'k>) -> u32 {
+        let granule = product.insts.iter().fold(1, |size, inst| lcm(size, self.group_of(inst)));
+        if product.step.is_multiple_of(granule) { granule } else { product.step }
+    }
+
+    /// Whether nothing that a value of the body is computed from has groups.
+    fn is_ungrouped(&self, value: Value, insts: &[&'k Inst]) -> bool {
+        let mut open = vec![value];
+        while let Some(value) = open.pop() {
+            let Some(inst) = insts.iter().find(|inst| inst.result == Some(value)) else { continue };
+            if self.group_of(inst) > 1 {
+                return false;
+            }
+            open.extend(&inst.args);
+        }
+        true
+    }
+
+    /// How to share: least work for the busiest lane, then most lanes to a column.
+    fn shares(&self, product: &Product<'k>, granule: u32, staged: bool) -> Option<Shares> {
+        let (lanes, step) = (self.target.lanes, product.step);
+        let bounds = (self.facts[product.from.index()].as_constant(), self.facts[product.to.index()].as_constant());
+        let total = match bounds {
+            (Some(from), Some(to)) => Some((to - from).max(0) as u64),
+            (Some(_) | None, Some(_) | None) => None,
+        };
+        let mut best: Option<(u64, Shares)> = None;
+        for k_lanes in (1..=lanes.ilog2()).map(|log| 1 << log) {
+            let columns = lanes / k_lanes;
+            // A column of one element may have every lane; more would only cross the subgroups of a device.
+            if !product.n.is_multiple_of(columns) || (k_lanes > self.target.spread && product.n > 1) {
+                continue;
+            }
+            let inner = largest_power_of_two(step / granule).min(k_lanes);
+            let outer = k_lanes / inner;
+            let shares = Shares { k_lanes, granule, inner, outer, columns, passes: product.n / columns };
+            let stage = product.m * k_lanes * shares.pitch(step) * 4;
+            if product.m * shares.passes > self.target.accumulators || (staged && stage > MAX_STAGE_BYTES) {
+                continue;
+            }
+            let turns = total.map_or(1, |total| total.div_ceil(u64::from(step) * u64::from(outer)));
+            let work = turns * u64::from(shares.elements(step)) * u64::from(shares.passes);
+            if best.is_none_or(|(least, _)| work <= least) {
+                best = Some((work, shares));
+            }
+        }
+        best.map(|(_, shares)| shares)
+    }
+
+    fn places(&mut self, shares: Shares) -> Places {
+        let lane = self.emit.lane_index();
+        let (k_lanes, inner) = (self.emit.i32(shares.k_lanes as i32), self.emit.i32(shares.inner as i32));
+        let granule = self.emit.i32(shares.granule as i32);
+        let column = self.emit.pure(Pure::IDivU, &[lane, k_lanes]);
+        let part = self.emit.pure(Pure::IRemU, &[lane, k_lanes]);
+        let first = self.emit.pure(Pure::IRemU, &[part, inner]);
+        let first = self.emit.pure(Pure::IMul, &[first, granule]);
+        let spread = |value, extent: u32, multiple: u32| Position {
+            value: (extent > 1).then_some(value),
+            offset: 0,
+            facts: Facts::range(0, i64::from((extent - 1) * multiple), i64::from(multiple)),
+        };
+        Places {
+            inner: spread(first, shares.inner, shares.granule),
+            column: spread(column, shares.columns, 1),
+            part,
+        }
+    }
+
+    /// The loop: each lane's sums, rows in order, then passes.
+    fn spread_turns(
+        &mut self,
+        product: &Product<'k>,
+        shares: Shares,
+        staged: bool,
+    ) -> Result<Vec<lane::Value>, LowerError> {
+        let (from, to) = (self.uniform(product.from)?, self.uniform(product.to)?);
+        self.facts[product.counter.index()] =
+            Facts::counter(self.facts[product.from.index()], self.facts[product.to.index()], product.step);
+        let zero = self.emit.f32(0.0);
+        let zero = self.emit.splat(zero);
+        let initials = vec![zero; (product.m * shares.passes) as usize];
+        let stage = if staged {
+            let words = shares.k_lanes * shares.pitch(product.step);
+            Some(self.arena_tile(&[product.m, words], Scalar::F32)?)
+        } else {
+            None
+        };
+        self.settle();
+        let (base, sums) = self.emit.begin_for(from, to, product.step * shares.outer, &initials);
+        let mark = self.moves();
+        if let Some(stage) = &stage {
+            self.barrier();
+            self.fill_stage(product, shares, stage, (from, to, base))?;
+        }
+        let places = self.places(shares);
+        let inner = self.emit.i32(shares.inner as i32);
+        let turn = self.emit.pure(Pure::IDivU, &[places.part, inner]);
+        let inside = self.bind_turn(product, shares, (from, to, base), turn)?;
+        let next = self.spread_step(product, shares, &places, stage.as_ref(), sums.clone())?;
+        let next: Vec<lane::Value> = next
+            .into_iter()
+            .zip(&sums)
+            .map(|(next, old)| match inside {
+                Some(inside) => self.emit.pure(Pure::Select, &[inside, next, *old]),
+                None => self.emit.splat(next),
+            })
+            .collect();
+        let sums = self.emit.end_for(&next);
+        self.restore(mark);
+        self.settle();
+        Ok(sums)
+    }
+
+    /// Gives each lane its turn and evaluates the body's scalars there. The result is the mask of lanes whose turn there is, if some
+    /// have none.
+    fn bind_turn(
+        &mut self,
+        product: &Product<'k>,
+        shares: Shares,
+        (from, to, base): (lane::Value, lane::Value, lane::Value),
+        turn: lane::Value,
+    ) -> Result<Option<lane::Value>, LowerError> {
+        let mut counter = base;
+        let mut inside = None;
+        if shares.outer > 1 {
+            let step = self.emit.i32(product.step as i32);
+            let ahead = self.emit.pure(Pure::IMul, &[turn, step]);
+            counter = self.emit.pure(Pure::IAdd, &[base, ahead]);
+            let together = i64::from(product.step * shares.outer);
+            let whole = match (self.emit.known_i32(from), self.emit.known_i32(to)) {
+                (Some(from), Some(to)) => (i64::from(to) - i64::from(from)) % together == 0,
+                (Some(_) | None, Some(_) | None) => false,
+            };
+            if !whole {
+                inside = Some(self.emit.pure(Pure::ILtS, &[counter, to]));
+                let one = self.emit.i32(1);
+                let length = self.emit.pure(Pure::ISub, &[to, from]);
+                let length = self.emit.pure(Pure::ISub, &[length, one]);
+                let turns = self.emit.pure(Pure::IDivS, &[length, step]);
+                let last = self.emit.pure(Pure::IMul, &[turns, step]);
+                let last = self.emit.pure(Pure::IAdd, &[from, last]);
+                counter = self.emit.pure(Pure::IMinS, &[counter, last]);
+            }
+        }
+        self.repr[product.counter.index()] = Some(Repr::Uniform(counter));
+        for inst in &product.insts {
+            self.inst(inst)?;
+        }
+        Ok(inside)
+    }
+
+    /// One turn: each lane's part of the products, added to `sums`.
+    fn spread_step(
+        &mut self,
+        product: &Product<'k>,
+        shares: Shares,
+        places: &Places,
+        stage: Option<&ArenaTile>,
+        mut sums: Vec<lane::Value>,
+    ) -> Result<Vec<lane::Value>, LowerError> {
+        let granules = shares.elements(product.step) / shares.granule;
+        let apart = i64::from(shares.inner * shares.granule);
+        let columns: Vec<Coord> = (0..shares.passes)
+            .map(|pass| Coord::At(places.column.plus(i64::from(pass * shares.columns))))
+            .collect();
+        let rows: Vec<Coord> = (0..product.m).map(Coord::at).collect();
+        let integers = if stage.is_none() && self.target.integer_dot {
+            self.sides(product.a, product.b, product.step)?
+        } else {
+            None
+        };
+        for number in 0..granules {
+            let first = places.inner.plus(i64::from(number) * apart);
+            if let Some((x, w)) = &integers {
+                sums = self.runs(x, w, (&rows, &columns), Coord::At(first), shares.granule, sums)?;
+                continue;
+            }
+            for element in 0..shares.granule {
+                let at = Coord::At(first.plus(i64::from(element)));
+                let mut ys = Vec::new();
+                for column in &columns {
+                    ys.push(self.eval(product.b, &[at, *column])?);
+                }
+                for (row, spot) in rows.iter().zip(0..) {
+                    let x = match stage {
+                        Some(stage) => {
+                            let word = number * shares.granule + element;
+                            self.staged(stage, places.part, shares.pitch(product.step), spot, word)
+                        }
+                        None => self.eval(product.a, &[*row, at])?,
+                    };
+                    for (pass, y) in ys.iter().enumerate() {
+                        let sum = &mut sums[(spot * shares.passes) as usize + pass];
+                        *sum = self.step(Scalar::F32, x, *y, *sum);
+                    }
+                }
+            }
+        }
+        Ok(sums)
+    }
+
+    /// Brings the left operand of the turns that are made at once to scratch.
+    fn fill_stage(
+        &mut self,
+        product: &Product<'k>,
+        shares: Shares,
+        stage: &ArenaTile,
+        bounds: (lane::Value, lane::Value, lane::Value),
+    ) -> Result<(), LowerError> {
+        let (lanes, step) = (self.target.lanes, product.step);
+        let total = shares.outer * step;
+        let constant = |this: &mut Self, value: u32| this.emit.i32(value as i32);
+        for first in (0..total).step_by(lanes as usize) {
+            let mark = self.moves();
+            let (lane, ahead) = (self.emit.lane_index(), constant(self, first));
+            let number = self.emit.pure(Pure::IAdd, &[lane, ahead]);
+            let size = constant(self, step);
+            let turn = self.emit.pure(Pure::IDivU, &[number, size]);
+            let within = self.emit.pure(Pure::IRemU, &[number, size]);
+            let limit = constant(self, total);
+            let mask = (first + lanes > total).then(|| self.emit.pure(Pure::ILtU, &[number, limit]));
+            let turn = match mask {
+                Some(_) => {
+                    let last = constant(self, shares.outer - 1);
+                    self.emit.pure(Pure::IMinU, &[turn, last])
+                }
+                None => turn,
+            };
+            self.bind_turn(product, shares, bounds, turn)?;
+            // The element's place: granule `within / granule` goes to part `turn * inner + that % inner`.
+            let granule = constant(self, shares.granule);
+            let inner = constant(self, shares.inner);
+            let number = self.emit.pure(Pure::IDivU, &[within, granule]);
+            let element = self.emit.pure(Pure::IRemU, &[within, granule]);
+            let round = self.emit.pure(Pure::IDivU, &[number, inner]);
+            let place = self.emit.pure(Pure::IRemU, &[number, inner]);
+            let part = self.emit.pure(Pure::IMul, &[turn, inner]);
+            let part = self.emit.pure(Pure::IAdd, &[part, place]);
+            let pitch = constant(self, shares.pitch(step));
+            let word = self.emit.pure(Pure::IMul, &[part, pitch]);
+            let round = self.emit.pure(Pure::IMul, &[round, granule]);
+            let word = self.emit.pure(Pure::IAdd, &[word, round]);
+            let word = self.emit.pure(Pure::IAdd, &[word, element]);
+            let at = Position {
+                value: Some(within),
+                offset: 0,
+                facts: Facts::range(0, i64::from(step) - 1, 1),
+            };
+            for row in 0..product.m {
+                let value = self.eval(product.a, &[Coord::at(row), Coord::At(at)])?;
+                let value = self.emit.splat(value);
+                let base = self.emit.i64(i64::from(row * stage.row));
+                self.before_write(stage.arena);
+                let place = Place::Arena(stage.arena);
+                self.emit.store(MemoryOp::Scatter, Mem::F32, place, base, Some(word), value, mask);
+            }
+            self.restore(mark);
+        }
+        Ok(())
+    }
+
+    /// A lane's word of the staged operand.
+    fn staged(
+        &mut self,
+        stage: &ArenaTile,
+        part: lane::Value,
+        pitch: u32,
+        row: u32,
+        word: u32,
+    ) -> lane::Value {
+        let pitch = self.emit.i32(pitch as i32);
+        let spread = self.emit.pure(Pure::IMul, &[part, pitch]);
+        let base = self.emit.i64(i64::from(row * stage.row + word));
+        self.before_read(stage.arena);
+        let address = Address { base, stride: None, spread: Some(spread) };
+        self.load_at(Mem::F32, Place::Arena(stage.arena), address, None)
+    }
+
+    /// Adds the parts of each column, and the variable's first value.
+    fn gather_parts(
+        &mut self,
+        product: &Product<'k>,
+        shares: Shares,
+        sums: Vec<lane::Value>,
+    ) -> Result<(), LowerError> {
+        let tile = self.arena_tile(&[product.m, product.n], Scalar::F32)?;
+        let places = self.places(shares);
+        let lane = self.emit.lane_index();
+        let zero = self.emit.i32(0);
+        let first = self.emit.pure(Pure::IEq, &[places.part, zero]);
+        let offset = places.column.value.unwrap_or(zero);
+        let offset = self.emit.splat(offset);
+        for (number, mut sum) in (0..).zip(sums) {
+            let mut distance = shares.k_lanes / 2;
+            while distance > 0 {
+                let by = self.emit.i32(distance as i32);
+                let partner = self.emit.pure(Pure::IXor, &[lane, by]);
+                let other = self.emit.lane_op(LaneOp::Shuffle, &[sum, partner]);
+                sum = self.emit.pure(Pure::FAdd, &[sum, other]);
+                distance /= 2;
+            }
+            let (row, pass) = (number / shares.passes, number % shares.passes);
+            let column = places.column.plus(i64::from(pass * shares.columns));
+            let start = self.eval(product.initial, &[Coord::at(row), Coord::At(column)])?;
+            let sum = self.emit.pure(Pure::FAdd, &[start, sum]);
+            let base = self.emit.i64(i64::from(row * tile.row + pass * shares.columns));
+            self.before_write(tile.arena);
+            let place = Place::Arena(tile.arena);
+            self.emit.store(MemoryOp::Scatter, Mem::F32, place, base, Some(offset), sum, Some(first));
+        }
+        let one = product.m * product.n == 1;
+        self.repr[product.result.index()] = Some(Repr::Arena(tile));
+        if one {
+            let value = self.eval(product.result, &[Coord::zero(), Coord::zero()])?;
+            self.repr[product.result.index()] = Some(Repr::Uniform(value));
+        }
+        Ok(())
+    }
+}
+
+fn lcm(a: u32, b: u32) -> u32 {
+    let (mut x, mut y) = (a, b);
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x.max(1) * b
+}
+
+/// The largest power of two that divides a positive number.
+fn largest_power_of_two(number: u32) -> u32 {
+    1 << number.trailing_zeros().min(31)
+}
