@@ -37,6 +37,8 @@ pub struct Target {
     /// Lanes that share one element of a product, each with a part of K (`spread`): where lanes are many and slow. 1 keeps
     /// an element in its lane, and its order of additions.
     pub spread: u32,
+    /// Blocks that keep a machine of this kind busy: with fewer, finer tiles are chosen where a kernel offers them.
+    pub blocks: u64,
 }
 
 /// AVX-512: 32 registers of 16 elements.
@@ -51,6 +53,7 @@ pub const X86_V4: Target = Target {
     integer_dot: true,
     integer_rows: 8,
     spread: 1,
+    blocks: 1,
 };
 
 /// AVX2: 16 registers of 8 elements, two to a lane register.
@@ -65,6 +68,7 @@ pub const X86_V3: Target = Target {
     integer_dot: true,
     integer_rows: 4,
     spread: 1,
+    blocks: 1,
 };
 
 /// Cranelift: 128-bit vectors, four to a lane register; more than 8 or 9 live accumulators spill on x86.
@@ -79,6 +83,7 @@ pub const CRANELIFT: Target = Target {
     integer_dot: true,
     integer_rows: 1,
     spread: 1,
+    blocks: 1,
 };
 
 /// WGSL: a lane is an invocation with its own registers.
@@ -93,6 +98,7 @@ pub const WGSL: Target = Target {
     integer_dot: true,
     integer_rows: 1,
     spread: 32,
+    blocks: 512,
 };
 
 /// Every row.

@@ -82,7 +82,12 @@ impl Emitter<'_> {
     }
 
     /// Each lane reads the value of another.
-    pub(crate) fn shuffle(&mut self, scalar: Scalar, value: &str, source: &str) -> String {
+    pub(crate) fn shuffle(&mut self, scalar: Scalar, value: &str, source: &str, from: Value) -> String {
+        if let Some(distance) = self.usage.partner(from, self.function.lanes, self.limits) {
+            let bits = to_bits(scalar, value);
+            let bits = self.let_u32(&format!("subgroupShuffleXor({bits}, {distance}u)"));
+            return from_bits(scalar, &bits);
+        }
         let source = self.lane_number(source);
         if self.limits.one_subgroup(self.function.lanes) {
             let bits = self.let_u32(&format!("subgroupShuffle({}, {source})", to_bits(scalar, value)));

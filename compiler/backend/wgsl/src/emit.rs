@@ -346,7 +346,7 @@ impl Emitter<'_> {
             }
             Op::Reduce(reduce) => self.reduce(reduce, arg(0)),
             Op::Extract => self.extract(self.ty(inst.args[0]).scalar, arg(0), arg(1)),
-            Op::Shuffle => self.shuffle(self.ty(inst.args[0]).scalar, arg(0), arg(1)),
+            Op::Shuffle => self.shuffle(self.ty(inst.args[0]).scalar, arg(0), arg(1), inst.args[1]),
             Op::Unpack { bits, offset, sign } => {
                 self.unpack(arg(0), arg(1), u32::from(bits), u32::from(offset), sign)
             }

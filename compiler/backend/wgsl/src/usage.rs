@@ -1,7 +1,8 @@
 //! One walk over a function that finds what the shader must declare: which buffers and arenas are loaded, stored,
 //! or stored in pieces of a word, and which parts of the machinery (scratch, report, block index) are needed.
 
-use tvmc_ir::lane::{Function, Inst, Mem, MemoryOp, Op, Place, Region, Stmt};
+use std::collections::HashMap;
+use tvmc_ir::lane::{Function, Inst, Mem, MemoryOp, Op, Place, Pure, Region, Stmt, Value};
 
 use crate::limits::{Error, Limits, MAX_NESTING};
 
@@ -37,6 +38,9 @@ impl PlaceUsage {
     }
 }
 
+/// Words of scratch that a value of every lane, and of one, needs to cross lanes; the lanes; the device.
+type Crossing<'a> = ([u32; 2], u32, &'a Limits);
+
 /// What a function uses.
 #[derive(Default, Debug)]
 pub(crate) struct Usage {
@@ -52,6 +56,17 @@ pub(crate) struct Usage {
     pub asserts: bool,
     /// Some print.
     pub prints: bool,
+    /// Values that are the lane's number, a constant, or the number of the lane at a constant distance by `xor`.
+    numbers: HashMap<Value, Number>,
+}
+
+/// What is known of an integer.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Number {
+    Constant(i32),
+    Lane,
+    /// `lane xor distance`.
+    Partner(u32),
 }
 
 impl Usage {
@@ -65,7 +80,7 @@ impl Usage {
         // words that a value of every lane, or of one, needs to cross lanes
         let lanes = function.lanes;
         let crossing = if limits.one_subgroup(lanes) { [0, 0] } else { [lanes, 1] };
-        usage.region(&function.body, crossing, 0)?;
+        usage.region(&function.body, (crossing, lanes, limits), 0)?;
         Ok(usage)
     }
 
@@ -77,12 +92,21 @@ impl Usage {
         }
     }
 
+    /// The distance of a shuffle whose source is `lane xor distance`, where no value leaves its subgroup.
+    pub fn partner(&self, source: Value, lanes: u32, limits: &Limits) -> Option<u32> {
+        let Some(Number::Partner(distance)) = self.numbers.get(&source) else { return None };
+        let subgroup = limits.subgroup?;
+        (*distance < subgroup && lanes.is_multiple_of(subgroup.min(lanes.next_power_of_two())))
+            .then_some(*distance)
+            .filter(|distance| *distance < lanes)
+    }
+
     /// Whether some buffer is both loaded and stored, so that a barrier must order storage as well.
     pub fn storage_barrier(&self) -> bool {
         self.buffers.iter().any(|b| b.loaded && b.stored)
     }
 
-    fn region(&mut self, region: &Region, crossing: [u32; 2], depth: usize) -> Result<(), Error> {
+    fn region(&mut self, region: &Region, crossing: Crossing<'_>, depth: usize) -> Result<(), Error> {
         if depth > MAX_NESTING {
             return Err(Error::Nesting);
         }
@@ -99,8 +123,12 @@ impl Usage {
         Ok(())
     }
 
-    fn inst(&mut self, inst: &Inst, crossing: [u32; 2]) {
+    fn inst(&mut self, inst: &Inst, (crossing, lanes, limits): Crossing<'_>) {
+        if let (Some(result), Some(number)) = (inst.result, self.number(inst)) {
+            self.numbers.insert(result, number);
+        }
         match inst.op {
+            Op::Shuffle if self.partner(inst.args[1], lanes, limits).is_some() => {}
             Op::Memory { form, mem, place, .. } => self.access(form, mem, place),
             Op::LoadUnpack { place, .. } => self.access(MemoryOp::LoadContig, Mem::U8, place),
             Op::Reduce(_) | Op::Shuffle => self.scratch = self.scratch.max(crossing[0]),
@@ -122,6 +150,40 @@ impl Usage {
             | Op::Unpack { .. }
             | Op::TableLookup(_)
             | Op::Barrier => {}
+        }
+    }
+
+    fn number(&self, inst: &Inst) -> Option<Number> {
+        let of = |at: usize| self.numbers.get(&inst.args[at]).copied();
+        match inst.op {
+            Op::ConstI32(value) => Some(Number::Constant(value)),
+            Op::LaneIndex => Some(Number::Lane),
+            Op::Splat => of(0),
+            Op::Pure(Pure::IXor) => match (of(0)?, of(1)?) {
+                (Number::Lane, Number::Constant(distance)) | (Number::Constant(distance), Number::Lane) => {
+                    u32::try_from(distance).ok().map(Number::Partner)
+                }
+                (
+                    Number::Constant(_) | Number::Lane | Number::Partner(_),
+                    Number::Constant(_) | Number::Lane | Number::Partner(_),
+                ) => None,
+            },
+            Op::Pure(_)
+            | Op::ConstF32(_)
+            | Op::ConstI64(_)
+            | Op::ConstBool(_)
+            | Op::BlockIndex(_)
+            | Op::BlockCount(_)
+            | Op::Reduce(_)
+            | Op::Extract
+            | Op::Shuffle
+            | Op::Unpack { .. }
+            | Op::LoadUnpack { .. }
+            | Op::TableLookup(_)
+            | Op::Memory { .. }
+            | Op::Barrier
+            | Op::Assert(_)
+            | Op::Print(_) => None,
         }
     }
 

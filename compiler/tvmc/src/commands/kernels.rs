@@ -4,6 +4,7 @@ use super::arguments::{Job, given, outputs, settings, shapes};
 use super::{Failure, USER_ERROR, save, say};
 use crate::cli::{BuildOptions, Emit, RunOptions, TargetName, spelled};
 use crate::engine::{Forms, Library};
+use tvmc_ir::host::Number;
 use crate::output;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -161,7 +162,11 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
     }
     let kernel = pick("kernel", options.kernel.as_ref(), &library.kernel_names(), &options.file)?;
     let interface = library.required_interface(&kernel)?;
-    let key = settings(&options.set, &interface)?.key(&kernel, &interface)?;
+    let settings = settings(&options.set, &interface)?;
+    let mut key = settings.key(&kernel, &interface)?;
+    let (with, dims) = settings.split(&interface);
+    let sizes = |name: &str| dims.iter().find(|(n, _)| n == name).map(|(_, v)| Number::Int(*v as i64));
+    library.busy(&mut key, &sizes, &with, Forms::blocks(&options.machine)).map_err(Failure::from_error)?;
     verbose(&format!("instance: {key}"));
     let start = Instant::now();
     let instance = library.instantiate(&key).map_err(Failure::from_error)?;

@@ -51,6 +51,14 @@ impl<'a> Forms<'a> {
         }
     }
 
+    /// Blocks that keep the target busy.
+    pub fn blocks(options: &MachineOptions) -> u64 {
+        match options.target {
+            TargetName::Gpu | TargetName::Wgsl => target::WGSL.blocks,
+            TargetName::Cranelift | TargetName::Cpu | TargetName::X86 | TargetName::Interp => 1,
+        }
+    }
+
     /// Lanes of the lowering for the target.
     pub fn lanes(&self) -> u32 {
         self.row(Emit::Lane).lanes

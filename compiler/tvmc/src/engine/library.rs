@@ -353,6 +353,39 @@ impl Library {
         tvmc_sema::instantiate(&self.inner, &key.kernel, &instance).map_err(|d| self.report(&key.kernel, &d))
     }
 
+    /// Chooses finer tiles where a grid would leave a target idle: a tune name that nothing fixes goes down its list until there are
+    /// `blocks` blocks. Where `sizes` do not decide the grid, it stays as it is.
+    pub fn busy(
+        &self,
+        key: &mut Key,
+        sizes: &dyn Fn(&str) -> Option<Number>,
+        with: &[(String, i64)],
+        blocks: u64,
+    ) -> Result<(), DeviceError> {
+        if blocks <= 1 {
+            return Ok(());
+        }
+        let interface = self.interface(&key.kernel)?;
+        for tune in interface.declared.tunes.iter().filter(|t| t.fit.is_none()) {
+            if with.iter().any(|(name, _)| *name == tune.name) {
+                continue;
+            }
+            for value in &tune.values {
+                for (_, chosen) in key.tunes.iter_mut().filter(|(name, _)| *name == tune.name) {
+                    *chosen = *value;
+                }
+                let count = self.instantiate(key)?.grid.iter().try_fold(1i64, |count, axis| {
+                    let axis = axis.eval_int(sizes).ok()?;
+                    count.checked_mul(axis)
+                });
+                if count.is_none_or(|count| count >= blocks as i64) {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn format<T>(&self, name: &str, read: impl FnOnce(&Format) -> T) -> Result<T, DeviceError> {
         if let Some(known) = self.formats.borrow().get(name) {
             return Ok(read(known));

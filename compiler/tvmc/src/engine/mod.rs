@@ -327,6 +327,7 @@ impl Engine {
             .collect();
         let sizes = |name: &str| dims.get(name).map(|(size, _)| Number::Int(*size as i64));
         key.tunes = interface.choose(&sizes, with)?;
+        self.library.busy(&mut key, &sizes, with, self.machine.blocks())?;
         Ok(InstanceKey { choices: key.sorted(), packing })
     }
 
