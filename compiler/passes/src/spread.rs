@@ -26,7 +26,7 @@
 //! from memory that the kernel does not write, and operations that can be evaluated anywhere. Everything else goes the general way.
 
 use crate::eval::{Coord, Position};
-use crate::lower::{ArenaTile, LowerError, Lowering, Repr};
+use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
 use crate::memory::{Address, mem_of};
 use tvmc_ir::lane::{self, Access, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
 use tvmc_ir::tile::facts::Facts;
@@ -495,7 +495,8 @@ impl<'k> Lowering<'k> {
         shares: Shares,
         sums: Vec<lane::Value>,
     ) -> Result<(), LowerError> {
-        let tile = self.arena_tile(&[product.m, product.n], Scalar::F32)?;
+        let mut tile = self.arena_tile(&[product.m, product.n], Scalar::F32)?;
+        tile.tail = Tail::Unwritten;
         let places = self.places(shares);
         let lane = self.emit.lane_index();
         let zero = self.emit.i32(0);
