@@ -32,6 +32,8 @@ use tvmc_ir::lane::{self, Access, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scal
 use tvmc_ir::tile::facts::Facts;
 use tvmc_ir::tile::{Element, Inst, Memory, Op, Stmt, TensorDecl, Value};
 
+/// Elements of K that a lane takes at least in one turn of the generated loop, where there are as many.
+const MIN_ELEMENTS: u32 = 8;
 /// Most bytes of scratch for an operand that is brought there.
 const MAX_STAGE_BYTES: u32 = 16 << 10;
 
@@ -66,6 +68,8 @@ struct Shares {
     columns: u32,
     /// How often that is done for the whole tile.
     passes: u32,
+    /// Turns of a lane in one turn of the generated loop, so that enough loads are under way.
+    unroll: u32,
 }
 
 impl Shares {
@@ -244,7 +248,13 @@ impl<'k> Lowering<'k> {
             }
             let inner = largest_power_of_two(step / granule).min(k_lanes);
             let outer = k_lanes / inner;
-            let shares = Shares { k_lanes, granule, inner, outer, columns, passes: product.n / columns };
+            let mut shares =
+                Shares { k_lanes, granule, inner, outer, columns, passes: product.n / columns, unroll: 1 };
+            if !staged {
+                let turns = total.map_or(u64::MAX, |total| total.div_ceil(u64::from(step * outer)));
+                let wanted = u64::from(MIN_ELEMENTS.div_ceil(shares.elements(step)));
+                shares.unroll = wanted.min(turns.max(1)) as u32;
+            }
             let stage = product.m * k_lanes * shares.pitch(step) * 4;
             if product.m * shares.passes > self.target.accumulators || (staged && stage > MAX_STAGE_BYTES) {
                 continue;
@@ -298,7 +308,7 @@ impl<'k> Lowering<'k> {
             None
         };
         self.settle();
-        let (base, sums) = self.emit.begin_for(from, to, product.step * shares.outer, &initials);
+        let (base, sums) = self.emit.begin_for(from, to, product.step * shares.outer * shares.unroll, &initials);
         let mark = self.moves();
         if let Some(stage) = &stage {
             self.barrier();
@@ -306,17 +316,21 @@ impl<'k> Lowering<'k> {
         }
         let places = self.places(shares);
         let inner = self.emit.i32(shares.inner as i32);
-        let turn = self.emit.pure(Pure::IDivU, &[places.part, inner]);
-        let inside = self.bind_turn(product, shares, (from, to, base), turn)?;
-        let next = self.spread_step(product, shares, &places, stage.as_ref(), sums.clone())?;
-        let next: Vec<lane::Value> = next
-            .into_iter()
-            .zip(&sums)
-            .map(|(next, old)| match inside {
-                Some(inside) => self.emit.pure(Pure::Select, &[inside, next, *old]),
-                None => self.emit.splat(next),
-            })
-            .collect();
+        let mut next = sums;
+        for again in 0..shares.unroll {
+            let turn = self.emit.pure(Pure::IDivU, &[places.part, inner]);
+            let ahead = self.emit.i32((again * shares.outer) as i32);
+            let turn = self.emit.pure(Pure::IAdd, &[turn, ahead]);
+            let inside = self.bind_turn(product, shares, (from, to, base), turn)?;
+            let old = next.clone();
+            next = self.spread_step(product, shares, &places, stage.as_ref(), next)?;
+            for (next, old) in next.iter_mut().zip(old) {
+                *next = match inside {
+                    Some(inside) => self.emit.pure(Pure::Select, &[inside, *next, old]),
+                    None => self.emit.splat(*next),
+                };
+            }
+        }
         let sums = self.emit.end_for(&next);
         self.restore(mark);
         self.settle();
@@ -334,11 +348,11 @@ impl<'k> Lowering<'k> {
     ) -> Result<Option<lane::Value>, LowerError> {
         let mut counter = base;
         let mut inside = None;
-        if shares.outer > 1 {
+        if shares.outer * shares.unroll > 1 {
             let step = self.emit.i32(product.step as i32);
             let ahead = self.emit.pure(Pure::IMul, &[turn, step]);
             counter = self.emit.pure(Pure::IAdd, &[base, ahead]);
-            let together = i64::from(product.step * shares.outer);
+            let together = i64::from(product.step * shares.outer * shares.unroll);
             let whole = match (self.emit.known_i32(from), self.emit.known_i32(to)) {
                 (Some(from), Some(to)) => (i64::from(to) - i64::from(from)) % together == 0,
                 (Some(_) | None, Some(_) | None) => false,

@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use tvmc_ir::lane::{Carried, Function, Inst, Op, Region, Scalar, Stmt, Type, Value};
+use tvmc_ir::lane::{Carried, Function, Inst, Op, Pure, Region, Scalar, Sign, Stmt, Type, Value};
 
 use crate::BufferMode;
 use crate::helpers::Helper;
@@ -329,6 +329,12 @@ impl Emitter<'_> {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let arg = |at: usize| args.get(at).copied().unwrap_or("");
         let expression = match inst.op {
+            Op::Pure(Pure::I32ToF32) if self.usage.is_small(inst.args[0], Sign::Signed) => {
+                self.small_to_float(arg(0))
+            }
+            Op::Pure(Pure::U32ToF32) if self.usage.is_small(inst.args[0], Sign::Unsigned) => {
+                self.small_to_float(arg(0))
+            }
             Op::Pure(op) => self.pure(op, &args),
             Op::ConstF32(bits) => self.float(bits),
             Op::ConstI32(value) => format!("{}u", value as u32),

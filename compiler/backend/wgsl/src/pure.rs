@@ -5,7 +5,16 @@ use tvmc_ir::lane::{Pure, Sign};
 use crate::emit::Emitter;
 use crate::helpers::Helper;
 
+/// 1.5 * 2^23 as bits: floats around it are integers apart, so the bits of `MIDDLE + i` are those of the float 1.5 * 2^23 + i, for
+/// `i` below 2^22 either way.
+pub(crate) const MIDDLE: u32 = 0x4b40_0000;
+
 impl Emitter<'_> {
+    /// A small integer as a float: two additions, where a conversion takes a quarter-rate instruction on most GPUs.
+    pub(crate) fn small_to_float(&self, a: &str) -> String {
+        format!("bitcast<f32>({a} + {MIDDLE:#x}u) - 12582912.0f")
+    }
+
     /// The expression of a row of the op table.
     pub(crate) fn pure(&mut self, op: Pure, args: &[&str]) -> String {
         // the verifier has checked the number of operands; a missing one would show as invalid WGSL

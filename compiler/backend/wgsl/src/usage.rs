@@ -2,7 +2,7 @@
 //! or stored in pieces of a word, and which parts of the machinery (scratch, report, block index) are needed.
 
 use std::collections::HashMap;
-use tvmc_ir::lane::{Function, Inst, Mem, MemoryOp, Op, Place, Pure, Region, Stmt, Value};
+use tvmc_ir::lane::{Function, Inst, Mem, MemoryOp, Op, Place, Pure, Region, Sign, Stmt, Value};
 
 use crate::limits::{Error, Limits, MAX_NESTING};
 
@@ -23,6 +23,21 @@ pub(crate) struct PlaceUsage {
     pub halves: bool,
     /// See `words`.
     pub bytes: bool,
+}
+
+impl Number {
+    /// Bounds that fit 32 bits.
+    fn of(low: i64, high: i64) -> Option<Number> {
+        Some(Number::Between(i32::try_from(low).ok()?, i32::try_from(high).ok()?))
+    }
+
+    fn bounds(self) -> Option<(i64, i64)> {
+        match self {
+            Number::Constant(value) => Some((i64::from(value), i64::from(value))),
+            Number::Between(low, high) => Some((i64::from(low), i64::from(high))),
+            Number::Lane | Number::Partner(_) => None,
+        }
+    }
 }
 
 impl PlaceUsage {
@@ -67,7 +82,12 @@ enum Number {
     Lane,
     /// `lane xor distance`.
     Partner(u32),
+    /// Between these, both included.
+    Between(i32, i32),
 }
+
+/// Integers that stay exact when they are added to [`crate::pure::MIDDLE`].
+const SMALL: i64 = 1 << 22;
 
 impl Usage {
     /// Walks the function.
@@ -99,6 +119,16 @@ impl Usage {
         (*distance < subgroup && lanes.is_multiple_of(subgroup.min(lanes.next_power_of_two())))
             .then_some(*distance)
             .filter(|distance| *distance < lanes)
+    }
+
+    /// Whether an integer, as signed or as unsigned, is known to be less than 2^22 away from 0.
+    pub fn is_small(&self, value: Value, sign: Sign) -> bool {
+        let least = match sign {
+            Sign::Signed => -SMALL,
+            Sign::Unsigned => 0,
+        };
+        let bounds = self.numbers.get(&value).and_then(|n| n.bounds());
+        bounds.is_some_and(|(low, high)| low >= least && high < SMALL)
     }
 
     /// Whether some buffer is both loaded and stored, so that a barrier must order storage as well.
@@ -159,14 +189,41 @@ impl Usage {
             Op::ConstI32(value) => Some(Number::Constant(value)),
             Op::LaneIndex => Some(Number::Lane),
             Op::Splat => of(0),
-            Op::Pure(Pure::IXor) => match (of(0)?, of(1)?) {
-                (Number::Lane, Number::Constant(distance)) | (Number::Constant(distance), Number::Lane) => {
+            Op::Pure(Pure::IXor) => match (of(0), of(1)) {
+                (Some(Number::Lane), Some(Number::Constant(distance)))
+                | (Some(Number::Constant(distance)), Some(Number::Lane)) => {
                     u32::try_from(distance).ok().map(Number::Partner)
                 }
-                (
-                    Number::Constant(_) | Number::Lane | Number::Partner(_),
-                    Number::Constant(_) | Number::Lane | Number::Partner(_),
-                ) => None,
+                (Some(_) | None, Some(_) | None) => None,
+            },
+            Op::Pure(Pure::IAnd) => [of(0), of(1)].into_iter().flatten().find_map(|n| match n {
+                Number::Constant(mask) if mask >= 0 => Some(Number::Between(0, mask)),
+                Number::Between(low, high) if low >= 0 => Some(Number::Between(0, high)),
+                Number::Constant(_) | Number::Between(..) | Number::Lane | Number::Partner(_) => None,
+            }),
+            Op::Pure(Pure::ShrU) => match of(1)? {
+                Number::Constant(by) if by & 31 > 0 => Some(Number::Between(0, (u32::MAX >> (by & 31)) as i32)),
+                Number::Constant(_) | Number::Between(..) | Number::Lane | Number::Partner(_) => None,
+            },
+            Op::Pure(Pure::IOr) => {
+                let ((low, high), (low_b, high_b)) = (of(0)?.bounds()?, of(1)?.bounds()?);
+                let all_ones = ((high | high_b) as u64).checked_add(1)?.next_power_of_two() as i64 - 1;
+                if low >= 0 && low_b >= 0 { Number::of(0, all_ones) } else { None }
+            }
+            Op::Pure(op @ (Pure::IAdd | Pure::ISub)) => {
+                let ((low, high), (low_b, high_b)) = (of(0)?.bounds()?, of(1)?.bounds()?);
+                if op == Pure::IAdd {
+                    Number::of(low + low_b, high + high_b)
+                } else {
+                    Number::of(low - high_b, high - low_b)
+                }
+            }
+            Op::Memory { mem, .. } => match mem {
+                Mem::U8 => Some(Number::Between(0, 0xff)),
+                Mem::I8 => Some(Number::Between(-0x80, 0x7f)),
+                Mem::U16 => Some(Number::Between(0, 0xffff)),
+                Mem::I16 => Some(Number::Between(-0x8000, 0x7fff)),
+                Mem::I32 | Mem::F32 | Mem::F16 | Mem::Bf16 => None,
             },
             Op::Pure(_)
             | Op::ConstF32(_)
@@ -180,7 +237,6 @@ impl Usage {
             | Op::Unpack { .. }
             | Op::LoadUnpack { .. }
             | Op::TableLookup(_)
-            | Op::Memory { .. }
             | Op::Barrier
             | Op::Assert(_)
             | Op::Print(_) => None,
