@@ -385,6 +385,10 @@ pub struct BenchOptions {
     /// Repetitions; the median is reported.
     #[arg(short, default_value_t = 5)]
     pub repeat: usize,
+    /// A kernel's arguments are stored this often, and launches take the copies in turn: with more than fit a cache, each
+    /// launch reads from memory.
+    #[arg(long, default_value = "1")]
+    pub copies: std::num::NonZeroU32,
     /// Form of the result.
     #[arg(short, long, value_enum, default_value_t = TableFormat::Md)]
     pub output: TableFormat,

@@ -8,6 +8,7 @@ use super::{Failure, random};
 use crate::cli::MachineOptions;
 use crate::engine::{Engine, Instance, Interface, InterfaceElement, InterfaceParam, Library};
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tvmc_ir::host::{Expr, Number};
@@ -318,17 +319,21 @@ pub struct Bound {
     /// What it was made for.
     pub choices: Key,
     binding: Binding,
-    arguments: Vec<Argument>,
+    /// At least one list; launches take them in turn.
+    copies: Vec<Vec<Argument>>,
+    turn: usize,
 }
 
 impl Bound {
-    /// Runs the kernel once; gives what it printed.
+    /// Runs the kernel once, on the next copy of the arguments; gives what it printed.
     pub fn launch(&mut self) -> Result<Vec<String>, Failure> {
-        self.engine.run(&self.instance, &self.binding, &self.arguments).map_err(Failure::from_error)
+        let arguments = &self.copies[self.turn];
+        self.turn = (self.turn + 1) % self.copies.len();
+        self.engine.run(&self.instance, &self.binding, arguments).map_err(Failure::from_error)
     }
 
     fn slices(&self) -> impl Iterator<Item = Option<Slice>> + '_ {
-        self.arguments.iter().map(|argument| match argument {
+        self.copies[0].iter().map(|argument| match argument {
             Argument::Tensor { slice, .. } => Some(*slice),
             Argument::Scalar(_) => None,
         })
@@ -364,9 +369,27 @@ impl Bound {
 }
 
 impl Job {
-    /// Makes a machine, puts the arguments into its memory, and compiles the instance that they ask for.
-    pub fn prepare(&self, library: Library, machine: &MachineOptions) -> Result<Bound, Failure> {
+    /// Makes a machine, puts the arguments into its memory, each `copies` times in places of its own, and compiles the instance that they
+    /// ask for.
+    pub fn prepare(
+        &self,
+        library: Library,
+        machine: &MachineOptions,
+        copies: NonZeroU32,
+    ) -> Result<Bound, Failure> {
         let mut engine = Engine::new(library, machine)?;
+        let copies: Vec<Vec<Argument>> =
+            (0..copies.get()).map(|_| self.place(&mut engine)).collect::<Result<_, _>>()?;
+        let interface = engine.library().required_interface(&self.kernel)?;
+        let (with, set) = self.settings.split(&interface);
+        let key = engine.key(&self.kernel, &copies[0], &with, &set).map_err(Failure::from_error)?;
+        let instance = engine.instance(&key).map_err(Failure::from_error)?;
+        let binding = engine.bind(&instance, &copies[0]).map_err(Failure::from_error)?;
+        Ok(Bound { engine, instance, choices: key.choices, binding, copies, turn: 0 })
+    }
+
+    /// Puts the arguments into a machine's memory.
+    fn place(&self, engine: &mut Engine) -> Result<Vec<Argument>, Failure> {
         let mut arguments = Vec::new();
         for (at, param) in self.params.iter().enumerate() {
             let name = param.name();
@@ -403,12 +426,7 @@ impl Job {
                 arrangement: Arrangement::Declared,
             });
         }
-        let interface = engine.library().required_interface(&self.kernel)?;
-        let (with, set) = self.settings.split(&interface);
-        let key = engine.key(&self.kernel, &arguments, &with, &set).map_err(Failure::from_error)?;
-        let instance = engine.instance(&key).map_err(Failure::from_error)?;
-        let binding = engine.bind(&instance, &arguments).map_err(Failure::from_error)?;
-        Ok(Bound { engine, instance, choices: key.choices, binding, arguments })
+        Ok(arguments)
     }
 
     /// Reports the first element in which two runs differ beyond what the order of sums explains.

@@ -237,7 +237,7 @@ fn kernels(
         let threads = if machine.target == TargetName::Interp || on_gpu { 1 } else { threads };
         // First the probe: threads made after the machine's would share its launching thread's processor.
         let probe = if on_gpu { None } else { ReadProbe::new(threads) };
-        let mut bound = job.prepare(Library::open(path)?, &with_threads(machine, threads))?;
+        let mut bound = job.prepare(Library::open(path)?, &with_threads(machine, threads), options.copies)?;
         for line in bound.launch()? {
             output::note(&line);
         }
@@ -273,9 +273,10 @@ fn kernels(
             Cell::Figure(read.map(|read| rate / read)),
         ]);
         flags = format!(
-            "--target {} -r {} ({launches} launches each); {}",
+            "--target {} -r {} --copies {} ({launches} launches each); {}",
             bound.engine.target_name(),
             options.repeat,
+            options.copies,
             bound.choices
         );
         match &probe {

@@ -6,6 +6,7 @@ use crate::cli::{BuildOptions, Emit, RunOptions, TargetName, spelled};
 use crate::engine::{Forms, Library};
 use tvmc_ir::host::Number;
 use crate::output;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -51,7 +52,7 @@ pub fn run(options: &RunOptions) -> Result<(), Failure> {
     let execute = |library: Library, target: TargetName| {
         let mut machine = options.machine.clone();
         machine.target = target;
-        let mut bound = job.prepare(library, &machine)?;
+        let mut bound = job.prepare(library, &machine, NonZeroU32::MIN)?;
         for line in bound.launch()? {
             output::note(&line);
         }

@@ -366,7 +366,15 @@ impl Library {
             return Ok(());
         }
         let interface = self.interface(&key.kernel)?;
-        for tune in interface.declared.tunes.iter().filter(|t| t.fit.is_none()) {
+        let tunes = &interface.declared.tunes;
+        let largest = |tune: &tvmc_sema::TuneDecl| {
+            key.tunes.iter().any(|(name, value)| *name == tune.name && tune.values.first() == Some(value))
+        };
+        // A large batch makes large tiles, each of which has enough to do.
+        if tunes.iter().any(|tune| tune.fit.is_some() && largest(tune)) {
+            return Ok(());
+        }
+        for tune in tunes.iter().filter(|t| t.fit.is_none()) {
             if with.iter().any(|(name, _)| *name == tune.name) {
                 continue;
             }
