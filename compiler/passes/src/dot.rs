@@ -20,8 +20,6 @@ use crate::target::DotStep;
 use tvmc_ir::lane::{self, Access, Pure, Reduce, Scalar};
 use tvmc_ir::tile::{Element, Inst, Memory, Op, TensorDecl, Value};
 
-/// Steps of k in one iteration of a generated loop.
-const K_UNROLL: u32 = 4;
 /// Most multiply-add groups written out for one small product, so that code stays small.
 const MAX_STEPS: u32 = 4096;
 
@@ -42,6 +40,11 @@ impl<'k> Lowering<'k> {
             return self.dot_small(a, b, c, result, m, k, chunks);
         }
         self.dot_large(a, b, c, result, (m, k, chunks))
+    }
+
+    /// Steps of k in one turn of a generated loop.
+    fn k_unroll(&self, k: u32) -> u32 {
+        if k.is_multiple_of(self.target.k_unroll) { self.target.k_unroll } else { 1 }
     }
 
     /// One step: r + a b.
@@ -136,7 +139,7 @@ impl<'k> Lowering<'k> {
         }
         let fixed = self.needs_constants(a) || self.needs_constants(b);
         let decoding = self.wants_constants(b).is_some() || self.plan.cost[b.index()] > 0;
-        let write_out = fixed || k <= K_UNROLL || (decoding && k * m * chunks <= MAX_STEPS && k <= 256);
+        let write_out = fixed || k <= self.target.k_unroll || (decoding && k * m * chunks <= MAX_STEPS && k <= 256);
         if write_out {
             for chunk in 0..chunks {
                 for step in 0..k {
@@ -145,7 +148,7 @@ impl<'k> Lowering<'k> {
                 }
             }
         } else {
-            let unroll = if k.is_multiple_of(K_UNROLL) { K_UNROLL } else { 1 };
+            let unroll = self.k_unroll(k);
             let (position, carried) = self.open_loop(k, unroll, false, &sums);
             sums = carried;
             for step in 0..unroll {
@@ -290,13 +293,13 @@ impl<'k> Lowering<'k> {
             Ok::<(), LowerError>(())
         };
         let fixed = self.needs_constants(a) || self.needs_constants(b);
-        if fixed || k <= K_UNROLL {
+        if fixed || k <= self.target.k_unroll {
             for step in 0..k {
                 steps(self, Position::constant(i64::from(step)), &mut sums)?;
             }
             return Ok(sums);
         }
-        let unroll = if k.is_multiple_of(K_UNROLL) { K_UNROLL } else { 1 };
+        let unroll = self.k_unroll(k);
         let (position, mut carried) = self.open_loop(k, unroll, false, &sums);
         for step in 0..unroll {
             steps(self, position.plus(i64::from(step)), &mut carried)?;

@@ -1,6 +1,6 @@
 //! Recording and submitting. A launch is checked when it is recorded; device objects (parameter blocks, reports) are
 //! made for the whole submission at once. Making a bind group is most of the host's work for a launch, so groups are
-//! kept by (pipeline, ranges of buffers); parameters come in by a dynamic offset. Launches with reports have their own.
+//! kept by (pipeline, ranges of buffers and of the report); parameters come in by a dynamic offset.
 //!
 //! ```text
 //! dispatch  dispatch  copy  dispatch      recorded
@@ -15,7 +15,7 @@ use tvmc_backend_wgsl::report::{HEADER_WORDS, Record, decode};
 use tvmc_backend_wgsl::{BindingKind, BufferMode};
 
 use crate::buffer::{GpuBuffer, GpuView};
-use crate::device::{GpuDevice, lock};
+use crate::device::{GpuDevice, Inner, lock};
 use crate::error::GpuError;
 use crate::kernel::{GpuKernel, Pipeline};
 
@@ -324,27 +324,23 @@ impl Commands {
                 }
             }
         }
-        let report = match report_bytes {
+        let staging = match report_bytes {
             0 => None,
             bytes => {
-                let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
                 let read = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-                Some((inner.allocate(bytes, usage)?, inner.allocate(bytes, read)?))
+                Some(inner.allocate(bytes, read)?)
             }
         };
-
-        let mut shared = lock(&inner.params);
-        let block = match shared.take() {
-            Some(buffer) if buffer.size() >= params.len() as u64 => buffer,
-            _ => {
-                lock(&inner.groups).clear();
-                let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-                inner.allocate((params.len() as u64).max(4096).next_power_of_two(), usage)?
-            }
-        };
-        *shared = Some(block.clone());
+        let mut shared = lock(&inner.shared);
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let block = inner.shared_buffer(&mut shared.params, params.len() as u64, usage)?;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let report = inner.shared_buffer(&mut shared.reports, report_bytes, usage)?;
         let index = inner.guarded(report_bytes, |device| {
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
+            if report_bytes > 0 {
+                encoder.clear_buffer(&report, 0, Some(report_bytes));
+            }
             let mut pass = None;
             let mut places = placed.iter();
             for command in &self.recorded {
@@ -364,17 +360,16 @@ impl Commands {
                             let descriptor = wgpu::ComputePassDescriptor::default();
                             encoder.begin_compute_pass(&descriptor).forget_lifetime()
                         });
-                        let report = report.as_ref().map(|(buffer, _)| buffer);
                         pass.set_pipeline(&place.pipeline.pipeline);
-                        let group = self.group(device, place, dispatch, &block, report);
+                        let group = self.group(device, place, dispatch, (&block, &report));
                         pass.set_bind_group(0, &group, &[place.params]);
                         pass.dispatch_workgroups(dispatch.workgroups[0], dispatch.workgroups[1], 1);
                     }
                 }
             }
             drop(pass);
-            if let Some((buffer, staging)) = &report {
-                encoder.copy_buffer_to_buffer(buffer, 0, staging, 0, report_bytes);
+            if let Some(staging) = &staging {
+                encoder.copy_buffer_to_buffer(&report, 0, staging, 0, report_bytes);
             }
             if !params.is_empty() {
                 inner.queue.write_buffer(&block, 0, &params);
@@ -382,7 +377,7 @@ impl Commands {
             inner.queue.submit([encoder.finish()])
         })?;
         drop(shared);
-        let reports = report.map(|(_, staging)| (staging, regions));
+        let reports = staging.map(|staging| (staging, regions));
         Ok(Submission { device: self.device.clone(), index, reports })
     }
 }
@@ -394,19 +389,34 @@ impl Commands {
         device: &wgpu::Device,
         place: &Placed<'_>,
         dispatch: &Dispatch,
-        params: &wgpu::Buffer,
-        report: Option<&wgpu::Buffer>,
+        shared: (&wgpu::Buffer, &wgpu::Buffer),
     ) -> wgpu::BindGroup {
-        if dispatch.report > 0 {
-            return bind_group(device, place, dispatch, params, report);
-        }
-        let ranges = dispatch.bound.iter().map(|b| (b.buffer.0.id, b.offset, b.size));
-        let key: GroupKey = (place.pipeline.id, ranges.collect());
+        let mut ranges: Vec<_> = dispatch.bound.iter().map(|b| (b.buffer.0.id, b.offset, b.size)).collect();
+        ranges.push((u64::MAX, place.report, dispatch.report));
+        let key: GroupKey = (place.pipeline.id, ranges);
         let mut groups = lock(&self.device.0.groups);
         if groups.len() >= MAX_GROUPS {
             groups.clear();
         }
-        groups.entry(key).or_insert_with(|| bind_group(device, place, dispatch, params, None)).clone()
+        groups.entry(key).or_insert_with(|| bind_group(device, place, dispatch, shared)).clone()
+    }
+}
+
+impl Inner {
+    /// The buffer kept in `kept`, made anew (and every bind group forgotten) where it has less than `bytes`.
+    fn shared_buffer(
+        &self,
+        kept: &mut Option<wgpu::Buffer>,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer, GpuError> {
+        if let Some(buffer) = kept.as_ref().filter(|buffer| buffer.size() >= bytes) {
+            return Ok(buffer.clone());
+        }
+        lock(&self.groups).clear();
+        let buffer = self.allocate(bytes.max(4096).checked_next_power_of_two().unwrap_or(bytes), usage)?;
+        *kept = Some(buffer.clone());
+        Ok(buffer)
     }
 }
 
@@ -415,8 +425,7 @@ fn bind_group(
     device: &wgpu::Device,
     place: &Placed<'_>,
     dispatch: &Dispatch,
-    params: &wgpu::Buffer,
-    report: Option<&wgpu::Buffer>,
+    (params, reports): (&wgpu::Buffer, &wgpu::Buffer),
 ) -> wgpu::BindGroup {
     let pipeline = place.pipeline;
     let mut entries = Vec::with_capacity(pipeline.shader.bindings.len());
@@ -424,7 +433,7 @@ fn bind_group(
         let found = match binding.kind {
             BindingKind::Params => Some((params, 0, pipeline.shader.params.bytes())),
             BindingKind::Constants => pipeline.constants.as_ref().map(|b| (b, 0, b.size())),
-            BindingKind::Report => report.map(|b| (b, place.report, dispatch.report)),
+            BindingKind::Report => Some((reports, place.report, dispatch.report)),
             BindingKind::Buffer(at) => {
                 dispatch.bound.get(at as usize).map(|b| (&b.buffer.0.buffer, b.offset, b.size))
             }

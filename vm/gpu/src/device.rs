@@ -80,15 +80,24 @@ pub(crate) struct Inner {
     faults: Arc<Mutex<Faults>>,
     /// Compiled kernels by all that they are made of.
     pub kernels: Mutex<HashMap<String, Arc<KernelInner>>>,
-    /// The parameter blocks of the submission being built; kept for the next one. Holding the lock from writing the
-    /// blocks to the submission keeps two threads from mixing theirs.
-    pub params: Mutex<Option<wgpu::Buffer>>,
+    /// What the launches of a submission share; kept for the next one. Holding the lock from writing the parameters to the
+    /// submission keeps two threads from mixing theirs.
+    pub shared: Mutex<Shared>,
     /// Bind groups of earlier launches with the same arguments.
     pub groups: Mutex<HashMap<GroupKey, wgpu::BindGroup>>,
     /// Staging memory, held while a transfer runs.
     pub upload: Mutex<Staging>,
     pub download: Mutex<Staging>,
     ids: AtomicU64,
+}
+
+/// Buffers with a part for each launch of a submission. The queue orders submissions, so each finds its own contents there.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// Parameter blocks.
+    pub params: Option<wgpu::Buffer>,
+    /// Reports, copied to staging memory of the submission's own when it ends.
+    pub reports: Option<wgpu::Buffer>,
 }
 
 /// A lock whose data stay meaningful if a holder panicked.
@@ -215,7 +224,7 @@ impl GpuDevice {
             shader_limits,
             faults,
             kernels: Mutex::default(),
-            params: Mutex::default(),
+            shared: Mutex::default(),
             groups: Mutex::default(),
             upload: Mutex::default(),
             download: Mutex::default(),

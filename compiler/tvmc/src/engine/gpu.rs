@@ -1,7 +1,8 @@
-//! A GPU as a machine. Launches are recorded and handed over together, at the next read or after [`BATCH`] of them.
+//! A GPU as a machine. Launches are recorded and handed over together, after [`BATCH`] of them or at the next read; only reads and writes wait,
+//! so the device works on one batch while the next is recorded.
 
 use super::machine::{MachineArgument, Printed, failure, lowered, scalar_values, tensors};
-use tvmc_gpu::{Commands, GpuBuffer, GpuDevice, GpuKernel};
+use tvmc_gpu::{Commands, GpuBuffer, GpuDevice, GpuKernel, Submission};
 use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_model::executor::{DeviceError, MemoryId};
@@ -9,7 +10,7 @@ use tvmc_passes::ScalarBinding;
 use tvmc_passes::packing::Packing;
 
 /// Launches in one submission.
-const BATCH: usize = 256;
+const BATCH: usize = 64;
 
 /// A compiled kernel.
 pub struct GpuCode {
@@ -22,13 +23,15 @@ pub struct GpuMachine {
     device: GpuDevice,
     memory: Vec<GpuBuffer>,
     commands: Option<Commands>,
+    /// Handed over, not waited for, in order.
+    pending: Vec<Submission>,
 }
 
 impl GpuMachine {
     /// Opens a device by (part of) its name, or the best one.
     pub fn open(name: Option<&str>) -> Result<Self, DeviceError> {
         let device = GpuDevice::open(name).map_err(failure)?;
-        Ok(Self { device, memory: Vec::new(), commands: None })
+        Ok(Self { device, memory: Vec::new(), commands: None, pending: Vec::new() })
     }
 
     /// The device's name.
@@ -73,10 +76,21 @@ impl GpuMachine {
         self.commands.get_or_insert_with(|| device.commands()).zero(&view).map_err(failure)
     }
 
-    /// Hands recorded launches to the device and waits for them, so that a failed assert is an error here.
+    /// Hands recorded launches to the device.
+    fn submit(&mut self) -> Result<(), DeviceError> {
+        if let Some(commands) = self.commands.take() {
+            self.pending.push(commands.submit().map_err(failure)?);
+        }
+        Ok(())
+    }
+
+    /// Waits for all launches, so that a failed assert is an error here.
     fn flush(&mut self) -> Result<Printed, DeviceError> {
-        let Some(commands) = self.commands.take() else { return Ok(Vec::new()) };
-        let launches = commands.submit().and_then(|s| s.wait()).map_err(failure)?;
+        self.submit()?;
+        let mut launches = Vec::new();
+        for submission in std::mem::take(&mut self.pending) {
+            launches.extend(submission.wait().map_err(failure)?);
+        }
         let mut printed = Vec::new();
         for launch in launches {
             if let Some(message) = launch.failure {
@@ -120,8 +134,12 @@ impl GpuMachine {
         let commands = self.commands.get_or_insert_with(|| device.commands());
         commands.dispatch(&code.kernel, binding.grid, &views, &scalars).map_err(failure)?;
         let prints = !code.kernel.function().messages.is_empty();
-        if commands.len() >= BATCH || (prints && has_print(kernel)) {
+        let full = commands.len() >= BATCH;
+        if prints && has_print(kernel) {
             return self.flush();
+        }
+        if full {
+            self.submit()?;
         }
         Ok(Vec::new())
     }
