@@ -20,6 +20,10 @@ use crate::target::DotStep;
 use tvmc_ir::lane::{self, Access, Pure, Reduce, Scalar};
 use tvmc_ir::tile::{Element, Inst, Memory, Op, TensorDecl, Value};
 
+/// Steps of k in one turn of a generated loop.
+const K_UNROLL: u32 = 4;
+/// The same where there are few sums and many loads to wait for.
+const MAX_K_UNROLL: u32 = 64;
 /// Most multiply-add groups written out for one small product, so that code stays small.
 const MAX_STEPS: u32 = 4096;
 
@@ -42,13 +46,21 @@ impl<'k> Lowering<'k> {
         self.dot_large(a, b, c, result, (m, k, chunks))
     }
 
-    /// Steps of k in one turn of a generated loop.
-    fn k_unroll(&self, k: u32) -> u32 {
-        if k.is_multiple_of(self.target.k_unroll) { self.target.k_unroll } else { 1 }
+    /// Steps of k in one turn of a generated loop that keeps this many sums: 4, more where loads take long to come.
+    fn k_unroll(&self, k: u32, sums: u32) -> u32 {
+        let most = (self.target.k_unroll / sums.max(1)).clamp(K_UNROLL, MAX_K_UNROLL);
+        let steps = (K_UNROLL.ilog2()..=most.ilog2()).rev().map(|log| 1 << log);
+        steps.into_iter().find(|steps| k.is_multiple_of(*steps)).unwrap_or(1)
     }
 
     /// One step: r + a b.
-    pub(crate) fn step(&mut self, scalar: Scalar, a: lane::Value, b: lane::Value, r: lane::Value) -> lane::Value {
+    pub(crate) fn step(
+        &mut self,
+        scalar: Scalar,
+        a: lane::Value,
+        b: lane::Value,
+        r: lane::Value,
+    ) -> lane::Value {
         if scalar == Scalar::F32 {
             return match self.target.dot_step {
                 DotStep::Fused => self.emit.pure(Pure::Fma, &[a, b, r]),
@@ -139,7 +151,7 @@ impl<'k> Lowering<'k> {
         }
         let fixed = self.needs_constants(a) || self.needs_constants(b);
         let decoding = self.wants_constants(b).is_some() || self.plan.cost[b.index()] > 0;
-        let write_out = fixed || k <= self.target.k_unroll || (decoding && k * m * chunks <= MAX_STEPS && k <= 256);
+        let write_out = fixed || k <= K_UNROLL || (decoding && k * m * chunks <= MAX_STEPS && k <= 256);
         if write_out {
             for chunk in 0..chunks {
                 for step in 0..k {
@@ -148,7 +160,7 @@ impl<'k> Lowering<'k> {
                 }
             }
         } else {
-            let unroll = self.k_unroll(k);
+            let unroll = self.k_unroll(k, m * chunks);
             let (position, carried) = self.open_loop(k, unroll, false, &sums);
             sums = carried;
             for step in 0..unroll {
@@ -293,13 +305,13 @@ impl<'k> Lowering<'k> {
             Ok::<(), LowerError>(())
         };
         let fixed = self.needs_constants(a) || self.needs_constants(b);
-        if fixed || k <= self.target.k_unroll {
+        if fixed || k <= K_UNROLL {
             for step in 0..k {
                 steps(self, Position::constant(i64::from(step)), &mut sums)?;
             }
             return Ok(sums);
         }
-        let unroll = self.k_unroll(k);
+        let unroll = self.k_unroll(k, rows * span);
         let (position, mut carried) = self.open_loop(k, unroll, false, &sums);
         for step in 0..unroll {
             steps(self, position.plus(i64::from(step)), &mut carried)?;

@@ -113,7 +113,8 @@ impl<'k> Lowering<'k> {
     /// The loop as a product, or `None` if it does more.
     fn product(&self, stmt: &'k Stmt) -> Option<Product<'k>> {
         let Stmt::For { counter, from, to, step, carried, body, yields, results } = stmt else { return None };
-        let ([variable], [next], [result]) = (carried.as_slice(), yields.as_slice(), results.as_slice()) else {
+        let ([variable], [next], [result]) = (carried.as_slice(), yields.as_slice(), results.as_slice())
+        else {
             return None;
         };
         let mut insts = Vec::new();
@@ -171,10 +172,7 @@ impl<'k> Lowering<'k> {
             | Op::Relayout => true,
             Op::Reshape => !self.regroups(inst.args[0], result),
             Op::Load { memory: Memory::Param(param), .. } => {
-                matches!(
-                    &self.kernel.params[param.index()],
-                    TensorDecl::Tensor { access: Access::Read, .. }
-                )
+                matches!(&self.kernel.params[param.index()], TensorDecl::Tensor { access: Access::Read, .. })
             }
             Op::Load { memory: Memory::Shared(_), .. }
             | Op::View
@@ -234,7 +232,8 @@ impl<'k> Lowering<'k> {
     /// How to share: least work for the busiest lane, then most lanes to a column.
     fn shares(&self, product: &Product<'k>, granule: u32, staged: bool) -> Option<Shares> {
         let (lanes, step) = (self.target.lanes, product.step);
-        let bounds = (self.facts[product.from.index()].as_constant(), self.facts[product.to.index()].as_constant());
+        let bounds =
+            (self.facts[product.from.index()].as_constant(), self.facts[product.to.index()].as_constant());
         let total = match bounds {
             (Some(from), Some(to)) => Some((to - from).max(0) as u64),
             (Some(_) | None, Some(_) | None) => None,
@@ -308,7 +307,8 @@ impl<'k> Lowering<'k> {
             None
         };
         self.settle();
-        let (base, sums) = self.emit.begin_for(from, to, product.step * shares.outer * shares.unroll, &initials);
+        let (base, sums) =
+            self.emit.begin_for(from, to, product.step * shares.outer * shares.unroll, &initials);
         let mark = self.moves();
         if let Some(stage) = &stage {
             self.barrier();
@@ -467,11 +467,8 @@ impl<'k> Lowering<'k> {
             let round = self.emit.pure(Pure::IMul, &[round, granule]);
             let word = self.emit.pure(Pure::IAdd, &[word, round]);
             let word = self.emit.pure(Pure::IAdd, &[word, element]);
-            let at = Position {
-                value: Some(within),
-                offset: 0,
-                facts: Facts::range(0, i64::from(step) - 1, 1),
-            };
+            let at =
+                Position { value: Some(within), offset: 0, facts: Facts::range(0, i64::from(step) - 1, 1) };
             for row in 0..product.m {
                 let value = self.eval(product.a, &[Coord::at(row), Coord::At(at)])?;
                 let value = self.emit.splat(value);

@@ -26,7 +26,7 @@ pub struct Target {
     pub tile_registers: u32,
     /// Statically unrolled steps before a generated loop is used.
     pub unroll: u32,
-    /// Steps of K in one turn of a product's loop: enough loads under way at once.
+    /// Multiply-adds in one turn of a product's loop, so that enough loads are under way at once.
     pub k_unroll: u32,
     /// Independent accumulator chains wanted along N, to hide the latency of `fma`.
     pub chains: u32,
@@ -50,7 +50,7 @@ pub const X86_V4: Target = Target {
     accumulators: 24,
     tile_registers: 8,
     unroll: 64,
-    k_unroll: 4,
+    k_unroll: 1,
     chains: 4,
     dot_step: DotStep::Fused,
     integer_dot: true,
@@ -66,7 +66,7 @@ pub const X86_V3: Target = Target {
     accumulators: 6,
     tile_registers: 4,
     unroll: 64,
-    k_unroll: 4,
+    k_unroll: 1,
     chains: 4,
     dot_step: DotStep::Fused,
     integer_dot: true,
@@ -82,7 +82,7 @@ pub const CRANELIFT: Target = Target {
     accumulators: 2,
     tile_registers: 4,
     unroll: 32,
-    k_unroll: 4,
+    k_unroll: 1,
     chains: 2,
     dot_step: DotStep::Fused,
     integer_dot: true,
@@ -98,7 +98,7 @@ pub const WGSL: Target = Target {
     accumulators: 32,
     tile_registers: 32,
     unroll: 32,
-    k_unroll: 16,
+    k_unroll: 512,
     chains: 4,
     dot_step: DotStep::Separate,
     integer_dot: true,

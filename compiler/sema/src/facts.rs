@@ -237,6 +237,9 @@ impl Facts {
         {
             hi = first + (end - 1 - first) / step * step;
         }
+        if multiple > 0 {
+            hi = (hi.div_euclid(multiple) * multiple).max(from.lo);
+        }
         // value < dimension - slack, and both are multiples of q: so value <= dimension - slack - q, where slack is one too.
         let below = to.below.and_then(|(dim, slack)| {
             let q = gcd(multiple, to.multiple);

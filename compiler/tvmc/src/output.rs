@@ -13,6 +13,7 @@
 
 use crate::cli::{ColorChoice, ErrorFormat};
 use crate::commands::Failure;
+use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
 use tvmc_lang::diag::{Diagnostic, render};
@@ -45,8 +46,31 @@ pub fn for_people() -> bool {
     style().1 == ErrorFormat::Human
 }
 
+thread_local! {
+    /// What this thread said since [`captured`] began; none while nobody listens.
+    static CAPTURED: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Runs something whose messages are not for stderr: gives them back instead. Captures may nest; the inner one hears what is said in it.
+pub fn captured<T>(run: impl FnOnce() -> T) -> (T, String) {
+    let outer = CAPTURED.with(|text| text.replace(Some(String::new())));
+    let result = run();
+    let said = CAPTURED.with(|text| text.replace(outer));
+    (result, said.unwrap_or_default())
+}
+
 /// Writes to stderr; nobody is told if that fails, for there is nowhere to tell it.
 pub fn tell(text: &str) {
+    let heard = CAPTURED.with(|captured| match &mut *captured.borrow_mut() {
+        Some(captured) => {
+            captured.push_str(text);
+            true
+        }
+        None => false,
+    });
+    if heard {
+        return;
+    }
     let mut stderr = std::io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }

@@ -12,6 +12,7 @@
 //! are cut, because the program's sums don't depend on S.
 
 use crate::executor::{Call, Device, ExecutorError, Session};
+use crate::generation::Generation;
 use crate::logits::{LogitsError, Rows};
 use crate::sampler::{Sampler, SamplerError};
 use crate::tokenizer::{Tokenizer, TokenizerError};
@@ -199,78 +200,31 @@ impl<D: Device> LanguageModel<D> {
         limits: &Limits,
         listen: &mut dyn FnMut(&str) -> Listen,
     ) -> Result<Generated, ModelError> {
-        for token in prompt {
-            sampler.observe(*token);
+        let mut generation = self.answer(prompt, sampler, limits);
+        let mut enough = false;
+        while !enough && let Some(token) = generation.next() {
+            let text = token?.text;
+            enough = !text.is_empty() && listen(&text) == Listen::Enough;
         }
-        let mut rows = self.feed(prompt, 1)?;
-        let mut ids = Vec::new();
-        let mut text = String::new();
-        let mut shown = 0;
-        let tokenizer = Arc::clone(&self.tokenizer);
-        let mut stream = tokenizer.stream();
-        let ending = loop {
-            if ids.len() >= limits.tokens {
-                break Ending::Length;
-            }
-            let Some(row) = rows.row(0) else { return Err(ModelError::Interface("logits")) };
-            let token = sampler.sample(row)?;
-            if tokenizer.ends_generation(token) {
-                break Ending::EndOfText;
-            }
-            sampler.observe(token);
-            ids.push(token);
-            text.push_str(&stream.push(token)?);
-            if let Some(at) = limits.stops.iter().filter_map(|s| text.find(s.as_str())).min() {
-                text.truncate(at);
-                break Ending::Stop;
-            }
-            // A stop text may have begun at the end: that much waits.
-            let certain = text.len() - held_back(&text, &limits.stops);
-            if certain > shown {
-                let piece = &text[shown..certain];
-                shown = certain;
-                if listen(piece) == Listen::Enough {
-                    break Ending::Interrupted;
-                }
-            }
-            if ids.len() >= limits.tokens {
-                break Ending::Length;
-            }
-            if self.position == self.context {
-                break Ending::ContextFull;
-            }
-            rows = self.feed(&[token], 1)?;
-        };
-        if ending != Ending::Stop {
-            text.push_str(&stream.finish());
+        let (generated, rest) = generation.finish();
+        if !enough && !rest.is_empty() {
+            listen(&rest);
         }
-        if text.len() > shown && ending != Ending::Interrupted {
-            listen(&text[shown..]);
-        }
-        Ok(Generated { ids, text, ending })
+        Ok(generated)
     }
-}
 
-/// Length of the longest end of `text` that begins one of the stop texts.
-fn held_back(text: &str, stops: &[String]) -> usize {
-    let begins = |end: &str| stops.iter().any(|s| s.starts_with(end));
-    let longest = stops.iter().map(String::len).max().unwrap_or(0);
-    let tail = (text.len().saturating_sub(longest)..=text.len()).find(|at| text.is_char_boundary(*at));
-    let text = &text[tail.unwrap_or(text.len())..];
-    text.char_indices().map(|(at, _)| &text[at..]).find(|end| begins(end)).map_or(0, str::len)
-}
+    /// Feeds a prompt and generates, token by token.
+    pub fn answer<'m>(
+        &'m mut self,
+        prompt: &[u32],
+        sampler: &'m mut Sampler,
+        limits: &Limits,
+    ) -> Generation<'m, D> {
+        Generation::new(self, prompt, sampler, limits)
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::held_back;
-
-    #[test]
-    fn an_end_that_may_become_a_stop_text_waits() {
-        let stops = vec!["###".to_owned(), "User:".to_owned()];
-        assert_eq!(held_back("Hello #", &stops), 1);
-        assert_eq!(held_back("Hello ##", &stops), 2);
-        assert_eq!(held_back("Hello Us", &stops), 2);
-        assert_eq!(held_back("Hello", &stops), 0);
-        assert_eq!(held_back("", &stops), 0);
+    /// The tokenizer, to keep.
+    pub fn shared_tokenizer(&self) -> Arc<Tokenizer> {
+        Arc::clone(&self.tokenizer)
     }
 }

@@ -11,6 +11,7 @@
 
 pub mod chat_template;
 pub mod executor;
+pub mod generation;
 pub mod language_model;
 pub mod logits;
 pub mod sampler;

@@ -202,7 +202,9 @@ impl Usage {
                 Number::Constant(_) | Number::Between(..) | Number::Lane | Number::Partner(_) => None,
             }),
             Op::Pure(Pure::ShrU) => match of(1)? {
-                Number::Constant(by) if by & 31 > 0 => Some(Number::Between(0, (u32::MAX >> (by & 31)) as i32)),
+                Number::Constant(by) if by & 31 > 0 => {
+                    Some(Number::Between(0, (u32::MAX >> (by & 31)) as i32))
+                }
                 Number::Constant(_) | Number::Between(..) | Number::Lane | Number::Partner(_) => None,
             },
             Op::Pure(Pure::IOr) => {

@@ -130,7 +130,11 @@ impl Facts {
         {
             hi = first + (end - 1 - first) / step * step;
         }
-        Facts { lo: from.lo, hi: hi.min(MAX), multiple: gcd(from.multiple, step), below: None }
+        let multiple = gcd(from.multiple, step);
+        if multiple > 0 {
+            hi = (hi.div_euclid(multiple) * multiple).max(from.lo);
+        }
+        Facts { lo: from.lo, hi: hi.min(MAX), multiple, below: None }
     }
 }
 

@@ -4,13 +4,13 @@ use super::arguments::{Job, given, outputs, settings, shapes};
 use super::{Failure, USER_ERROR, save, say};
 use crate::cli::{BuildOptions, Emit, RunOptions, TargetName, spelled};
 use crate::engine::{Forms, Library};
-use tvmc_ir::host::Number;
 use crate::output;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
+use tvmc_ir::host::Number;
 use tvmc_ir::tile::Kernel;
 use tvmc_weights::npy::{NpyArray, NpyDtype};
 

@@ -134,6 +134,11 @@ impl Library {
         library.complete()
     }
 
+    /// A text as the root, named so in messages.
+    pub fn text(name: &str, text: &str) -> Result<Self, Failure> {
+        Self::load(name.to_owned(), text.to_owned()).complete()
+    }
+
     /// A file of the user's as the root, or the module that a file holds.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let unreadable = |why: String| Failure::user(format!("cannot read {}: {why}", path.display()));

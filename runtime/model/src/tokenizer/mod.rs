@@ -242,7 +242,7 @@ impl Tokenizer {
     }
 
     /// A decoder for tokens that come one by one. It continues a text: a first space is kept.
-    pub fn stream(&self) -> StreamDecoder<'_> {
+    pub fn stream(&self) -> StreamDecoder<&Tokenizer> {
         StreamDecoder::new(self)
     }
 

@@ -6,16 +6,18 @@
 //! **Invariant.** The pieces joined, with [`StreamDecoder::finish`]'s, equal `String::from_utf8_lossy` of all bytes.
 
 use super::{TokenKind, Tokenizer, TokenizerError};
+use std::ops::Deref;
 
 /// The state between tokens: fewer than four bytes.
 #[derive(Clone, Debug)]
-pub struct StreamDecoder<'t> {
-    tokenizer: &'t Tokenizer,
+pub struct StreamDecoder<T: Deref<Target = Tokenizer>> {
+    tokenizer: T,
     waiting: Vec<u8>,
 }
 
-impl<'t> StreamDecoder<'t> {
-    pub(super) fn new(tokenizer: &'t Tokenizer) -> Self {
+impl<T: Deref<Target = Tokenizer>> StreamDecoder<T> {
+    /// A decoder over a tokenizer, borrowed or shared.
+    pub fn new(tokenizer: T) -> Self {
         StreamDecoder { tokenizer, waiting: Vec::new() }
     }
 
