@@ -454,6 +454,12 @@ pub enum Emit {
     Wgsl,
     /// A module file: everything that is needed to run the file's kernels and programs.
     Tvm,
+    /// An object file with the kernel's code, to be linked with what the header defines.
+    Obj,
+    /// A shared library, linked by the system's C compiler.
+    Lib,
+    /// The C header of an object or library: one function that checks its arguments.
+    Header,
 }
 
 /// Options of `build`.

@@ -66,6 +66,9 @@ pub enum CompileError {
     /// The wide backend's reason.
     #[error(transparent)]
     X86(#[from] tvmc_backend_x86::Error),
+    /// A kernel that prints, for a place without a log.
+    #[error("`{0}` prints, which only kernels that tvmc runs can: take the `print` out to link it")]
+    Print(String),
     /// No memory for the code, or a symbol that does not resolve.
     #[error("placing the code in memory failed: {0}")]
     Place(String),
@@ -240,7 +243,7 @@ impl Facts {
 }
 
 /// Visits every `print`. Depth is bounded by the verifier.
-fn for_each_print(region: &Region, visit: &mut impl FnMut(u32, &[tvmc_ir::lane::Value])) {
+pub(crate) fn for_each_print(region: &Region, visit: &mut impl FnMut(u32, &[tvmc_ir::lane::Value])) {
     for stmt in &region.stmts {
         match stmt {
             Stmt::Inst(inst) => {
@@ -306,12 +309,14 @@ pub fn clif_text(function: &Verified) -> Result<String, CompileError> {
 
 fn host_isa() -> Result<OwnedTargetIsa, CompileError> {
     static ISA: OnceLock<Result<OwnedTargetIsa, CompileError>> = OnceLock::new();
-    let make = || {
-        let builder = cranelift_native::builder().map_err(|name| CompileError::Host(name.to_owned()))?;
-        let flags = tvmc_backend_cranelift::flags(false)?;
-        builder.finish(flags).map_err(|error| CompileError::Host(error.to_string()))
-    };
-    ISA.get_or_init(make).clone()
+    ISA.get_or_init(|| isa(false)).clone()
+}
+
+/// This host's instruction set, for code in pages of its own or for objects.
+pub(crate) fn isa(pic: bool) -> Result<OwnedTargetIsa, CompileError> {
+    let builder = cranelift_native::builder().map_err(|name| CompileError::Host(name.to_owned()))?;
+    let flags = tvmc_backend_cranelift::flags(pic)?;
+    builder.finish(flags).map_err(|error| CompileError::Host(error.to_string()))
 }
 
 /// Whether this host has the features.

@@ -183,6 +183,13 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
     }
     match form {
         Some(Emit::Tokens | Emit::Ast | Emit::Program | Emit::Tvm) | None => Ok(()),
+        Some(form @ (Emit::Obj | Emit::Lib)) => {
+            let Some(output) = &options.output else {
+                return Err(Failure::usage(format!("--emit {} needs -o FILE", spelled(&form))));
+            };
+            let export = forms.export()?;
+            if form == Emit::Obj { save(output, &export.object) } else { export.library(output) }
+        }
         Some(form) => {
             let start = Instant::now();
             let text = forms.text(form)?;

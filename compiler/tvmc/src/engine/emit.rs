@@ -4,7 +4,7 @@
 //! that for a workgroup. It is lowered once for each target row and kept.
 
 use super::machine::lowered;
-use super::{Features, Kernel, Level};
+use super::{Export, Features, Kernel, Level};
 use crate::cli::{CpuLevel, Emit, MachineOptions, TargetName};
 use crate::commands::Failure;
 use tvmc_ir::lane::Verified;
@@ -76,10 +76,35 @@ impl<'a> Forms<'a> {
         }
     }
 
+    /// The instance for C. Its function is named as the kernel is.
+    pub fn export(&self) -> Result<Export, Failure> {
+        let target = match (self.target, self.features) {
+            (TargetName::Cpu | TargetName::X86, Some(features)) => {
+                tvmc_cpu::Target::X86(if self.v3 { features.narrowed() } else { features })
+            }
+            (TargetName::Cpu | TargetName::Cranelift, _) => tvmc_cpu::Target::Cranelift,
+            (TargetName::X86, None) => {
+                return Err(Failure::user("this processor lacks AVX2 and FMA: use --target cranelift"));
+            }
+            (TargetName::Gpu | TargetName::Wgsl | TargetName::Interp, _) => {
+                return Err(Failure::usage("objects and libraries are for the CPU: leave --target out"));
+            }
+        };
+        let row = match target {
+            tvmc_cpu::Target::Cranelift => target::CRANELIFT,
+            tvmc_cpu::Target::X86(features) => match features.level {
+                Level::V3 => target::X86_V3,
+                Level::V4 => target::X86_V4,
+            },
+        };
+        Export::of(self.kernel, &row, target)
+    }
+
     /// The text of one form of the instance; of the forms before an instance, the instance itself.
     pub fn text(&mut self, form: Emit) -> Result<String, Failure> {
         match form {
             Emit::Tokens | Emit::Ast | Emit::Program | Emit::Tile | Emit::Tvm => Ok(self.kernel.to_string()),
+            Emit::Header | Emit::Obj | Emit::Lib => Ok(self.export()?.header),
             Emit::Lane => Ok(self.lane(form)?.to_string()),
             Emit::Clif => tvmc_cpu::clif_text(self.lane(form)?).map_err(Failure::from_error),
             Emit::Wgsl => tvmc_backend_wgsl::compile(self.lane(form)?, &tvmc_backend_wgsl::Limits::default())

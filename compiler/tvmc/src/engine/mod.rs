@@ -10,6 +10,7 @@
 
 mod cpu;
 mod emit;
+mod export;
 mod gpu;
 mod interp;
 mod library;
@@ -17,6 +18,7 @@ mod machine;
 mod module;
 
 pub use emit::Forms;
+pub use export::Export;
 pub use library::{Interface, InterfaceElement, InterfaceParam, Library, source};
 pub use machine::{Code, Machine, MachineArgument};
 pub use module::{Specialisation, build_name, of_library, read as read_module};
