@@ -48,5 +48,5 @@ pub use interface::{
     interface,
 };
 pub use kernel::{ElementChoice, Instance, instantiate};
-pub use library::{Library, Loaded, Source, Use};
+pub use library::{BUILTINS, Library, Loaded, Source, Use};
 pub use program::{program, program_with};

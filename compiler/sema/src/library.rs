@@ -71,7 +71,7 @@ pub struct Library {
 const MAX_MODULES: usize = 1024;
 
 /// Names that are built in, so that no fn may have them.
-pub(crate) const BUILTINS: &[&str] = &[
+pub const BUILTINS: &[&str] = &[
     "zeros", "full", "iota", "dot", "sum", "min", "max", "any", "all", "where", "fma", "abs", "sqrt",
     "floor", "ceil", "trunc", "round", "popcount", "bitcast", "relayout", "view", "concat",
 ];
