@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use tvmc_ir::host;
-use tvmc_ir::lane::{self, Arena, Buffer, Pure, Scalar};
+use tvmc_ir::lane::{self, Arena, Buffer, Message, Pure, Scalar};
 use tvmc_ir::tile::facts::Facts;
 use tvmc_ir::tile::{Dim, FormatId, Inst, Kernel, Memory, Op, Param, Region, Stmt, TensorDecl, Value};
 use tvmc_types::dtype::{DType, Kind};
@@ -82,6 +82,8 @@ impl std::error::Error for LowerError {}
 
 /// Most bytes of block scratch a kernel may need.
 const MAX_ARENA_BYTES: u64 = 16 << 20;
+/// Most elements that one `print` may have.
+const MAX_PRINTED: u64 = 1024;
 /// Most values a lowered function may have.
 const MAX_VALUES: usize = 400_000;
 
@@ -497,15 +499,39 @@ impl<'k> Lowering<'k> {
         }
     }
 
+    /// A printed tile is its elements, one by one: what lanes there are is nobody's business.
     fn print(&mut self, inst: &Inst, message: u32) -> Result<(), LowerError> {
+        let shapes: Vec<Vec<u32>> = inst.args.iter().map(|arg| self.kernel.ty(*arg).shape.clone()).collect();
+        let elements: u64 = inst.args.iter().map(|arg| self.kernel.ty(*arg).elements()).sum();
+        if elements > MAX_PRINTED {
+            return Err(LowerError::TooLarge {
+                what: format!(
+                    "kernel `{}` prints {elements} elements at once, at most {MAX_PRINTED} are possible: print a slice",
+                    self.kernel.name
+                ),
+            });
+        }
         let mut values = Vec::new();
-        for arg in &inst.args {
-            if self.kernel.ty(*arg).elements() == 1 {
+        for (arg, shape) in inst.args.iter().zip(&shapes) {
+            if elements == 1 || shape.is_empty() {
                 values.push(self.uniform(*arg)?);
-            } else {
-                values.extend(self.registers(*arg)?);
+                continue;
+            }
+            let lanes = self.target.lanes;
+            let last = shape.last().copied().unwrap_or(1);
+            let chunks = last.div_ceil(lanes);
+            let registers = self.registers(*arg)?;
+            for (row, chunk) in registers.chunks(chunks as usize).flat_map(|row| row.iter().zip(0..chunks)) {
+                for lane in 0..lanes.min(last - chunk * lanes) {
+                    let lane = self.emit.i32(lane as i32);
+                    values.push(self.emit.extract(*row, lane));
+                }
             }
         }
+        let written = &self.kernel.messages[message as usize];
+        let text = lane::spell_out(&written.text, &shapes);
+        let message =
+            if text == written.text { message } else { self.emit.message(Message { text, ..written.clone() }) };
         self.emit.effect(lane::Op::Print(message), &values);
         Ok(())
     }

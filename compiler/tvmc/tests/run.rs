@@ -197,3 +197,31 @@ fn a_program_is_shown_as_text_that_reads_back() {
     let none = tvmc(&["build", &kernels, "--emit", "program"]);
     assert!(stderr(&none, 1).contains("has no program"));
 }
+
+/// Compiled targets printed whole registers: what lies past a tile's end, as many elements as the target has lanes, without its axes.
+#[test]
+fn a_printed_tile_is_the_same_on_every_target() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = "
+kernel p(x: f32[N], n: i32)
+  grid 2
+{
+  let t = x[0 +: 6];
+  print(\"block {} of {}: {} {} {}\", block[0], n, t.reshape(2, 3), x[1], x[0 +: 20] as i32 saturate);
+}";
+    std::fs::write(dir.path().join("p.tile"), source).unwrap();
+    let x: Vec<f32> = (0..40).map(|i| i as f32 / 2.0).collect();
+    npy_f32(&dir.path().join("x.npy"), &[40], &x);
+    let (file, x) = (path(dir.path(), "p.tile"), format!("x={}", path(dir.path(), "x.npy")));
+    let wanted = |block: u32| {
+        let ints: Vec<String> = (0..20).map(|i| (i / 2).to_string()).collect();
+        format!("block {block} of 7: [[0.0, 0.5, 1.0], [1.5, 2.0, 2.5]] 0.5 [{}]", ints.join(", "))
+    };
+    for target in targets() {
+        let output = tvmc(&["run", &file, "--kernel", "p", "--arg", &x, "--arg", "n=7", "--target", target]);
+        let said = format!("{}{}", stdout(&output), String::from_utf8_lossy(&output.stderr));
+        let mut lines: Vec<&str> = said.lines().filter(|line| line.starts_with("block")).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, [wanted(0), wanted(1)], "{target}");
+    }
+}

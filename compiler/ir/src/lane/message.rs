@@ -45,6 +45,28 @@ impl Message {
     }
 }
 
+/// The text with the placeholder of each operand, of these shapes, replaced by one for each element: row-major, a pair of brackets for
+/// each axis. So a printed tile is printed alike by every machine, whatever its lanes.
+///
+/// ```
+/// assert_eq!(tvmc_ir::lane::spell_out("a {} b {}", &[vec![], vec![2, 3]]), "a {} b [[{}, {}, {}], [{}, {}, {}]]");
+/// ```
+pub fn spell_out(text: &str, shapes: &[Vec<u32>]) -> String {
+    let mut shapes = shapes.iter();
+    let mut out = String::new();
+    for (at, piece) in text.split("{}").enumerate() {
+        if at > 0 {
+            let shape = shapes.next().map_or(&[][..], Vec::as_slice);
+            let element = "{}".to_owned();
+            out += &shape.iter().rev().fold(element, |inner, extent| {
+                format!("[{}]", vec![inner; *extent as usize].join(", "))
+            });
+        }
+        out += piece;
+    }
+    out
+}
+
 /// Appends one value, taking its words.
 fn scalar(out: &mut String, scalar: Scalar, words: &mut impl Iterator<Item = u32>) {
     let written = match (scalar, words.next()) {

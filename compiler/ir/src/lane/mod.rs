@@ -55,6 +55,7 @@ pub use function::{
     Access, Arena, ArenaDecl, Buffer, BufferDecl, Carried, Function, Inst, Message, Region, ScalarDecl, Stmt,
     Table, TableDecl, Value,
 };
+pub use message::spell_out;
 pub use op::{Form, MemoryOp, Op, Place, Pure, PureInfo, Reduce, Sign, Slot};
 pub use parse::parse;
 pub use stats::{Stats, stats};

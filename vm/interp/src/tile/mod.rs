@@ -19,6 +19,7 @@ pub use memory::{Tensor, decode_element};
 
 use memory::{SharedTensor, filled, for_each_index};
 use std::fmt;
+use tvmc_ir::lane::spell_out;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_ir::tile::{Inst, Kernel, Memory, Op, Param, Region, Stmt, TensorDecl, TileType, Value};
 use tvmc_types::dtype::{DType, Kind};
@@ -472,17 +473,16 @@ impl<'k> Machine<'k, '_> {
     }
 
     fn format(&self, message: u32, args: &[Value]) -> String {
-        let text = &self.kernel.messages[message as usize].text;
+        let shapes: Vec<Vec<u32>> = args.iter().map(|arg| self.kernel.ty(*arg).shape.clone()).collect();
+        let text = spell_out(&self.kernel.messages[message as usize].text, &shapes);
+        let mut elements = args.iter().flat_map(|arg| {
+            let dtype = self.kernel.ty(*arg).dtype;
+            self.values[arg.index()].bits.iter().map(move |bits| show(dtype, *bits))
+        });
         let mut parts = text.split("{}");
         let mut line = parts.next().unwrap_or("").to_owned();
-        let mut args = args.iter();
         for part in parts {
-            if let Some(arg) = args.next() {
-                let ty = self.kernel.ty(*arg);
-                let values: Vec<String> =
-                    self.values[arg.index()].bits.iter().map(|b| show(ty.dtype, *b)).collect();
-                line += &if ty.is_scalar() { values.concat() } else { format!("[{}]", values.join(", ")) };
-            }
+            line += &elements.next().unwrap_or_else(|| "?".to_owned());
             line += part;
         }
         line
@@ -501,7 +501,7 @@ fn tensor_of<'t, 'a>(
 
 fn show(dtype: DType, bits: u32) -> String {
     match dtype.kind() {
-        Kind::Float => f32::from_bits(bits).to_string(),
+        Kind::Float => format!("{:?}", f32::from_bits(bits)),
         Kind::Signed => (bits as i32).to_string(),
         Kind::Unsigned => bits.to_string(),
         Kind::Bool => (bits != 0).to_string(),
