@@ -530,8 +530,11 @@ impl<'k> Lowering<'k> {
         }
         let written = &self.kernel.messages[message as usize];
         let text = lane::spell_out(&written.text, &shapes);
-        let message =
-            if text == written.text { message } else { self.emit.message(Message { text, ..written.clone() }) };
+        let message = if text == written.text {
+            message
+        } else {
+            self.emit.message(Message { text, ..written.clone() })
+        };
         self.emit.effect(lane::Op::Print(message), &values);
         Ok(())
     }

@@ -58,9 +58,10 @@ pub fn spell_out(text: &str, shapes: &[Vec<u32>]) -> String {
         if at > 0 {
             let shape = shapes.next().map_or(&[][..], Vec::as_slice);
             let element = "{}".to_owned();
-            out += &shape.iter().rev().fold(element, |inner, extent| {
-                format!("[{}]", vec![inner; *extent as usize].join(", "))
-            });
+            out += &shape
+                .iter()
+                .rev()
+                .fold(element, |inner, extent| format!("[{}]", vec![inner; *extent as usize].join(", ")));
         }
         out += piece;
     }
