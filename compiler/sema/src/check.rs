@@ -25,7 +25,7 @@ pub fn check(library: &Library) -> Vec<Diagnostic> {
             ItemKind::Const(item) => drop(cx.const_item(id, item.name.span)),
             ItemKind::Table(table) => drop(crate::format::table(&mut cx, id.module, table)),
             ItemKind::Function(_) => function(&mut cx, id),
-            ItemKind::Format(_) => drop(crate::format::compile(&mut cx, id)),
+            ItemKind::Format(_) => format(&mut cx, id),
             ItemKind::Kernel(_) => kernel(&mut cx, id),
             ItemKind::Program(_) => {
                 drop(crate::program::compile(&mut cx, id, &std::collections::BTreeMap::new()))
@@ -33,6 +33,13 @@ pub fn check(library: &Library) -> Vec<Diagnostic> {
         }
     }
     cx.diags.into_vec()
+}
+
+/// A format, and its `encode` block if it has one.
+fn format(cx: &mut Cx, id: ItemId) {
+    let Some(format) = crate::format::compile(cx, id) else { return };
+    let name = format.name.clone();
+    let _ = Elab::new(cx, id.module, Mode::Kernel, &name).check_encode(id, &format);
 }
 
 /// A fn on its own: its parameters are unknown scalars.

@@ -16,13 +16,24 @@
 
 use super::{Elab, Local, Operand};
 use crate::constant::Constant;
-use crate::library::ItemId;
+use crate::library::{ItemId, Library};
 use crate::signature::{Choice, ParameterKind};
-use tvmc_ir::tile::{Element, Field, Index, Memory, Op, TileType, Value};
+use tvmc_ir::tile::{Element, Field, Index, Memory, Op, Param, TileType, Value};
 use tvmc_lang::ast::{self, AssignOp, ExprId};
 use tvmc_lang::diag::{Code, Diagnostic};
 use tvmc_lang::span::Span;
 use tvmc_types::dtype::{DType, Kind};
+
+/// Groups that a block is checked on: more than one, so that a missing axis is noticed.
+const CHECKED_GROUPS: u32 = 2;
+
+/// Where a format's name stands.
+fn format_span(lib: &Library, id: ItemId) -> Option<Span> {
+    match &lib.item(id).kind {
+        ast::ItemKind::Format(format) => Some(format.name.span),
+        _ => None,
+    }
+}
 
 impl Elab<'_, '_> {
     /// `t[..] = e` where `t` is of a format.
@@ -97,6 +108,16 @@ impl Elab<'_, '_> {
         }
         self.effect(Op::StoreGroups { memory, indices: access.indices.clone() }, &args, span);
         Some(())
+    }
+
+    /// An `encode` block on its own, as `check` looks at it: on groups of unknown numbers.
+    pub(crate) fn check_encode(&mut self, id: ItemId, format: &tvmc_ir::tile::Format) -> Option<()> {
+        let (body, module) = crate::format::encode_body(self.cx.lib, id)?;
+        let span = format_span(self.cx.lib, id)?;
+        let unknown = self.define(Op::Scalar(Param(0)), &[], TileType::scalar(DType::F32), span)?;
+        let shape = [CHECKED_GROUPS, format.group];
+        let value = self.define(Op::Broadcast, &[unknown], TileType::new(DType::F32, &shape), span)?;
+        self.encode(body, module, (value, CHECKED_GROUPS), &format.fields, span).map(drop)
     }
 
     fn format_of(&self, memory: Memory) -> Option<ItemId> {
