@@ -10,7 +10,8 @@ its error; the table has no silent gaps.
 
 `share` is bytes per second over the probe's with as many threads. The weights are one tensor that every launch reads again, so a
 machine whose last cache holds it measures its cache: only where the tensor is larger than the last cache is `share` one of memory.
-`tvmc bench` gives the kernel weights in declared order; a session packs them, so a model's kernels are faster than this table.
+Weights lie packed, as in a session. Contents are `tvmc bench`'s random bytes below 64, scales included: some scales may be subnormal, which
+slows float steps, so a single slow format is to be confirmed with real scales before it is believed.
 """
 
 import argparse
