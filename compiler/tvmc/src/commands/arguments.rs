@@ -401,6 +401,24 @@ impl Job {
                 continue;
             };
             let bytes = engine.tensor_bytes(element, sizes).map_err(Failure::from_error)?;
+            let shape: Vec<Extent> = sizes.iter().map(|&size| Extent { size, fixed: false }).collect();
+            // Random weights of a format lie as a session keeps them, so that what is timed is what a model runs.
+            if matches!(self.given[at], Given::Random(..))
+                && DType::from_name(element).is_none()
+                && engine.prefers_packed(&self.kernel, at).map_err(Failure::from_error)?
+            {
+                let mut content = Vec::new();
+                random::fill(element, bytes, at as u64, &mut |_, part| {
+                    content.extend_from_slice(part);
+                    Ok(())
+                })?;
+                let rows = sizes.first().copied().unwrap_or(1);
+                let arrangement = if rows == 0 { Arrangement::Declared } else { Arrangement::Packed };
+                let slice =
+                    engine.weight(&content, rows, element, arrangement, name).map_err(Failure::from_error)?;
+                arguments.push(Argument::Tensor { slice, shape, element: element.clone(), arrangement });
+                continue;
+            }
             let memory = engine.allocate(bytes, name).map_err(Failure::from_error)?;
             match &self.given[at] {
                 Given::Array(array) if array.data.len() as u64 != bytes => {
@@ -421,7 +439,7 @@ impl Job {
             }
             arguments.push(Argument::Tensor {
                 slice: Slice { memory, offset: 0, bytes },
-                shape: sizes.iter().map(|&size| Extent { size, fixed: false }).collect(),
+                shape,
                 element: element.clone(),
                 arrangement: Arrangement::Declared,
             });
