@@ -148,7 +148,7 @@ fn interfaces_say_what_a_launcher_needs() {
     };
     assert_eq!(needed("linear"), [""; 0]);
     assert_eq!(needed("rope"), ["P"]);
-    assert_eq!(needed("append_keys"), ["E"]);
+    assert_eq!(needed("append"), ["E"]);
     assert_eq!(needed("attention"), ["E"]);
     let linear = interface(&library, "linear").expect("an interface");
     let tunes = |m: i64| choose_tunes(&linear, &|n| (n == "M").then_some(m));
