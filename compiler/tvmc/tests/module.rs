@@ -17,6 +17,20 @@ fn matmul(dir: &Path, extra: &[&str]) -> String {
     file
 }
 
+/// `bench` without `--kernel` took a module for a model, and `layout` took its name for an expression.
+#[test]
+fn bench_and_layout_know_a_module() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let source = "kernel k(x: f32[N], y: out f32[N])\n  grid ceil(N, 16)\n{\n  let i = block[0] * 16;\n  y[i +: 16] = x[i +: 16];\n}\n";
+    fs::write(dir.path().join("k.tile"), source).expect("written");
+    let module = path(dir.path(), "k.tvm");
+    stdout(&tvmc(&["build", &path(dir.path(), "k.tile"), "-o", &module]));
+    let text = stderr(&tvmc(&["bench", &module]), 2);
+    assert!(text.contains("give --kernel NAME") && text.contains("there is: k"), "{text}");
+    let text = stdout(&tvmc(&["layout", &module, "--kernel", "k"]));
+    assert_eq!(text, stdout(&tvmc(&["layout", &path(dir.path(), "k.tile"), "--kernel", "k"])));
+}
+
 #[test]
 fn a_kernel_runs_from_its_module_alone() {
     let dir = tempfile::tempdir().expect("a folder");

@@ -6,6 +6,7 @@
 //! per second over the probe's. Above 1 the arguments came from caches.
 
 use super::arguments::{self, Given, Job};
+use super::kernels::holds_kernels;
 use super::{Failure, emit_json, models, say};
 use crate::cli::{BenchOptions, MachineOptions, ModelOptions, TableFormat, TargetName};
 use crate::engine::{Library, default_threads};
@@ -134,8 +135,7 @@ pub fn bench(options: &BenchOptions, interrupted: &Arc<AtomicBool>) -> Result<()
     }
     let format = if options.json { TableFormat::Json } else { options.output };
     let path = Path::new(&options.model.model);
-    let source = path.extension().is_some_and(|e| e == "tile");
-    let table = match (&options.kernel, source) {
+    let table = match (&options.kernel, holds_kernels(path)?) {
         (Some(kernel), _) => kernels(path, kernel, options, interrupted)?,
         (None, true) => {
             let known = Library::open(path)?.kernel_names().join(", ");

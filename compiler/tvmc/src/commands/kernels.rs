@@ -98,6 +98,12 @@ fn pick(kind: &str, named: Option<&String>, known: &[String], file: &Path) -> Re
     }
 }
 
+/// Whether a path names something with kernels: a source, or a module, whatever it is called.
+pub(super) fn holds_kernels(path: &Path) -> Result<bool, Failure> {
+    let source = path.extension().is_some_and(|extension| extension == "tile");
+    Ok(source || super::module::module_bytes(path)?.is_some())
+}
+
 /// An instance of the one kernel of a file, or of the named one, with these constants.
 pub(super) fn instance(file: &Path, named: Option<&String>, set: &[String]) -> Result<Kernel, Failure> {
     let library = Library::open(file)?;

@@ -32,7 +32,7 @@ const MAX_JSON: u64 = 1 << 20;
 
 /// `tvmc layout`.
 pub fn layout(options: &LayoutOptions) -> Result<(), Failure> {
-    if Path::new(&options.what).extension().is_some_and(|extension| extension == "tile") {
+    if kernels::holds_kernels(Path::new(&options.what))? {
         if options.svg.is_some() {
             return Err(Failure::usage("--svg draws one layout: give it as an expression"));
         }
@@ -42,7 +42,7 @@ pub fn layout(options: &LayoutOptions) -> Result<(), Failure> {
     }
     if options.kernel.is_some() || !options.set.is_empty() {
         return Err(Failure::usage(format!(
-            "--kernel and --set belong to a .tile file, not to `{}`",
+            "--kernel and --set belong to a .tile file or a module, not to `{}`",
             options.what
         )));
     }
