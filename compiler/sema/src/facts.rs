@@ -254,6 +254,16 @@ impl Facts {
 mod tests {
     use super::*;
 
+    /// The first value of a loop need not be known for its last one to be a multiple of the step: `for d in first..min(576, first + 64) by 32`
+    /// never reaches past 544.
+    #[test]
+    fn a_counter_from_an_unknown_start_stays_on_its_multiples() {
+        let counter = Facts::counter(Facts::range(0, 512, 64), Facts::range(0, 576, 1), 32);
+        assert_eq!((counter.lo, counter.hi, counter.multiple), (0, 544, 32));
+        let odd = Facts::counter(Facts::range(0, 7, 1), Facts::constant(100), 32);
+        assert_eq!((odd.hi, odd.multiple), (99, 1));
+    }
+
     #[test]
     fn rules_hold_for_all_small_values() {
         let ops = [
