@@ -97,3 +97,17 @@ fn the_grammar_colours_what_the_library_writes() {
     }
     assert!(words > 500, "{words} words");
 }
+
+/// Every keyword, every builtin and every function of the library that is always in scope stands in the reference.
+#[test]
+fn the_reference_names_every_word() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let reference = std::fs::read_to_string(root.join("docs/reference.md")).unwrap();
+    let known: std::collections::BTreeSet<&str> =
+        reference.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    let math = std::fs::read_to_string(root.join("stdlib/math.tile")).unwrap();
+    let functions = math.lines().filter_map(|line| line.strip_prefix("fn ")?.split('(').next());
+    let words = KEYWORDS.iter().chain(SOFT_KEYWORDS).chain(BUILTINS).copied().chain(functions);
+    let missing: Vec<&str> = words.filter(|word| !known.contains(word)).collect();
+    assert!(missing.is_empty(), "docs/reference.md does not name {missing:?}");
+}
