@@ -1,5 +1,8 @@
 //! The command line: names, arguments and help, nothing else. `docs/cli.md` is the contract.
 
+// These comments are help texts, where brackets are brackets.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
