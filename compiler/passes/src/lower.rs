@@ -513,18 +513,17 @@ impl<'k> Lowering<'k> {
         }
         let mut values = Vec::new();
         for (arg, shape) in inst.args.iter().zip(&shapes) {
-            if elements == 1 || shape.is_empty() {
+            if self.kernel.ty(*arg).elements() == 1 {
                 values.push(self.uniform(*arg)?);
                 continue;
             }
             let lanes = self.target.lanes;
             let last = shape.last().copied().unwrap_or(1);
             let chunks = last.div_ceil(lanes);
-            let registers = self.registers(*arg)?;
-            for (row, chunk) in registers.chunks(chunks as usize).flat_map(|row| row.iter().zip(0..chunks)) {
+            for (register, chunk) in self.registers(*arg)?.into_iter().zip((0..chunks).cycle()) {
                 for lane in 0..lanes.min(last - chunk * lanes) {
                     let lane = self.emit.i32(lane as i32);
-                    values.push(self.emit.extract(*row, lane));
+                    values.push(self.emit.extract(register, lane));
                 }
             }
         }

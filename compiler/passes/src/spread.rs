@@ -25,6 +25,7 @@
 //! **Taken** for loops with one variable of f32, whose next value is a `dot` onto it, and whose body else only computes: loads
 //! from memory that the kernel does not write, and operations that can be evaluated anywhere. Everything else goes the general way.
 
+use crate::emitter::gcd;
 use crate::eval::{Coord, Position};
 use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
 use crate::memory::{Address, mem_of};
@@ -249,17 +250,16 @@ impl<'k> Lowering<'k> {
             let outer = k_lanes / inner;
             let mut shares =
                 Shares { k_lanes, granule, inner, outer, columns, passes: product.n / columns, unroll: 1 };
+            let turns = total.map(|total| total.div_ceil(u64::from(step) * u64::from(outer)));
             if !staged {
-                let turns = total.map_or(u64::MAX, |total| total.div_ceil(u64::from(step * outer)));
                 let wanted = u64::from(MIN_ELEMENTS.div_ceil(shares.elements(step)));
-                shares.unroll = wanted.min(turns.max(1)) as u32;
+                shares.unroll = turns.map_or(wanted, |turns| wanted.min(turns.max(1))) as u32;
             }
             let stage = product.m * k_lanes * shares.pitch(step) * 4;
             if product.m * shares.passes > self.target.accumulators || (staged && stage > MAX_STAGE_BYTES) {
                 continue;
             }
-            let turns = total.map_or(1, |total| total.div_ceil(u64::from(step) * u64::from(outer)));
-            let work = turns * u64::from(shares.elements(step)) * u64::from(shares.passes);
+            let work = turns.unwrap_or(1) * u64::from(shares.elements(step)) * u64::from(shares.passes);
             if best.is_none_or(|(least, _)| work <= least) {
                 best = Some((work, shares));
             }
@@ -443,14 +443,12 @@ impl<'k> Lowering<'k> {
             let size = constant(self, step);
             let turn = self.emit.pure(Pure::IDivU, &[number, size]);
             let within = self.emit.pure(Pure::IRemU, &[number, size]);
-            let limit = constant(self, total);
-            let mask = (first + lanes > total).then(|| self.emit.pure(Pure::ILtU, &[number, limit]));
-            let turn = match mask {
-                Some(_) => {
-                    let last = constant(self, shares.outer - 1);
-                    self.emit.pure(Pure::IMinU, &[turn, last])
-                }
-                None => turn,
+            let (mask, turn) = if first + lanes > total {
+                let (limit, last) = (constant(self, total), constant(self, shares.outer - 1));
+                let inside = self.emit.pure(Pure::ILtU, &[number, limit]);
+                (Some(inside), self.emit.pure(Pure::IMinU, &[turn, last]))
+            } else {
+                (None, turn)
             };
             self.bind_turn(product, shares, bounds, turn)?;
             // The element's place: granule `within / granule` goes to part `turn * inner + that % inner`.
@@ -542,12 +540,9 @@ impl<'k> Lowering<'k> {
     }
 }
 
+/// The least common multiple of two positive numbers.
 fn lcm(a: u32, b: u32) -> u32 {
-    let (mut x, mut y) = (a, b);
-    while y != 0 {
-        (x, y) = (y, x % y);
-    }
-    a / x.max(1) * b
+    a / gcd(a.into(), b.into()) as u32 * b
 }
 
 /// The largest power of two that divides a positive number.

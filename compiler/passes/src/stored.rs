@@ -492,10 +492,7 @@ impl<'k> Lowering<'k> {
             let scale = self.emit.i32(row.scale);
             let step = self.emit.pure(Pure::IMul, &[step, scale]);
             if self.emit.is_varying(step) {
-                offset = Some(match offset {
-                    Some(o) => self.emit.pure(Pure::IAdd, &[o, step]),
-                    None => step,
-                });
+                offset = Some(self.sum(offset, step));
             } else {
                 let wide = self.emit.pure(Pure::I32ToI64, &[step]);
                 base = self.emit.ladd(base, wide);

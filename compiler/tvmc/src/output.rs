@@ -48,27 +48,34 @@ pub fn for_people() -> bool {
 
 thread_local! {
     /// What this thread said since [`captured`] began; none while nobody listens.
-    static CAPTURED: RefCell<Option<String>> = const { RefCell::new(None) };
+    static CAPTURED: RefCell<Option<Said>> = const { RefCell::new(None) };
+}
+
+/// What was said instead of going to stderr.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Said {
+    /// Every message, as it would have been printed.
+    pub text: String,
+    /// Whether a diagnostic among them is an error.
+    pub errors: bool,
 }
 
 /// Runs something whose messages are not for stderr: gives them back instead. Captures may nest; the inner one hears what is said in it.
-pub fn captured<T>(run: impl FnOnce() -> T) -> (T, String) {
-    let outer = CAPTURED.with(|text| text.replace(Some(String::new())));
+pub fn captured<T>(run: impl FnOnce() -> T) -> (T, Said) {
+    let outer = CAPTURED.with(|said| said.replace(Some(Said::default())));
     let result = run();
-    let said = CAPTURED.with(|text| text.replace(outer));
+    let said = CAPTURED.with(|said| said.replace(outer));
     (result, said.unwrap_or_default())
+}
+
+/// Tells a listener; gives whether there is one.
+fn heard(hear: impl FnOnce(&mut Said)) -> bool {
+    CAPTURED.with(|said| said.borrow_mut().as_mut().map(hear).is_some())
 }
 
 /// Writes to stderr; nobody is told if that fails, for there is nowhere to tell it.
 pub fn tell(text: &str) {
-    let heard = CAPTURED.with(|captured| match &mut *captured.borrow_mut() {
-        Some(captured) => {
-            captured.push_str(text);
-            true
-        }
-        None => false,
-    });
-    if heard {
+    if heard(|said| said.text.push_str(text)) {
         return;
     }
     let mut stderr = std::io::stderr().lock();
@@ -112,6 +119,7 @@ pub fn note(message: &str) {
 /// Prints diagnostics.
 pub fn diagnostics(list: &[Diagnostic], map: &SourceMap) {
     let (colored, format) = style();
+    heard(|said| said.errors |= list.iter().any(Diagnostic::is_error));
     for diagnostic in list {
         match format {
             ErrorFormat::Human => tell(&format!("{}\n", render(diagnostic, map, colored))),

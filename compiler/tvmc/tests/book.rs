@@ -10,7 +10,7 @@
 
 mod common;
 
-use common::{root, tvmc};
+use common::{root, tvmc, words};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -53,20 +53,6 @@ fn parts(page: &str) -> Vec<(Vec<String>, Block)> {
         parts.push((text, block));
     }
     parts
-}
-
-/// Splits a command at spaces outside quotes.
-fn words(command: &str) -> Vec<String> {
-    let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
-    for c in command.chars() {
-        match c {
-            '\'' => quoted = !quoted,
-            ' ' if !quoted => words.push(std::mem::take(&mut word)),
-            _ => word.push(c),
-        }
-    }
-    words.push(word);
-    words
 }
 
 /// Whether a line on stderr differs from run to run.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{root, stdout, tvmc};
+use common::{root, stdout, tvmc, words};
 
 /// The README's fenced blocks: language and text.
 fn blocks() -> Vec<(String, String)> {
@@ -14,32 +14,6 @@ fn blocks() -> Vec<(String, String)> {
         blocks.push((language.to_owned(), body.to_owned()));
     }
     blocks
-}
-
-/// Splits a command line at spaces outside quotes.
-fn words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote, mut open) = (Vec::new(), String::new(), None, false);
-    for c in line.chars() {
-        match quote {
-            Some(q) if c == q => quote = None,
-            Some(_) => word.push(c),
-            None if c == '\'' || c == '"' => {
-                quote = Some(c);
-                open = true;
-            }
-            None if c == ' ' => {
-                if open || !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
-                }
-                open = false;
-            }
-            None => word.push(c),
-        }
-    }
-    if open || !word.is_empty() {
-        words.push(word);
-    }
-    words
 }
 
 #[test]

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{Linkage, Module, default_libcall_names};
-use tvmc_backend_x86::{CODE_ALIGNMENT, Features};
+use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
+use tvmc_backend_x86::{CODE_ALIGNMENT, Code, Features};
 use tvmc_ir::lane::{BufferDecl, Message, Op, Region, ScalarDecl, Stmt, Type, Verified, verify};
 
 use crate::abi::Entry;
@@ -128,23 +128,11 @@ impl CompiledKernel {
             return Err(CompileError::Host(features.to_string()));
         }
         let start = Instant::now();
-        let code = match tvmc_backend_x86::compile(function, &features) {
-            Ok(code) => code,
-            Err(
-                tvmc_backend_x86::Error::Unsupported { .. }
-                | tvmc_backend_x86::Error::TooDeep
-                | tvmc_backend_x86::Error::TooLarge(_),
-            ) => return Self::with_isa(function, host_isa()?),
-            Err(error @ tvmc_backend_x86::Error::Internal(_)) => return Err(error.into()),
+        let Some(code) = wide_code(function, features)? else {
+            return Self::with_isa(function, host_isa()?);
         };
         let facts = Facts::of(function);
-        let (entry, module) = place(host_isa()?, |module| {
-            let signature = tvmc_backend_cranelift::kernel_signature(module.isa())?;
-            let refused = |error: cranelift_module::ModuleError| CompileError::Place(error.to_string());
-            let id = module.declare_function("kernel", Linkage::Export, &signature).map_err(refused)?;
-            module.define_function_bytes(id, CODE_ALIGNMENT as u64, &code.bytes, &[]).map_err(refused)?;
-            Ok(id)
-        })?;
+        let (entry, module) = place(host_isa()?, |module| define_wide(module, &code, "kernel"))?;
         Ok(Self::new(entry, module, facts, Backend::X86, start.elapsed()))
     }
 
@@ -312,6 +300,32 @@ fn host_isa() -> Result<OwnedTargetIsa, CompileError> {
     ISA.get_or_init(|| isa(false)).clone()
 }
 
+/// What the wide backend makes of a function; none for what it leaves to the portable one.
+pub(crate) fn wide_code(function: &Verified, features: Features) -> Result<Option<Code>, CompileError> {
+    match tvmc_backend_x86::compile(function, &features) {
+        Ok(code) => Ok(Some(code)),
+        Err(
+            tvmc_backend_x86::Error::Unsupported { .. }
+            | tvmc_backend_x86::Error::TooDeep
+            | tvmc_backend_x86::Error::TooLarge(_),
+        ) => Ok(None),
+        Err(error @ tvmc_backend_x86::Error::Internal(_)) => Err(error.into()),
+    }
+}
+
+/// Puts code of the wide backend into a module, under an exported symbol.
+pub(crate) fn define_wide(
+    module: &mut dyn Module,
+    code: &Code,
+    symbol: &str,
+) -> Result<FuncId, CompileError> {
+    let signature = tvmc_backend_cranelift::kernel_signature(module.isa())?;
+    let refused = |error: cranelift_module::ModuleError| CompileError::Place(error.to_string());
+    let id = module.declare_function(symbol, Linkage::Export, &signature).map_err(refused)?;
+    module.define_function_bytes(id, CODE_ALIGNMENT as u64, &code.bytes, &[]).map_err(refused)?;
+    Ok(id)
+}
+
 /// This host's instruction set, for code in pages of its own or for objects.
 pub(crate) fn isa(pic: bool) -> Result<OwnedTargetIsa, CompileError> {
     let builder = cranelift_native::builder().map_err(|name| CompileError::Host(name.to_owned()))?;
@@ -333,7 +347,7 @@ fn runs(wanted: Features) -> bool {
 /// A new module with one function in it, executable. On failure its memory is freed.
 fn place(
     isa: OwnedTargetIsa,
-    define: impl FnOnce(&mut JITModule) -> Result<cranelift_module::FuncId, CompileError>,
+    define: impl FnOnce(&mut JITModule) -> Result<FuncId, CompileError>,
 ) -> Result<(Entry, JITModule), CompileError> {
     let mut module = JITModule::new(JITBuilder::with_isa(isa, default_libcall_names()));
     // Resolving symbols panics where it fails; the module is thrown away then.

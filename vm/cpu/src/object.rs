@@ -5,12 +5,11 @@
 //!
 //! Refused: `print`, for a linked program has no log to print to.
 
-use cranelift_module::{Linkage, Module, default_libcall_names};
+use cranelift_module::default_libcall_names;
 use cranelift_object::{ObjectBuilder, ObjectModule};
-use tvmc_backend_x86::CODE_ALIGNMENT;
 use tvmc_ir::lane::Verified;
 
-use crate::kernel::{CompileError, Target, for_each_print, isa};
+use crate::kernel::{CompileError, Target, define_wide, for_each_print, isa, wide_code};
 
 /// An object file with the code of one block under a symbol.
 pub fn object(function: &Verified, target: Target, symbol: &str) -> Result<Vec<u8>, CompileError> {
@@ -25,29 +24,11 @@ pub fn object(function: &Verified, target: Target, symbol: &str) -> Result<Vec<u
     let mut module = ObjectModule::new(builder);
     let code = match target {
         Target::Cranelift => None,
-        Target::X86(features) => match tvmc_backend_x86::compile(function, &features) {
-            Ok(code) => Some(code),
-            Err(
-                tvmc_backend_x86::Error::Unsupported { .. }
-                | tvmc_backend_x86::Error::TooDeep
-                | tvmc_backend_x86::Error::TooLarge(_),
-            ) => None,
-            Err(error @ tvmc_backend_x86::Error::Internal(_)) => return Err(error.into()),
-        },
+        Target::X86(features) => wide_code(function, features)?,
     };
     match code {
-        Some(code) => {
-            let signature = tvmc_backend_cranelift::kernel_signature(module.isa())?;
-            let id = module
-                .declare_function(symbol, Linkage::Export, &signature)
-                .map_err(|error| place(&error))?;
-            module
-                .define_function_bytes(id, CODE_ALIGNMENT as u64, &code.bytes, &[])
-                .map_err(|error| place(&error))?;
-        }
-        None => {
-            tvmc_backend_cranelift::define(&mut module, function, symbol)?;
-        }
-    }
+        Some(code) => define_wide(&mut module, &code, symbol)?,
+        None => tvmc_backend_cranelift::define(&mut module, function, symbol)?,
+    };
     module.finish().emit().map_err(|error| place(&error))
 }

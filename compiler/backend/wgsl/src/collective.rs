@@ -83,7 +83,7 @@ impl Emitter<'_> {
 
     /// Each lane reads the value of another.
     pub(crate) fn shuffle(&mut self, scalar: Scalar, value: &str, source: &str, from: Value) -> String {
-        if let Some(distance) = self.usage.partner(from, self.function.lanes, self.limits) {
+        if let Some(distance) = self.usage.partner(from) {
             let bits = to_bits(scalar, value);
             let bits = self.let_u32(&format!("subgroupShuffleXor({bits}, {distance}u)"));
             return from_bits(scalar, &bits);

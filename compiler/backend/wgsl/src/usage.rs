@@ -25,6 +25,30 @@ pub(crate) struct PlaceUsage {
     pub bytes: bool,
 }
 
+impl PlaceUsage {
+    /// Bytes of the widest element by which it is addressed.
+    pub fn alignment(&self) -> u32 {
+        if self.words {
+            4
+        } else if self.halves {
+            2
+        } else {
+            1
+        }
+    }
+}
+
+/// What is known of an integer.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Number {
+    Constant(i32),
+    Lane,
+    /// `lane xor distance`.
+    Partner(u32),
+    /// Between these, both included.
+    Between(i32, i32),
+}
+
 impl Number {
     /// Bounds that fit 32 bits.
     fn of(low: i64, high: i64) -> Option<Number> {
@@ -40,21 +64,8 @@ impl Number {
     }
 }
 
-impl PlaceUsage {
-    /// Bytes of the widest element by which it is addressed.
-    pub fn alignment(&self) -> u32 {
-        if self.words {
-            4
-        } else if self.halves {
-            2
-        } else {
-            1
-        }
-    }
-}
-
-/// Words of scratch that a value of every lane, and of one, needs to cross lanes; the lanes; the device.
-type Crossing<'a> = ([u32; 2], u32, &'a Limits);
+/// Integers that stay exact when they are added to [`crate::pure::MIDDLE`].
+const SMALL: i64 = 1 << 22;
 
 /// What a function uses.
 #[derive(Default, Debug)]
@@ -71,23 +82,11 @@ pub(crate) struct Usage {
     pub asserts: bool,
     /// Some print.
     pub prints: bool,
-    /// Values that are the lane's number, a constant, or the number of the lane at a constant distance by `xor`.
+    /// Integers of which something is known.
     numbers: HashMap<Value, Number>,
+    /// Lanes whose numbers differ by `xor` with less than this are in one subgroup.
+    reach: u32,
 }
-
-/// What is known of an integer.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-enum Number {
-    Constant(i32),
-    Lane,
-    /// `lane xor distance`.
-    Partner(u32),
-    /// Between these, both included.
-    Between(i32, i32),
-}
-
-/// Integers that stay exact when they are added to [`crate::pure::MIDDLE`].
-const SMALL: i64 = 1 << 22;
 
 impl Usage {
     /// Walks the function.
@@ -99,8 +98,10 @@ impl Usage {
         };
         // words that a value of every lane, or of one, needs to cross lanes
         let lanes = function.lanes;
+        let whole = |size: &u32| lanes.is_multiple_of((*size).min(lanes.next_power_of_two()));
+        usage.reach = limits.subgroup.filter(whole).map_or(0, |size| size.min(lanes));
         let crossing = if limits.one_subgroup(lanes) { [0, 0] } else { [lanes, 1] };
-        usage.region(&function.body, (crossing, lanes, limits), 0)?;
+        usage.region(&function.body, crossing, 0)?;
         Ok(usage)
     }
 
@@ -113,12 +114,13 @@ impl Usage {
     }
 
     /// The distance of a shuffle whose source is `lane xor distance`, where no value leaves its subgroup.
-    pub fn partner(&self, source: Value, lanes: u32, limits: &Limits) -> Option<u32> {
-        let Some(Number::Partner(distance)) = self.numbers.get(&source) else { return None };
-        let subgroup = limits.subgroup?;
-        (*distance < subgroup && lanes.is_multiple_of(subgroup.min(lanes.next_power_of_two())))
-            .then_some(*distance)
-            .filter(|distance| *distance < lanes)
+    pub fn partner(&self, source: Value) -> Option<u32> {
+        match self.numbers.get(&source) {
+            Some(Number::Partner(distance)) if *distance < self.reach => Some(*distance),
+            Some(Number::Constant(_) | Number::Lane | Number::Partner(_) | Number::Between(..)) | None => {
+                None
+            }
+        }
     }
 
     /// Whether an integer, as signed or as unsigned, is known to be less than 2^22 away from 0.
@@ -136,7 +138,7 @@ impl Usage {
         self.buffers.iter().any(|b| b.loaded && b.stored)
     }
 
-    fn region(&mut self, region: &Region, crossing: Crossing<'_>, depth: usize) -> Result<(), Error> {
+    fn region(&mut self, region: &Region, crossing: [u32; 2], depth: usize) -> Result<(), Error> {
         if depth > MAX_NESTING {
             return Err(Error::Nesting);
         }
@@ -153,12 +155,12 @@ impl Usage {
         Ok(())
     }
 
-    fn inst(&mut self, inst: &Inst, (crossing, lanes, limits): Crossing<'_>) {
+    fn inst(&mut self, inst: &Inst, crossing: [u32; 2]) {
         if let (Some(result), Some(number)) = (inst.result, self.number(inst)) {
             self.numbers.insert(result, number);
         }
         match inst.op {
-            Op::Shuffle if self.partner(inst.args[1], lanes, limits).is_some() => {}
+            Op::Shuffle if self.partner(inst.args[1]).is_some() => {}
             Op::Memory { form, mem, place, .. } => self.access(form, mem, place),
             Op::LoadUnpack { place, .. } => self.access(MemoryOp::LoadContig, Mem::U8, place),
             Op::Reduce(_) | Op::Shuffle => self.scratch = self.scratch.max(crossing[0]),

@@ -1,6 +1,7 @@
 //! Errors of the API.
 
 use crate::commands::Failure;
+use crate::output::{Said, captured};
 use tvmc_model::executor::DeviceError;
 use tvmc_model::language_model::ModelError;
 
@@ -34,18 +35,18 @@ pub enum Error {
 
 impl Error {
     /// What a step of the engine returned, with the diagnostics that it would have printed.
-    pub(super) fn of(failure: &Failure, diagnostics: String) -> Self {
-        if failure.message.is_empty() || diagnostics.contains("error[") {
-            return Error::Source { diagnostics };
+    fn of(failure: &Failure, said: Said) -> Self {
+        if failure.message.is_empty() || said.errors {
+            return Error::Source { diagnostics: said.text };
         }
         let help: String = failure.help.iter().map(|help| format!("; {help}")).collect();
         Error::Input(format!("{}{help}", failure.message))
     }
 
     /// What a launch returned.
-    pub(super) fn launch(error: &DeviceError, diagnostics: String) -> Self {
-        if diagnostics.contains("error[") {
-            return Error::Source { diagnostics };
+    pub(super) fn launch(error: &DeviceError, said: Said) -> Self {
+        if said.errors {
+            return Error::Source { diagnostics: said.text };
         }
         Error::Launch(error.to_string())
     }
@@ -53,6 +54,6 @@ impl Error {
 
 /// Runs a step of the engine; what it says about sources becomes part of the error.
 pub(super) fn step<T>(run: impl FnOnce() -> Result<T, Failure>) -> Result<T, Error> {
-    let (result, said) = crate::output::captured(run);
+    let (result, said) = captured(run);
     result.map_err(|failure| Error::of(&failure, said))
 }

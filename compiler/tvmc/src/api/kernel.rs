@@ -12,8 +12,10 @@
 
 use super::error::{Error, step};
 use super::machine::Machine;
-use crate::engine::{Engine, InterfaceElement, InterfaceParam, Library};
+use crate::engine::{Engine, Interface, InterfaceElement, InterfaceParam, Library};
+use crate::output::{Said, captured};
 use std::path::Path;
+use std::rc::Rc;
 use tvmc_ir::host::Number;
 use tvmc_ir::lane::Access;
 use tvmc_ir::tile::TensorDecl;
@@ -100,6 +102,7 @@ impl<'a> Argument<'a> {
 pub struct Kernel {
     engine: Engine,
     name: String,
+    interface: Rc<Interface>,
     /// By parameter: memory and its size.
     memory: Vec<Option<(MemoryId, u64)>>,
     with: Vec<(String, i64)>,
@@ -117,12 +120,13 @@ impl Kernel {
     }
 
     fn of(library: Library, kernel: &str, machine: &Machine) -> Result<Self, Error> {
-        let engine = step(|| {
+        let (interface, engine) = step(|| {
             library.check()?;
-            library.required_interface(kernel)?;
-            Engine::new(library, &machine.options())
+            let interface = library.required_interface(kernel)?;
+            Ok((interface, Engine::new(library, &machine.options())?))
         })?;
-        Ok(Self { engine, name: kernel.to_owned(), memory: Vec::new(), with: Vec::new() })
+        let memory = vec![None; interface.params.len()];
+        Ok(Self { engine, name: kernel.to_owned(), interface: Rc::new(interface), memory, with: Vec::new() })
     }
 
     /// Fixes a `tune` name or a constant choice for the launches to come, instead of the default rule.
@@ -134,8 +138,7 @@ impl Kernel {
 
     /// Runs the kernel over its grid, with arguments in any order. Gives the lines that it printed.
     pub fn launch(&mut self, arguments: &mut [Argument<'_>]) -> Result<Vec<String>, Error> {
-        let interface =
-            self.engine.library().interface(&self.name).map_err(|e| Error::launch(&e, String::new()))?;
+        let interface = Rc::clone(&self.interface);
         for (at, argument) in arguments.iter().enumerate() {
             let is_dim = interface.dims.iter().any(|dim| dim == argument.name)
                 && matches!(argument.data, Data::Number(_));
@@ -146,7 +149,6 @@ impl Kernel {
                 return argument.wrong("it is given twice");
             }
         }
-        self.memory.resize(interface.params.len(), None);
         let mut ready = Vec::with_capacity(interface.params.len());
         for (at, param) in interface.params.iter().enumerate() {
             let Some(argument) = arguments.iter().find(|argument| argument.name == param.name()) else {
@@ -166,7 +168,7 @@ impl Kernel {
             })
             .collect();
         let (engine, name, with) = (&mut self.engine, &self.name, &self.with);
-        let (launched, said) = crate::output::captured(|| {
+        let (launched, said) = captured(|| {
             let key = engine.key(name, &ready, with, &dims)?;
             let instance = engine.instance(&key)?;
             let binding = engine.bind(&instance, &ready)?;
@@ -185,7 +187,7 @@ impl Kernel {
                     return argument.wrong("the kernel writes it: give it with `Argument::write`");
                 }
                 (Data::Write(bytes), Access::Write | Access::ReadWrite, Some((memory, _))) => {
-                    self.engine.read(memory, 0, bytes).map_err(|e| Error::launch(&e, String::new()))?;
+                    self.engine.read(memory, 0, bytes).map_err(|e| Error::launch(&e, Said::default()))?;
                 }
             }
         }

@@ -98,13 +98,21 @@ impl Settings {
         (tunes, dims.into_iter().filter_map(|(n, v)| u64::try_from(v).ok().map(|v| (n, v))).collect())
     }
 
-    /// The key of an instance that these settings alone describe, for `build`.
-    pub fn key(&self, kernel: &str, interface: &Interface) -> Result<Key, Failure> {
+    /// The key of an instance that these settings alone describe, for `build`; with tiles as fine as `blocks` blocks ask for.
+    pub fn key(
+        &self,
+        library: &Library,
+        kernel: &str,
+        interface: &Interface,
+        blocks: u64,
+    ) -> Result<Key, Failure> {
         let (with, dims) = self.split(interface);
-        let elements = self.formats.clone();
         let known = |name: &str| dims.iter().find(|(n, _)| n == name).map(|(_, v)| Number::Int(*v as i64));
         let tunes = interface.choose(&known, &with).map_err(Failure::from_error)?;
-        Ok(Key { kernel: kernel.to_owned(), elements, dims, tunes })
+        let elements = self.formats.clone();
+        let mut key = Key { kernel: kernel.to_owned(), elements, dims: dims.clone(), tunes };
+        library.busy(&mut key, &known, &with, blocks).map_err(Failure::from_error)?;
+        Ok(key)
     }
 }
 

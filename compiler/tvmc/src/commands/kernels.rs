@@ -3,14 +3,13 @@
 use super::arguments::{Job, given, outputs, settings, shapes};
 use super::{Failure, USER_ERROR, save, say};
 use crate::cli::{BuildOptions, Emit, RunOptions, TargetName, spelled};
-use crate::engine::{Forms, Library};
+use crate::engine::{Forms, Library, blocks};
 use crate::output;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-use tvmc_ir::host::Number;
 use tvmc_ir::tile::Kernel;
 use tvmc_weights::npy::{NpyArray, NpyDtype};
 
@@ -110,7 +109,7 @@ pub(super) fn instance(file: &Path, named: Option<&String>, set: &[String]) -> R
     library.check()?;
     let kernel = pick("kernel", named, &library.kernel_names(), file)?;
     let interface = library.required_interface(&kernel)?;
-    let key = settings(set, &interface)?.key(&kernel, &interface)?;
+    let key = settings(set, &interface)?.key(&library, &kernel, &interface, 1)?;
     library.instantiate(&key).map_err(Failure::from_error)
 }
 
@@ -169,11 +168,8 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
     }
     let kernel = pick("kernel", options.kernel.as_ref(), &library.kernel_names(), &options.file)?;
     let interface = library.required_interface(&kernel)?;
-    let settings = settings(&options.set, &interface)?;
-    let mut key = settings.key(&kernel, &interface)?;
-    let (with, dims) = settings.split(&interface);
-    let sizes = |name: &str| dims.iter().find(|(n, _)| n == name).map(|(_, v)| Number::Int(*v as i64));
-    library.busy(&mut key, &sizes, &with, Forms::blocks(&options.machine)).map_err(Failure::from_error)?;
+    let blocks = blocks(options.machine.target);
+    let key = settings(&options.set, &interface)?.key(&library, &kernel, &interface, blocks)?;
     verbose(&format!("instance: {key}"));
     let start = Instant::now();
     let instance = library.instantiate(&key).map_err(Failure::from_error)?;

@@ -23,7 +23,7 @@ use tvmc_weights::Weights;
 const DEFAULT_CONTEXT: i64 = 8192;
 
 /// A model ready to run.
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The model.
     pub model: LanguageModel<Engine>,
     /// How it lays out conversations, or why it can't.
@@ -33,7 +33,7 @@ pub struct Loaded {
 }
 
 /// Loads a model; says so, with the flags in force.
-pub fn load(options: &ModelOptions, interrupted: &Arc<AtomicBool>) -> Result<Loaded, Failure> {
+pub(crate) fn load(options: &ModelOptions, interrupted: &Arc<AtomicBool>) -> Result<Loaded, Failure> {
     if options.kv != "f16" {
         return Err(Failure::user(format!(
             "--kv {} is not available yet: the shipped programs declare their cache as f16",

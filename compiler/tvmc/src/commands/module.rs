@@ -25,7 +25,7 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
         }
         (None, Some(kernel), set) => {
             let interface = library.required_interface(kernel)?;
-            let key = settings(set, &interface)?.key(kernel, &interface)?;
+            let key = settings(set, &interface)?.key(&library, kernel, &interface, 1)?;
             Specialisation { settings: Vec::new(), keys: vec![key] }
         }
         (None, None, set) => Specialisation { settings: hypers(&library, set)?, keys: Vec::new() },

@@ -4,6 +4,7 @@
 //! argument; the engine has checked that every slice is as long as its shape says; the lowering masks, or proves inside, every access to a
 //! tensor of those extents. So generated code stays inside the slices it is given.
 
+use super::Level;
 use super::machine::{MachineArgument, Printed, failure, lowered, scalar_values, tensors};
 use tvmc_cpu::{AlignedBuffer, CompiledKernel, Pool, Prepared, RawBuffer, Target};
 use tvmc_ir::lane::Access;
@@ -11,8 +12,8 @@ use tvmc_ir::lane::abi::ALIGNMENT;
 use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_model::executor::{DeviceError, MemoryId};
-use tvmc_passes::ScalarBinding;
 use tvmc_passes::packing::Packing;
+use tvmc_passes::{ScalarBinding, target};
 
 /// A compiled kernel and its reusable launch record.
 pub struct CpuCode {
@@ -24,16 +25,26 @@ pub struct CpuCode {
 pub struct CpuMachine {
     pool: Pool,
     target: Target,
-    row: tvmc_passes::target::Target,
     memory: Vec<AlignedBuffer>,
+}
+
+/// The row of the lowering's table for a target.
+pub(super) fn row(target: Target) -> tvmc_passes::target::Target {
+    match target {
+        Target::Cranelift => target::CRANELIFT,
+        Target::X86(features) => match features.level {
+            Level::V3 => target::X86_V3,
+            Level::V4 => target::X86_V4,
+        },
+    }
 }
 
 impl CpuMachine {
     /// A machine with this many threads.
-    pub fn new(threads: usize, target: Target, row: tvmc_passes::target::Target) -> Self {
+    pub fn new(threads: usize, target: Target) -> Self {
         let pool = Pool::new(threads);
         pool.pin_launcher();
-        Self { pool, target, row, memory: Vec::new() }
+        Self { pool, target, memory: Vec::new() }
     }
 
     /// Number of threads.
@@ -87,7 +98,7 @@ impl CpuMachine {
     }
 
     pub(super) fn compile(&mut self, kernel: &Kernel, packing: Vec<Packing>) -> Result<CpuCode, DeviceError> {
-        let (function, scalars) = lowered(kernel, &self.row, packing)?;
+        let (function, scalars) = lowered(kernel, &row(self.target), packing)?;
         let compiled = CompiledKernel::compile(&function, self.target).map_err(failure)?;
         Ok(CpuCode { prepared: Prepared::new(&compiled), scalars })
     }

@@ -21,6 +21,14 @@ pub struct Forms<'a> {
     lowered: Option<(Target, Verified)>,
 }
 
+/// Blocks that keep a target busy.
+pub fn blocks(target: TargetName) -> u64 {
+    match target {
+        TargetName::Gpu | TargetName::Wgsl => target::WGSL.blocks,
+        TargetName::Cranelift | TargetName::Cpu | TargetName::X86 | TargetName::Interp => 1,
+    }
+}
+
 impl<'a> Forms<'a> {
     /// The forms of an instance for a target.
     pub fn new(kernel: &'a Kernel, options: &MachineOptions) -> Self {
@@ -48,14 +56,6 @@ impl<'a> Forms<'a> {
             Emit::Clif => target::CRANELIFT,
             _ if self.v3 => target::X86_V3,
             _ => target::X86_V4,
-        }
-    }
-
-    /// Blocks that keep the target busy.
-    pub fn blocks(options: &MachineOptions) -> u64 {
-        match options.target {
-            TargetName::Gpu | TargetName::Wgsl => target::WGSL.blocks,
-            TargetName::Cranelift | TargetName::Cpu | TargetName::X86 | TargetName::Interp => 1,
         }
     }
 
@@ -90,14 +90,7 @@ impl<'a> Forms<'a> {
                 return Err(Failure::usage("objects and libraries are for the CPU: leave --target out"));
             }
         };
-        let row = match target {
-            tvmc_cpu::Target::Cranelift => target::CRANELIFT,
-            tvmc_cpu::Target::X86(features) => match features.level {
-                Level::V3 => target::X86_V3,
-                Level::V4 => target::X86_V4,
-            },
-        };
-        Export::of(self.kernel, &row, target)
+        Export::of(self.kernel, target)
     }
 
     /// The text of one form of the instance; of the forms before an instance, the instance itself.

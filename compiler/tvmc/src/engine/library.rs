@@ -383,9 +383,13 @@ impl Library {
             if with.iter().any(|(name, _)| *name == tune.name) {
                 continue;
             }
-            for value in &tune.values {
+            for (at, value) in tune.values.iter().enumerate() {
                 for (_, chosen) in key.tunes.iter_mut().filter(|(name, _)| *name == tune.name) {
                     *chosen = *value;
+                }
+                // Nothing finer is left to try, so its grid need not be known.
+                if at + 1 == tune.values.len() {
+                    break;
                 }
                 let count = self.instantiate(key)?.grid.iter().try_fold(1i64, |count, axis| {
                     let axis = axis.eval_int(sizes).ok()?;

@@ -9,7 +9,7 @@ use tvmc_ir::tile::launch::Binding;
 use tvmc_ir::tile::{Kernel, TensorDecl};
 use tvmc_model::executor::{DeviceError, MemoryId, Slice};
 use tvmc_passes::packing::Packing;
-use tvmc_passes::{Lowered, Options, ScalarBinding, lower, target};
+use tvmc_passes::{Lowered, Options, ScalarBinding, lower};
 
 /// An argument, ready for a machine.
 #[derive(Clone, PartialEq, Debug)]
@@ -118,14 +118,6 @@ impl Machine {
             (Machine::Cpu(_) | Machine::Gpu(_) | Machine::Interp(_), _) => {
                 Err(failure("a kernel was launched on a machine that it was not compiled for"))
             }
-        }
-    }
-
-    /// Blocks that keep the machine busy.
-    pub fn blocks(&self) -> u64 {
-        match self {
-            Machine::Cpu(_) | Machine::Interp(_) => 1,
-            Machine::Gpu(_) => target::WGSL.blocks,
         }
     }
 

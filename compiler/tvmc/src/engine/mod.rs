@@ -17,7 +17,7 @@ mod library;
 mod machine;
 mod module;
 
-pub use emit::Forms;
+pub use emit::{Forms, blocks};
 pub use export::Export;
 pub use library::{Interface, InterfaceElement, InterfaceParam, Library, source};
 pub use machine::{Code, Machine, MachineArgument};
@@ -329,7 +329,7 @@ impl Engine {
             .collect();
         let sizes = |name: &str| dims.get(name).map(|(size, _)| Number::Int(*size as i64));
         key.tunes = interface.choose(&sizes, with)?;
-        self.library.busy(&mut key, &sizes, with, self.machine.blocks())?;
+        self.library.busy(&mut key, &sizes, with, blocks(self.target))?;
         Ok(InstanceKey { choices: key.sorted(), packing })
     }
 
@@ -404,18 +404,9 @@ pub fn default_threads() -> usize {
 }
 
 fn machine(options: &MachineOptions, threads: usize) -> Result<Machine, Failure> {
-    use tvmc_passes::target;
-    let portable = || {
-        let machine = cpu::CpuMachine::new(threads, tvmc_cpu::Target::Cranelift, target::CRANELIFT);
-        Ok(Machine::Cpu(machine))
-    };
-    let wide = |features: Features| {
-        let row = match features.level {
-            Level::V3 => target::X86_V3,
-            Level::V4 => target::X86_V4,
-        };
-        Ok(Machine::Cpu(cpu::CpuMachine::new(threads, tvmc_cpu::Target::X86(features), row)))
-    };
+    let native = |target| Ok(Machine::Cpu(cpu::CpuMachine::new(threads, target)));
+    let portable = || native(tvmc_cpu::Target::Cranelift);
+    let wide = |features: Features| native(tvmc_cpu::Target::X86(features));
     let features = |level: CpuLevel| -> Option<Features> {
         let found = Features::detect()?;
         match (level, found.level) {

@@ -14,6 +14,7 @@
 //!
 //! Refused: kernels that print; sizes computed with floats; shapes over scalar arguments that are no integers.
 
+use super::cpu::row;
 use super::machine::lowered;
 use super::{Features, Level};
 use crate::commands::Failure;
@@ -108,8 +109,8 @@ const RESERVED: [&str; 64] = [
 
 impl Export {
     /// Compiles an instance.
-    pub fn of(kernel: &Kernel, row: &tvmc_passes::target::Target, target: Target) -> Result<Self, Failure> {
-        let (function, scalars) = lowered(kernel, row, Vec::new()).map_err(Failure::from_error)?;
+    pub fn of(kernel: &Kernel, target: Target) -> Result<Self, Failure> {
+        let (function, scalars) = lowered(kernel, &row(target), Vec::new()).map_err(Failure::from_error)?;
         let symbol = &Writer::name(&kernel.name);
         let object =
             tvmc_cpu::object(&function, target, &format!("{symbol}_block")).map_err(Failure::from_error)?;
