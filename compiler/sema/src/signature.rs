@@ -467,8 +467,11 @@ impl Reader<'_, '_> {
                     let span = self.file[*condition].span;
                     match self.cx.host(self.module, *condition, &self.header) {
                         Some(v) if v.dtype() == DType::BOOL => {
-                            let text = self.cx.lib.sources().text(span).to_owned();
-                            self.header.assumptions.push((v.expr(), text));
+                            // The span of an expression leaves enclosing parentheses out; the header's has them all.
+                            let text = self.cx.lib.sources().text(header.span);
+                            let text = text.split_once('(').map_or(text, |(_, rest)| rest);
+                            let text = text.rsplit_once(')').map_or(text, |(inside, _)| inside);
+                            self.header.assumptions.push((v.expr(), text.trim().to_owned()));
                         }
                         Some(v) => {
                             let what = v.describe();

@@ -33,6 +33,14 @@ kernel softmax_rows(x: f32[M, K], y: out f32[M, K])
   y[m +: 1, ..] = e / sum(e, axis = 1).unsqueeze(1);
 }
 
+kernel malloc(x: f32[N], x_bytes: i32, uint64_t: f32[N], linux: i32, class: out f32[N], tvmc_bad: i32)
+  grid ceil(N, 64)
+  assume((N - 64) * 2 < 1000)
+{
+  let n = block[0] * 64;
+  class[n +: 64] = x[n +: 64] + uint64_t[n +: 64] + ((x_bytes + linux + tvmc_bad) as f32);
+}
+
 kernel talk(x: f32[N])
   grid 1
 {
@@ -47,6 +55,7 @@ const MAIN: &str = r#"
 #include "double.h"
 #include "halves.h"
 #include "softmax_rows.h"
+#include "malloc.h"
 
 static void *aligned(size_t bytes) {
   unsigned char *p = malloc(bytes + 64);
@@ -82,6 +91,10 @@ int main(void) {
   show("bits", halves(100, 5, x, 800, i, 400, bits, 14, 7));
   show("doubled", halves(100, 5, x, 799, i, 400, bits, 15, 7));
 
+  show("names", malloc_(10, x, 40, 1, x, 40, 2, y, 40, 3));
+  for (int k = 0; k < 10; k++) if (y[k] != 2.0f * (float)k + 6.0f) return 13;
+  show("condition", malloc_(1000, x, 4000, 1, x, 4000, 2, y, 4000, 3));
+
   show("softmax", softmax_rows(3, x, 420, y, 420));
   for (int r = 0; r < 3; r++) {
     double sum = 0;
@@ -109,6 +122,8 @@ assert: 8 [] the factor \"status\" is too large??\n\
 halves: 0 [] \n\
 bits: 2 [bits] shorter than its shape says\n\
 doubled: 2 [x] shorter than its shape says\n\
+names: 0 [] \n\
+condition: 4 [] the kernel's condition `(N - 64) * 2 < 1000` does not hold\n\
 softmax: 0 [] \n";
 
 fn compiler() -> String {
@@ -130,13 +145,14 @@ fn emit(dir: &Path, file: &str, kernel: &str, form: &str, to: &str, extra: &[&st
     stdout(&tvmc(&arguments));
 }
 
-const LIST: [(&str, &[&str]); 3] = [("double", &[]), ("halves", &[]), ("softmax_rows", &["--set", "K=35"])];
+const LIST: [(&str, &[&str]); 4] =
+    [("double", &[]), ("halves", &[]), ("softmax_rows", &["--set", "K=35"]), ("malloc", &[])];
 
 fn sources(dir: &Path, defines: bool) {
     std::fs::write(dir.join("k.tile"), KERNELS).unwrap();
     let mut main = String::new();
     if defines {
-        main += "#define DOUBLE__IMPLEMENTATION\n#define HALVES_IMPLEMENTATION\n#define SOFTMAX_ROWS_IMPLEMENTATION\n";
+        main += "#define DOUBLE__IMPLEMENTATION\n#define HALVES_IMPLEMENTATION\n#define SOFTMAX_ROWS_IMPLEMENTATION\n#define MALLOC__IMPLEMENTATION\n";
     }
     std::fs::write(dir.join("main.c"), main + MAIN).unwrap();
 }
@@ -160,7 +176,7 @@ fn objects_link_and_check_their_arguments_on_every_target() {
         run(Command::new(compiler())
             .current_dir(dir.path())
             .args(["-std=c99", "-Wall", "-Wextra", "-Wshadow", "-Werror", "-O1", "-o", "main", "main.c"])
-            .args(["double.o", "halves.o", "softmax_rows.o", "-lm"]));
+            .args(["double.o", "halves.o", "softmax_rows.o", "malloc.o", "-lm"]));
         assert_eq!(run(&mut Command::new(dir.path().join("main"))), EXPECTED, "{target:?}");
     }
 }
@@ -176,7 +192,7 @@ fn libraries_hold_the_checked_function() {
     run(Command::new(compiler())
         .current_dir(dir.path())
         .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-o", "main", "main.c", "-L."])
-        .args(["-ldouble", "-lhalves", "-lsoftmax_rows", "-lm", "-Wl,-rpath,$ORIGIN"]));
+        .args(["-ldouble", "-lhalves", "-lsoftmax_rows", "-lmalloc", "-lm", "-Wl,-rpath,$ORIGIN"]));
     assert_eq!(run(&mut Command::new(dir.path().join("main"))), EXPECTED);
 }
 
@@ -203,6 +219,39 @@ fn a_header_is_cplusplus_too() {
         }
     }
     run(&mut Command::new(dir.path().join("main")));
+}
+
+/// Every object says what it needs of a processor, those of the portable backend too, and a level by name promises no more than the level.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_processor_that_lacks_something_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    sources(dir.path(), true);
+    let text = |extra: &[&str]| {
+        emit(dir.path(), "k.tile", "halves", "header", "halves.h", extra);
+        emit(dir.path(), "k.tile", "halves", "obj", "halves.o", extra);
+        std::fs::read_to_string(dir.path().join("halves.h")).unwrap()
+    };
+    let avx2 = "tvmc_cpuid(0x7u, 0, 1, 5)";
+    let (v3, v4) = (text(&["--cpu", "x86-64-v3"]), text(&["--cpu", "x86-64-v4"]));
+    assert!(v3.contains(avx2) && v4.contains(avx2));
+    assert!(v4.contains("avx512vl") && !v3.contains("avx512"));
+    for extra in ["gfni", "vnni", "vbmi", "bf16", "vpopcntdq"] {
+        assert!(!v3.contains(extra) && !v4.contains(extra), "{extra} is in no level");
+    }
+    let portable = text(&["--target", "cranelift"]);
+    assert!(portable.contains("tvmc_cpuid(0x1u, 0, 2, 19)"), "SSE4.1 is the least: {portable}");
+    assert!(!portable.contains("avx512"));
+    // A system that does not save the vector registers.
+    let lacking = portable.replace("= tvmc_saved(", "= !tvmc_saved(");
+    assert_ne!(lacking, portable);
+    std::fs::write(dir.path().join("halves.h"), lacking).unwrap();
+    let main = "#include <stdio.h>\n#define HALVES_IMPLEMENTATION\n#include \"halves.h\"\nint main(void) { tvmc_status s = halves(0, 0, 0, 0, 0, 0, 0, 0, 0); \
+                s = halves(0, 0, 0, 0, 0, 0, 0, 0, 0); printf(\"%d %s\\n\", (int)s.code, s.text); return 0; }\n";
+    std::fs::write(dir.path().join("main.c"), main).unwrap();
+    run(Command::new(compiler()).current_dir(dir.path()).args(["-o", "main", "main.c", "halves.o"]));
+    let said = run(&mut Command::new(dir.path().join("main")));
+    assert!(said.starts_with("7 this processor, or its system, lacks"), "{said}");
 }
 
 #[test]

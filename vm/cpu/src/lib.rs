@@ -29,6 +29,7 @@ mod affinity;
 mod buffer;
 mod kernel;
 mod launch;
+mod needs;
 mod object;
 mod pool;
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -38,5 +39,6 @@ pub use affinity::processors;
 pub use buffer::{AlignedBuffer, OutOfMemory};
 pub use kernel::{Backend, CompileError, CompiledKernel, Target, clif_text};
 pub use launch::{BufferArg, LaunchError, LaunchReport, Prepared, Printed, RawBuffer};
-pub use object::object;
+pub use needs::InstructionSet;
+pub use object::{Object, object};
 pub use pool::Pool;

@@ -18,6 +18,7 @@ pub struct Forms<'a> {
     features: Option<Features>,
     /// Whether x86 code is for 256-bit vectors.
     v3: bool,
+    cpu: CpuLevel,
     lowered: Option<(Target, Verified)>,
 }
 
@@ -35,7 +36,7 @@ impl<'a> Forms<'a> {
         let features = Features::detect();
         let narrow = features.is_some_and(|f| f.level == Level::V3) && options.cpu == CpuLevel::Native;
         let v3 = options.cpu == CpuLevel::V3 || narrow;
-        Self { kernel, target: options.target, features, v3, lowered: None }
+        Self { kernel, target: options.target, features, v3, cpu: options.cpu, lowered: None }
     }
 
     /// The last form before machine code: what the target's backend is shown as.
@@ -79,9 +80,12 @@ impl<'a> Forms<'a> {
     /// The instance for C. Its function is named as the kernel is.
     pub fn export(&self) -> Result<Export, Failure> {
         let target = match (self.target, self.features) {
-            (TargetName::Cpu | TargetName::X86, Some(features)) => {
-                tvmc_cpu::Target::X86(if self.v3 { features.narrowed() } else { features })
-            }
+            // For a level by name the object runs on every processor of the level; without one, on this host's like.
+            (TargetName::Cpu | TargetName::X86, Some(features)) => tvmc_cpu::Target::X86(match self.cpu {
+                CpuLevel::Native => features,
+                CpuLevel::V3 => Features::baseline(Level::V3),
+                CpuLevel::V4 => Features::baseline(Level::V4),
+            }),
             (TargetName::Cpu | TargetName::Cranelift, _) => tvmc_cpu::Target::Cranelift,
             (TargetName::X86, None) => {
                 return Err(Failure::user("this processor lacks AVX2 and FMA: use --target cranelift"));
