@@ -41,9 +41,9 @@ fn style() -> (bool, ErrorFormat) {
     STYLE.get().copied().unwrap_or((false, ErrorFormat::Human))
 }
 
-/// Whether messages are for people: then progress may be shown on a terminal.
+/// Whether messages go to people, not to a program: then progress may be shown on a terminal.
 pub fn for_people() -> bool {
-    style().1 == ErrorFormat::Human
+    style().1 == ErrorFormat::Human && CAPTURED.with(|said| said.borrow().is_none())
 }
 
 thread_local! {

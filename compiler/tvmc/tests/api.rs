@@ -128,6 +128,13 @@ fn a_model_chats_by_its_template() {
     let options = Generate { tokens: 24, ..Generate::default() };
     let (text, _) = model.chat(&messages, &options).unwrap().into_text().unwrap();
     assert!(text.to_lowercase().contains("hello"), "{text:?}");
+    // The next turn begins as this one did; what is not computed again is no different.
+    let messages =
+        [messages[0].clone(), Message::new("assistant", &text), Message::new("user", "And goodbye?")];
+    let again = model.chat(&messages, &options).unwrap().into_text().unwrap();
+    let fresh =
+        Model::load("smollm2", &settings).unwrap().chat(&messages, &options).unwrap().into_text().unwrap();
+    assert_eq!(again, fresh);
 }
 
 #[test]

@@ -104,7 +104,8 @@ pub struct LanguageModel<D: Device> {
     session: Session<D>,
     tokenizer: Arc<Tokenizer>,
     context: usize,
-    position: usize,
+    /// The tokens whose keys and values the cache holds.
+    fed: Vec<u32>,
     bytes: Vec<u8>,
 }
 
@@ -117,7 +118,7 @@ impl<D: Device> LanguageModel<D> {
                 return Err(ModelError::Interface("C"));
             }
         };
-        Ok(Self { session, tokenizer: Arc::new(tokenizer), context, position: 0, bytes: Vec::new() })
+        Ok(Self { session, tokenizer: Arc::new(tokenizer), context, fed: Vec::new(), bytes: Vec::new() })
     }
 
     /// The tokenizer.
@@ -137,17 +138,25 @@ impl<D: Device> LanguageModel<D> {
 
     /// Tokens seen so far.
     pub fn position(&self) -> usize {
-        self.position
+        self.fed.len()
     }
 
     /// Starts again with an empty context. What the cache holds is past the position and never looked at.
     pub fn reset(&mut self) {
-        self.position = 0;
+        self.fed.clear();
     }
 
     /// Goes back to the first `position` tokens.
     pub fn rewind(&mut self, position: usize) {
-        self.position = self.position.min(position);
+        self.fed.truncate(position);
+    }
+
+    /// Goes back to what the context and a prompt have in common and gives how many tokens of the prompt that is: the rest is what [`Self::feed`]
+    /// wants. At least one token is left, for its logits.
+    pub fn resume(&mut self, prompt: &[u32]) -> usize {
+        let same = std::iter::zip(&self.fed, prompt).take_while(|(a, b)| a == b).count();
+        self.rewind(same.min(prompt.len().saturating_sub(1)));
+        self.position()
     }
 
     /// Feeds tokens; gives the logits of the last `rows` of them (at most [`PREFILL`]).
@@ -155,7 +164,7 @@ impl<D: Device> LanguageModel<D> {
         if tokens.is_empty() || rows == 0 {
             return Err(ModelError::EmptyPrompt);
         }
-        let needed = self.position + tokens.len();
+        let needed = self.position() + tokens.len();
         if needed > self.context {
             return Err(ModelError::ContextFull { needed, context: self.context });
         }
@@ -183,12 +192,12 @@ impl<D: Device> LanguageModel<D> {
             numbers: vec![
                 ("S", Number::Int(tokens.len() as i64)),
                 ("R", Number::Int(rows as i64)),
-                ("start", Number::Int(self.position as i64)),
+                ("start", Number::Int(self.position() as i64)),
             ],
             tensors: vec![("tokens", &bytes)],
         };
         self.session.call(&call)?;
-        self.position += tokens.len();
+        self.fed.extend(tokens);
         Ok(())
     }
 

@@ -52,6 +52,14 @@ impl Error {
     }
 }
 
+/// Runs a step of a model; a kernel that is compiled late may have something to say about its source.
+pub(super) fn model_step<T>(run: impl FnOnce() -> Result<T, ModelError>) -> Result<T, Error> {
+    let (result, said) = captured(run);
+    result.map_err(
+        |error| if said.errors { Error::Source { diagnostics: said.text } } else { Error::Model(error) },
+    )
+}
+
 /// Runs a step of the engine; what it says about sources becomes part of the error.
 pub(super) fn step<T>(run: impl FnOnce() -> Result<T, Failure>) -> Result<T, Error> {
     let (result, said) = captured(run);

@@ -1,9 +1,12 @@
 //! A language model: weights, program, tokenizer and sampler in one value.
 //!
 //! [`Model::generate`] continues a text, [`Model::chat`] answers a conversation by the model's own template; both give an [`Answer`], an
-//! iterator of tokens. Each begins with an empty context. [`Model::logits`] gives what the model thinks comes next.
+//! iterator of tokens. [`Model::logits`] gives what the model thinks comes next.
+//!
+//! Each call stands for itself: its prompt is all that the model knows. What the prompt begins with in common with the call before is not computed
+//! again, so the next turn of a conversation costs the next turn.
 
-use super::error::{Error, step};
+use super::error::{Error, model_step, step};
 use super::machine::Machine;
 use crate::cli::{Activations, ModelOptions};
 use crate::commands::models::{self, Loaded};
@@ -102,8 +105,8 @@ impl Model {
     /// The logits of the token after a text, one for each token of the vocabulary.
     pub fn logits(&mut self, prompt: &str) -> Result<Vec<f32>, Error> {
         let ids = self.tokenize(prompt)?;
-        self.loaded.model.reset();
-        let rows = self.loaded.model.feed(&ids, 1)?;
+        let known = self.loaded.model.resume(&ids);
+        let rows = model_step(|| self.loaded.model.feed(&ids[known..], 1))?;
         Ok(rows.row(0).ok_or(ModelError::Interface("logits"))?.to_vec())
     }
 
@@ -126,9 +129,10 @@ impl Model {
             return Err(Error::Input("a stop text is empty".to_owned()));
         }
         self.sampler = sampler(&options.sampling)?;
-        self.loaded.model.reset();
+        let known = self.loaded.model.resume(prompt);
+        prompt[..known].iter().for_each(|token| self.sampler.observe(*token));
         let limits = Limits { tokens: options.tokens, stops: options.stops.clone() };
-        Ok(Answer { generation: self.loaded.model.answer(prompt, &mut self.sampler, &limits) })
+        Ok(Answer { generation: self.loaded.model.answer(&prompt[known..], &mut self.sampler, &limits) })
     }
 }
 
@@ -156,6 +160,6 @@ impl Iterator for Answer<'_> {
     type Item = Result<Token, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.generation.next().map(|token| token.map_err(Error::from))
+        model_step(|| self.generation.next().transpose()).transpose()
     }
 }

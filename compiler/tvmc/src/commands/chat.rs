@@ -231,8 +231,6 @@ struct Conversation<'a> {
     sampler: Sampler,
     limits: Limits,
     interrupted: &'a Arc<AtomicBool>,
-    /// The tokens whose keys and values the cache holds.
-    cached: Vec<u32>,
 }
 
 /// `tvmc chat`.
@@ -259,7 +257,6 @@ pub fn chat(
         sampler,
         limits: Limits { tokens: n, stops: sampling.stop.clone() },
         interrupted,
-        cached: Vec::new(),
     };
     if let Some(prompt) = prompt {
         return conversation.turn(prompt);
@@ -341,11 +338,7 @@ impl Conversation<'_> {
             let failure = format!("the conversation has {} tokens, the context holds {context}", ids.len());
             return Err(Failure::user(failure).help("/reset forgets it; --ctx gives a longer context"));
         }
-        // At least one token is fed, for its logits.
-        let same = self.cached.iter().zip(&ids).take_while(|(a, b)| a == b).count();
-        let same = same.min(ids.len().saturating_sub(1));
-        self.loaded.model.rewind(same);
-        self.cached.clear();
+        let same = self.loaded.model.resume(&ids);
         let generated = models::stream(
             &mut self.loaded,
             &ids[same..],
@@ -355,9 +348,6 @@ impl Conversation<'_> {
             &mut say,
         )?;
         say("\n")?;
-        self.cached = ids;
-        self.cached.extend(&generated.ids);
-        self.cached.truncate(self.loaded.model.position());
         match generated.ending {
             Ending::Length => {
                 let count = generated.ids.len();
