@@ -5,15 +5,14 @@
 
 use tvmc_ir::lane::{Function, Inst, MemoryOp, Op, Region, Stmt, Type, Value};
 
-/// Cleans a function up.
-pub fn cleanup(function: &mut Function) {
+/// Takes away what nobody needs; values keep their numbers.
+pub fn sweep(function: &mut Function) {
     if function.arenas.is_empty() {
         remove_barriers(&mut function.body);
     }
     let mut read = vec![false; function.values.len()];
     mark(&function.body, &mut read);
-    sweep(&mut function.body, &read);
-    renumber(function);
+    sweep_region(&mut function.body, &read);
 }
 
 /// Without arenas there is nothing to order.
@@ -89,23 +88,23 @@ fn mark(region: &Region, read: &mut [bool]) {
     }
 }
 
-fn sweep(region: &mut Region, read: &[bool]) {
+fn sweep_region(region: &mut Region, read: &[bool]) {
     region.stmts.retain_mut(|stmt| match stmt {
         Stmt::Inst(inst) => has_effect(&inst.op) || inst.result.is_some_and(|r| read[r.index()]),
         Stmt::For { body, .. } | Stmt::Loop { body, .. } => {
-            sweep(body, read);
+            sweep_region(body, read);
             true
         }
         Stmt::If { then, otherwise, .. } => {
-            sweep(then, read);
-            sweep(otherwise, read);
+            sweep_region(then, read);
+            sweep_region(otherwise, read);
             true
         }
     });
 }
 
 /// Gives the values that are left consecutive numbers, in the order of their definitions.
-fn renumber(function: &mut Function) {
+pub fn renumber(function: &mut Function) {
     let mut names = Names { new: vec![None; function.values.len()], types: Vec::new() };
     for scalar in &mut function.scalars {
         names.define(&function.values, &mut scalar.value);

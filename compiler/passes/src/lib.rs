@@ -27,6 +27,7 @@
 //! | `spread` | loops of a product whose turns are shared out among lanes |
 //! | `dot` | micro-tiles of matrix products |
 //! | `cleanup` | barriers and values that nobody needs |
+//! | `history` | how it went, for people |
 //!
 //! Lanes lie along the last axis of whatever is being made, so the order in which a `dot` adds its terms is ascending k for every
 //! element, whatever the tile sizes: batch size, `tune` and thread count never change a bit.
@@ -40,6 +41,7 @@ mod elementwise;
 mod emitter;
 mod encode;
 mod eval;
+mod history;
 mod integer_dot;
 mod lower;
 mod materialise;
@@ -51,4 +53,5 @@ mod stored;
 pub mod target;
 mod view;
 
+pub use history::{History, Placement, lower_with_history};
 pub use lower::{LowerError, Lowered, Options, ScalarBinding, lower};

@@ -9,9 +9,10 @@
 //! one, and so is a write after reads; loop bodies start with one. On a CPU they cost nothing.
 
 use crate::affine::Affine;
-use crate::cleanup::cleanup;
+use crate::cleanup::{renumber, sweep};
 use crate::emitter::Emitter;
 use crate::eval::{Coord, Position};
+use crate::history::Placement;
 use crate::packing::Packing;
 use crate::plan::{Plan, plan};
 use crate::target::Target;
@@ -175,6 +176,18 @@ pub(crate) fn scalar_of(dtype: DType) -> Result<Scalar, LowerError> {
 
 /// Lowers a kernel instance for a target.
 pub fn lower(kernel: &Kernel, target: &Target, options: &Options) -> Result<Lowered, LowerError> {
+    let (mut lowered, _) = emit(kernel, target, options)?;
+    sweep(&mut lowered.function);
+    renumber(&mut lowered.function);
+    Ok(lowered)
+}
+
+/// The code of an instance, not yet cleaned up, and where tile values ended up.
+pub(crate) fn emit(
+    kernel: &Kernel,
+    target: &Target,
+    options: &Options,
+) -> Result<(Lowered, Vec<Option<Placement>>), LowerError> {
     let lanes = kernel.lanes.unwrap_or(target.lanes);
     let lowering = Lowering {
         kernel,
@@ -198,7 +211,7 @@ pub fn lower(kernel: &Kernel, target: &Target, options: &Options) -> Result<Lowe
 }
 
 impl<'k> Lowering<'k> {
-    fn run(mut self, options: &Options) -> Result<Lowered, LowerError> {
+    fn run(mut self, options: &Options) -> Result<(Lowered, Vec<Option<Placement>>), LowerError> {
         let (buffers, scalars) = self.declare(options);
         for decl in &self.kernel.shared {
             let tile = self.arena_tile(&decl.ty.shape, scalar_of(decl.ty.dtype)?)?;
@@ -208,9 +221,8 @@ impl<'k> Lowering<'k> {
             self.emit.message(message.clone());
         }
         self.region(&self.kernel.body)?;
-        let mut function = self.emit.finish();
-        cleanup(&mut function);
-        Ok(Lowered { function, buffers, scalars })
+        let placements = self.repr.iter().map(|repr| repr.as_ref().map(Placement::of)).collect();
+        Ok((Lowered { function: self.emit.finish(), buffers, scalars }, placements))
     }
 
     fn declare(&mut self, options: &Options) -> (Vec<Param>, Vec<ScalarBinding>) {

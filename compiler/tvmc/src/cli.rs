@@ -447,6 +447,8 @@ pub enum Emit {
     Program,
     /// Tile IR.
     Tile,
+    /// Tile IR with a note beside each value: where the lowering for the target has put it.
+    Laid,
     /// Lane IR.
     Lane,
     /// Cranelift IR.
@@ -485,7 +487,8 @@ pub struct BuildOptions {
     /// Specialise a module to a model: its numbers, and the kernels that it needs. A fetched name, or a path.
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
-    /// Write every form of the kernel, from the syntax tree to the target's text, to numbered files in this folder.
+    /// Write every form of the kernel, from the words of the source to the target's text, to numbered files in this folder, and what
+    /// changed between two forms of one language as a diff.
     #[arg(long, value_name = "DIR")]
     pub dump_passes: Option<PathBuf>,
     /// Say what was chosen for the instance, and how long each step took.

@@ -41,8 +41,34 @@ use crate::text::{Name, Quoted};
 use std::fmt::{self, Display, Formatter};
 use tvmc_types::dtype::{DType, Kind};
 
+/// What is said beside the line that defines a value.
+type Note<'n> = &'n dyn Fn(Value) -> Option<String>;
+
+/// A kernel with notes as comments; it reads back as the kernel.
+struct Annotated<'k> {
+    kernel: &'k Kernel,
+    note: Note<'k>,
+}
+
+impl Display for Annotated<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.kernel.print(f, self.note)
+    }
+}
+
 impl Display for Kernel {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.print(f, &|_| None)
+    }
+}
+
+impl Kernel {
+    /// The text form with a comment after each operation that `note` has something to say of.
+    pub fn annotated<'k>(&'k self, note: Note<'k>) -> impl Display + 'k {
+        Annotated { kernel: self, note }
+    }
+
+    fn print(&self, f: &mut Formatter<'_>, note: Note<'_>) -> fmt::Result {
         write!(f, "kernel @{}", Name(&self.name))?;
         if let Some(lanes) = self.lanes {
             write!(f, " lanes {lanes}")?;
@@ -81,7 +107,7 @@ impl Display for Kernel {
             let axes: Vec<String> = self.grid.iter().map(ToString::to_string).collect();
             writeln!(f, "  grid {}", axes.join(", "))?;
         }
-        self.region(f, &self.body, 1)?;
+        self.region(f, &self.body, 1, note)?;
         writeln!(f, "}}")
     }
 }
@@ -174,7 +200,7 @@ impl Kernel {
         }
     }
 
-    fn region(&self, f: &mut Formatter<'_>, region: &Region, depth: usize) -> fmt::Result {
+    fn region(&self, f: &mut Formatter<'_>, region: &Region, depth: usize, note: Note<'_>) -> fmt::Result {
         let pad = "  ".repeat(depth);
         if depth > MAX_DEPTH + 1 {
             return writeln!(f, "{pad}..");
@@ -185,6 +211,9 @@ impl Kernel {
                 Stmt::Inst(inst) => {
                     instruction(f, inst, &self.values)?;
                     self.location(f, inst)?;
+                    if let Some(text) = inst.result.and_then(note) {
+                        write!(f, " ; {text}")?;
+                    }
                     writeln!(f)?;
                 }
                 Stmt::For { counter, from, to, step, carried, body, yields, results } => {
@@ -192,7 +221,7 @@ impl Kernel {
                     write!(f, "for {counter} in {from}..{to} by {step}")?;
                     self.carried(f, carried)?;
                     writeln!(f, " {{")?;
-                    self.region(f, body, depth + 1)?;
+                    self.region(f, body, depth + 1, note)?;
                     self.yields(f, yields, depth + 1)?;
                     writeln!(f, "{pad}}}")?;
                 }
@@ -201,7 +230,7 @@ impl Kernel {
                     write!(f, "loop")?;
                     self.carried(f, carried)?;
                     writeln!(f, " {{")?;
-                    self.region(f, body, depth + 1)?;
+                    self.region(f, body, depth + 1, note)?;
                     let values = list(yields);
                     let space = if yields.is_empty() { "" } else { " " };
                     writeln!(f, "{pad}  again {again} yield{space}{values}")?;
@@ -210,10 +239,10 @@ impl Kernel {
                 Stmt::If { condition, then, then_yields, otherwise, otherwise_yields, results } => {
                     self.results(f, results)?;
                     writeln!(f, "if {condition} {{")?;
-                    self.region(f, then, depth + 1)?;
+                    self.region(f, then, depth + 1, note)?;
                     self.yields(f, then_yields, depth + 1)?;
                     writeln!(f, "{pad}}} else {{")?;
-                    self.region(f, otherwise, depth + 1)?;
+                    self.region(f, otherwise, depth + 1, note)?;
                     self.yields(f, otherwise_yields, depth + 1)?;
                     writeln!(f, "{pad}}}")?;
                 }

@@ -176,9 +176,12 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
     verbose(&format!("tile: {} parameters in {:.1} ms", instance.params.len(), millis(start)));
     let mut forms = Forms::new(&instance, &options.machine);
     if options.dump_passes.is_some() {
-        for at in [Emit::Tile, Emit::Lane, forms.native()] {
+        for at in [Emit::Tile, Emit::Laid, Emit::Lane, forms.native()] {
             let start = Instant::now();
             let text = forms.text(at)?;
+            if at == Emit::Lane {
+                dump.write("cleanup", &forms.cleanup()?)?;
+            }
             dump.write(&spelled(&at), &text)?;
             verbose(&format!("{}: {} lines in {:.1} ms", spelled(&at), text.lines().count(), millis(start)));
         }
@@ -246,7 +249,8 @@ impl<'a> Dump<'a> {
     fn write(&mut self, name: &str, text: &str) -> Result<(), Failure> {
         let Some(folder) = self.folder else { return Ok(()) };
         self.count += 1;
-        let path = folder.join(format!("{}-{name}.txt", self.count));
+        let extension = if name == "cleanup" { "diff" } else { "txt" };
+        let path = folder.join(format!("{}-{name}.{extension}", self.count));
         save(&path, text.as_bytes())
     }
 }

@@ -8,7 +8,9 @@ use super::{Export, Features, Kernel, Level};
 use crate::cli::{CpuLevel, Emit, MachineOptions, TargetName};
 use crate::commands::Failure;
 use tvmc_ir::lane::Verified;
+use tvmc_ir::tile::Value;
 use tvmc_passes::target::{self, Target};
+use tvmc_passes::{History, Options, lower_with_history};
 
 /// A kernel instance, shown in one form after another.
 pub struct Forms<'a> {
@@ -77,6 +79,20 @@ impl<'a> Forms<'a> {
         }
     }
 
+    /// How the lowering for the target went.
+    fn history(&self) -> Result<History, Failure> {
+        let (_, history) = lower_with_history(self.kernel, &self.row(Emit::Lane), &Options::default())
+            .map_err(Failure::from_error)?;
+        Ok(history)
+    }
+
+    /// What the last pass over the lane function took away, as a unified diff.
+    pub fn cleanup(&self) -> Result<String, Failure> {
+        let history = self.history()?;
+        let diff = similar::TextDiff::from_lines(&history.emitted, &history.swept);
+        Ok(diff.unified_diff().context_radius(2).header("emitted", "cleaned up").to_string())
+    }
+
     /// The instance for C. Its function is named as the kernel is.
     pub fn export(&self) -> Result<Export, Failure> {
         let target = match (self.target, self.features) {
@@ -102,6 +118,14 @@ impl<'a> Forms<'a> {
         match form {
             Emit::Tokens | Emit::Ast | Emit::Program | Emit::Tile | Emit::Tvm => Ok(self.kernel.to_string()),
             Emit::Header | Emit::Obj | Emit::Lib => Ok(self.export()?.header),
+            Emit::Laid => {
+                let placements = self.history()?.placements;
+                let note = |value: Value| {
+                    let placement = placements.get(value.index())?;
+                    Some(placement.as_ref().map_or("only inside its user".to_owned(), ToString::to_string))
+                };
+                Ok(self.kernel.annotated(&note).to_string())
+            }
             Emit::Lane => Ok(self.lane(form)?.to_string()),
             Emit::Clif => tvmc_cpu::clif_text(self.lane(form)?).map_err(Failure::from_error),
             Emit::Wgsl => tvmc_backend_wgsl::compile(self.lane(form)?, &tvmc_backend_wgsl::Limits::default())

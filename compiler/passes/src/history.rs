@@ -1,0 +1,81 @@
+//! How a lowering went, for people: where each tile ended up, and what was taken away at the end.
+//!
+//! ```text
+//! v13: f32[64, 32] = load p1[v2 +: 64, v10 +: 32]       ; where it is asked for
+//! v15: f32[32, 64] = dot v12, v14, v11                  ; scratch a0, rows of 64
+//! ```
+//!
+//! It costs time that a compilation has no use for, so only those who ask for it pay.
+
+use crate::cleanup::{renumber, sweep};
+use crate::lower::{LowerError, Lowered, Options, Repr, emit};
+use crate::target::Target;
+use std::fmt;
+use tvmc_ir::lane::Arena;
+use tvmc_ir::tile::Kernel;
+
+/// How a lowering went, for people.
+pub struct History {
+    /// Where each tile value ended up; none of those that the emitted code never asked for by themselves.
+    pub placements: Vec<Option<Placement>>,
+    /// The code as it was emitted.
+    pub emitted: String,
+    /// The same without what `cleanup` takes away, values still numbered as emitted.
+    pub swept: String,
+}
+
+/// Lowers as [`lower`](crate::lower) does, and tells how.
+pub fn lower_with_history(
+    kernel: &Kernel,
+    target: &Target,
+    options: &Options,
+) -> Result<(Lowered, History), LowerError> {
+    let (mut lowered, placements) = emit(kernel, target, options)?;
+    let emitted = lowered.function.to_string();
+    sweep(&mut lowered.function);
+    let swept = lowered.function.to_string();
+    renumber(&mut lowered.function);
+    Ok((lowered, History { placements, emitted, swept }))
+}
+
+/// Where the elements of a tile value are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Placement {
+    /// One value for the block.
+    Uniform,
+    /// Nowhere: computed where they are asked for.
+    Lazy,
+    /// In lane registers, this many.
+    Registers(usize),
+    /// In block scratch, rows this many elements apart.
+    Scratch {
+        /// Which.
+        arena: Arena,
+        /// Elements from one row to the next.
+        row: u32,
+    },
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Placement::Uniform => write!(f, "one value"),
+            Placement::Lazy => write!(f, "where it is asked for"),
+            Placement::Registers(1) => write!(f, "1 lane register"),
+            Placement::Registers(count) => write!(f, "{count} lane registers"),
+            Placement::Scratch { arena, row } => write!(f, "scratch {arena}, rows of {row}"),
+        }
+    }
+}
+
+impl Placement {
+    /// Of what the lowering knows.
+    pub(crate) fn of(repr: &Repr) -> Self {
+        match repr {
+            Repr::Uniform(_) => Placement::Uniform,
+            Repr::Lazy => Placement::Lazy,
+            Repr::Registers(list) => Placement::Registers(list.len()),
+            Repr::Arena(tile) => Placement::Scratch { arena: tile.arena, row: tile.row },
+        }
+    }
+}
