@@ -45,6 +45,9 @@ const PROGRAMS: &[(&str, &str, &str)] = &[("llama", "models/llama", "llama")];
 /// The generic parameter of a program that says how it stores activations which enter a product.
 pub const ACTIVATION_PARAMETER: &str = "A";
 
+/// The generic parameter of a program that says what its cache of keys and values holds.
+pub const CACHE_PARAMETER: &str = "KV";
+
 /// The format for activations of 8 bits.
 pub const ACTIVATIONS_OF_8_BITS: &str = "act8";
 

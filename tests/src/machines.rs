@@ -18,7 +18,7 @@ use tvmc_interp::lane as lane_interp;
 use tvmc_ir::lane::{self, Verified};
 use tvmc_ir::tile::launch::{Binding, bind};
 use tvmc_ir::tile::{Element, parse, verify};
-use tvmc_passes::packing::{Packing, pack, packed_bytes, unit_bytes};
+use tvmc_passes::packing::{Packing, pack, packed_bytes, unit_bytes, unpack};
 use tvmc_passes::target::{CRANELIFT, TARGETS, Target, WGSL, X86_V3, X86_V4};
 use tvmc_passes::{Lowered, Options, ScalarBinding, lower};
 use tvmc_types::dtype::DType;
@@ -312,12 +312,22 @@ impl Program {
         got: &[Vec<u8>],
     ) -> Result<(), Disagreement> {
         for ((data, want), got) in tensors(&case.arguments).zip(expected).zip(got) {
-            let Element::DType(dtype) = data.element else { continue };
             if !data.written {
                 continue;
             }
-            let count: u64 = data.shape.iter().product();
             let place = format!("{} (shape {:?})", tensor_name(case, data), data.shape);
+            let declared;
+            let got = if data.packed {
+                declared = as_declared(case, data, got);
+                &declared
+            } else {
+                got
+            };
+            let (dtype, count) = match data.element {
+                Element::DType(dtype) => (dtype, data.shape.iter().product()),
+                // Groups: byte for byte.
+                Element::Format(_) => (DType::U8, data.bytes.len() as u64),
+            };
             if let Err(error) = compare(machine, &place, dtype, count as usize, want, got, 0) {
                 return wrong(machine, format!("{}\n{}", error.what, *self.function));
             }
@@ -363,17 +373,45 @@ fn tensor_name(case: &Case, data: &Data) -> String {
     at.map_or_else(String::new, |at| format!("p{at}"))
 }
 
+/// The matrices of a packed tensor: its last two axes.
+struct Matrices {
+    rows: usize,
+    row_bytes: usize,
+    unit: usize,
+}
+
+fn matrices(case: &Case, data: &Data) -> Matrices {
+    let group = match data.element {
+        Element::DType(dtype) => (dtype.bits() / 8) as usize,
+        Element::Format(id) => case.kernel.formats[id.index()].bytes as usize,
+    };
+    let (_, outer) = data.shape.split_last().unwrap_or((&1, &[]));
+    let all: u64 = outer.iter().product();
+    let rows = outer.last().copied().unwrap_or(1) as usize;
+    Matrices { rows, row_bytes: data.bytes.len() / all.max(1) as usize, unit: unit_bytes(group) }
+}
+
+/// The bytes of a packed tensor as declared: the inverse of [`layout`].
+fn as_declared(case: &Case, data: &Data, packed: &[u8]) -> Vec<u8> {
+    let Matrices { rows, row_bytes, unit } = matrices(case, data);
+    let mut bytes = data.bytes.clone();
+    let size = packed_bytes(rows, row_bytes).unwrap_or(0).max(1);
+    for (matrix, packed) in bytes.chunks_exact_mut((rows * row_bytes).max(1)).zip(packed.chunks_exact(size)) {
+        unpack(packed, rows, row_bytes, unit, matrix);
+    }
+    bytes
+}
+
 /// The bytes as compiled code expects them: packed, and filled up to a multiple of 4.
 fn layout(case: &Case, data: &Data) -> Vec<u8> {
     let mut bytes = if data.packed {
-        let group = match data.element {
-            Element::DType(dtype) => (dtype.bits() / 8) as usize,
-            Element::Format(id) => case.kernel.formats[id.index()].bytes as usize,
-        };
-        let rows = data.shape[0] as usize;
-        let row_bytes = data.bytes.len() / rows;
-        let mut packed = vec![0; packed_bytes(rows, row_bytes).unwrap_or(0)];
-        pack(&data.bytes, rows, row_bytes, unit_bytes(group), &mut packed);
+        let Matrices { rows, row_bytes, unit, .. } = matrices(case, data);
+        let mut packed = Vec::new();
+        for matrix in data.bytes.chunks_exact((rows * row_bytes).max(1)) {
+            let start = packed.len();
+            packed.resize(start + packed_bytes(rows, row_bytes).unwrap_or(0), 0);
+            pack(matrix, rows, row_bytes, unit, &mut packed[start..]);
+        }
         packed
     } else {
         data.bytes.clone()

@@ -1,9 +1,10 @@
 //! Stores to formats: what the tile interpreter leaves in memory, every machine leaves there, bit for bit.
 
-use tvmc_ir::tile::Element;
+use tvmc_ir::tile::{Element, Kernel, TensorDecl};
 use tvmc_sema::{ElementChoice, Instance, Library, Source, Use};
 use tvmc_tests::generate::{Argument, Case, Data};
 use tvmc_tests::machines::Machines;
+use tvmc_types::dtype::DType;
 
 const SOURCE: &str = "
 format pair { group 8 { q: i16[8]; e: f16[2]; d: f32; }
@@ -42,7 +43,8 @@ fn case(name: &str, format: &str, m: u64, k: u64) -> Case {
     build(SOURCE, name, Some(format), m, k)
 }
 
-fn build(source: &str, name: &str, format: Option<&str>, m: u64, k: u64) -> Case {
+/// An instance of a kernel of a source.
+fn instantiate(source: &str, name: &str, instance: &Instance) -> Kernel {
     let mut load = |wanted: Use<'_>| match wanted {
         Use::Library(name) => {
             tvmc_stdlib::module(name).map(|text| Source { name: name.to_owned(), text: text.to_owned() })
@@ -55,22 +57,42 @@ fn build(source: &str, name: &str, format: Option<&str>, m: u64, k: u64) -> Case
         list.iter().map(|d| tvmc_lang::diag::render(d, loaded.library.sources(), false)).collect()
     };
     assert!(loaded.diagnostics.is_empty(), "{}", show(&loaded.diagnostics));
+    match tvmc_sema::instantiate(&loaded.library, name, instance) {
+        Ok(kernel) => kernel,
+        Err(list) => panic!("{}", show(&list)),
+    }
+}
+
+/// What a tensor parameter holds.
+fn element_of(kernel: &Kernel, at: usize) -> Element {
+    match &kernel.params[at] {
+        TensorDecl::Tensor { element, .. } => *element,
+        TensorDecl::Scalar { .. } => panic!("a tensor"),
+    }
+}
+
+/// Bytes of rows of whole groups.
+fn bytes_of(kernel: &Kernel, element: Element, rows: u64, columns: u64) -> usize {
+    let bytes = match element {
+        Element::Format(id) => {
+            let format = &kernel.formats[id.index()];
+            rows * columns.div_ceil(u64::from(format.group)) * u64::from(format.bytes)
+        }
+        Element::DType(dtype) => rows * columns * u64::from(dtype.bits()) / 8,
+    };
+    bytes as usize
+}
+
+fn build(source: &str, name: &str, format: Option<&str>, m: u64, k: u64) -> Case {
     let mut instance = Instance::default();
     instance.dims.insert("K".into(), k);
     if source.contains("X: format") {
-        instance.formats.insert("X".into(), ElementChoice::DType(tvmc_types::dtype::DType::F32));
+        instance.formats.insert("X".into(), ElementChoice::DType(DType::F32));
     }
     if let Some(format) = format {
         instance.formats.insert("Y".into(), ElementChoice::Format(format.into()));
     }
-    let kernel = match tvmc_sema::instantiate(&loaded.library, name, &instance) {
-        Ok(kernel) => kernel,
-        Err(list) => panic!("{}", show(&list)),
-    };
-    let element = |at: usize| match &kernel.params[at] {
-        tvmc_ir::tile::TensorDecl::Tensor { element, .. } => *element,
-        tvmc_ir::tile::TensorDecl::Scalar { .. } => panic!("a tensor"),
-    };
+    let kernel = instantiate(source, name, &instance);
     let mut state = 7u32;
     let numbers: Vec<u8> = (0..m * k)
         .flat_map(|_| {
@@ -79,17 +101,17 @@ fn build(source: &str, name: &str, format: Option<&str>, m: u64, k: u64) -> Case
             (((state >> 20) as f32 - 2048.0) / 4.0).to_le_bytes()
         })
         .collect();
-    let bytes = match element(1) {
-        Element::Format(id) => {
-            let format = &kernel.formats[id.index()];
-            m * k.div_ceil(u64::from(format.group)) * u64::from(format.bytes)
-        }
-        Element::DType(dtype) => m * k * u64::from(dtype.bits()) / 8,
-    };
+    let bytes = bytes_of(&kernel, element_of(&kernel, 1), m, k);
     let tensor = |at: usize, bytes: Vec<u8>, written: bool| {
-        Argument::Tensor(Data { shape: vec![m, k], element: element(at), bytes, written, packed: false })
+        Argument::Tensor(Data {
+            shape: vec![m, k],
+            element: element_of(&kernel, at),
+            bytes,
+            written,
+            packed: false,
+        })
     };
-    let arguments = vec![tensor(0, numbers, false), tensor(1, vec![0xa5; bytes as usize], true)];
+    let arguments = vec![tensor(0, numbers, false), tensor(1, vec![0xa5; bytes], true)];
     Case { arguments, portable: true, kernel }
 }
 
@@ -196,6 +218,80 @@ fn a_stored_row_decodes_to_what_was_stored_within_half_a_step() {
         for (code, value) in stored[4..].iter().zip(values) {
             let got = d * f32::from(*code as i8);
             assert!((got - value).abs() <= d * 0.5001, "{got} for {value}");
+        }
+    }
+}
+
+/// A cache: rows that are stored one at a time into packed matrices, and read along them by a product.
+const CACHE: &str = "
+kernel put<Y: format>(x: f32[M, G, E], y: inout Y[G, C, E], start: i32)
+  grid M, G
+{
+  let m = block[0];
+  let g = block[1];
+  y[g, start + m, ..] = x[m, g, ..];
+}
+
+kernel get<Y: format>(q: f32[M, G, E], y: Y[G, C, E], z: out f32[G, M, C])
+  grid G, ceil(C, 32)
+{
+  let g = block[0];
+  let c = block[1] * 32;
+  z[g, 0 +: 4, c +: 32] = dot(q[0 +: 4, g, ..], y[g, c +: 32, ..].T);
+}
+";
+
+#[test]
+fn packed_matrices_hold_what_declared_ones_do() {
+    let machines = Machines::open();
+    let dtypes = [DType::F32, DType::F16, DType::BF16].map(ElementChoice::DType);
+    let formats = ["act8", "q8_0", "q4_1", "nvfp4"];
+    let formats = formats.map(|name| ElementChoice::Format(name.to_owned()));
+    let floats = |shape: Vec<u64>, bytes: Vec<u8>, written: bool| {
+        let element = Element::DType(DType::F32);
+        Argument::Tensor(Data { shape, element, bytes, written, packed: false })
+    };
+    for choice in dtypes.iter().chain(&formats) {
+        let mut instance = Instance::default();
+        instance.formats.insert("Y".into(), choice.clone());
+        for (m, g, c, e, start) in [(4u64, 2u64, 37u64, 128u64, 30u32), (1, 3, 5, 64, 0)] {
+            let judge = |case: &Case, gpu: bool| {
+                if let Err(error) = machines.check(case, gpu) {
+                    panic!("{} of {choice:?}, {m} {g} {c} {e}: {error}", case.kernel.name);
+                }
+            };
+            instance.dims.insert("E".into(), e);
+            let kernel = instantiate(CACHE, "put", &instance);
+            let element = element_of(&kernel, 1);
+            let numbers: Vec<u8> = (0..m * g * e)
+                .map(|at| (((at * 2_654_435_761) >> 7) % 1024) as f32 / 64.0 - 8.0)
+                .flat_map(f32::to_le_bytes)
+                .collect();
+            // What is there already: zero bits are numbers in every format.
+            let bytes = vec![0; bytes_of(&kernel, element, g * c, e)];
+            let cache = Data { shape: vec![g, c, e], element, bytes, written: true, packed: true };
+            let arguments = vec![
+                floats(vec![m, g, e], numbers, false),
+                Argument::Tensor(cache.clone()),
+                Argument::Scalar(DType::I32, start),
+            ];
+            let put = Case { arguments, portable: true, kernel };
+            judge(&put, true);
+            // What was stored is read: the interpreter's bytes, packed for the others.
+            let outcome = put.interpret(1 << 32).expect("it binds").expect("it runs");
+            let Argument::Tensor(filled) = &outcome.arguments[1] else { panic!("a tensor") };
+            assert!(filled.bytes.iter().any(|byte| *byte != 0), "something was stored");
+            let kernel = instantiate(CACHE, "get", &instance);
+            let filled =
+                Data { element: element_of(&kernel, 1), written: false, packed: true, ..filled.clone() };
+            let query: Vec<u8> =
+                (0..4 * g * e).map(|at| (at % 5) as f32 - 2.0).flat_map(f32::to_le_bytes).collect();
+            let arguments = vec![
+                floats(vec![4, g, e], query, false),
+                Argument::Tensor(filled),
+                floats(vec![g, 4, c], vec![0; (g * 4 * c * 4) as usize], true),
+            ];
+            judge(&Case { arguments, portable: false, kernel }, false);
         }
     }
 }

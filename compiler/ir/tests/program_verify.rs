@@ -88,7 +88,7 @@ fn each_rule_refuses_declarations() {
         ("output o1 \"t\": f32[heat]", Rule::Kinds, "output o1"),
         ("hyper A: u32 = \"a\"", Rule::Numbers, "hyper A"),
         ("scalar A: f16", Rule::Numbers, "scalar A"),
-        ("state s1 \"t\": format \"q\"[L]", Rule::Numbers, "state s1"),
+        ("state s1 \"t\": format \"q\"[V] grows V to S", Rule::Grows, "state s1"),
         ("output o1 \"t\": format \"q\"[L]", Rule::Numbers, "output o1"),
         ("state s1 \"t\": f32[]", Rule::Rank, "state s1"),
         ("weight w4 \"t\": any[] = \"t\"", Rule::Rank, "weight w4"),

@@ -90,7 +90,7 @@ impl Lowering<'_> {
         Ok(self.emit.pure(pure, &[a, b]))
     }
 
-    /// A conversion between dtypes; `docs/reference.md` §2 has the rules.
+    /// A conversion between dtypes; `docs/reference/2-types.md` has the rules.
     pub fn cast(
         &mut self,
         a: lane::Value,

@@ -16,12 +16,15 @@
 //!
 //! A tensor of a narrow dtype is stored as if its elements came in groups of the fewest that fill bytes: 8 of `u3`, 2 of `e2m1`.
 //!
+//! Where rows are packed (`packing`), an entry lies in its unit as it does in a declared row, and units lie apart: see `store_entries`.
+//!
 //! Refused: slices not known to begin with a group, rows whose length is a runtime value, of narrow dtypes rows and slices that end within a byte
 //! (a neighbour may be written by another block).
 
 use crate::eval::{Coord, Position};
 use crate::lower::{ArenaTile, LowerError, Lowering};
 use crate::memory::{Address, Axis, Extent, Inside, Tensor, mem_of};
+use crate::packing::{Packing, ROWS, unit_bytes};
 use tvmc_ir::lane::{self, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
 use tvmc_ir::tile::{Element, Field, FieldMode, Format, Index, Inst, Memory, Value};
 use tvmc_types::dtype::{DType, Kind, Rule};
@@ -41,14 +44,31 @@ struct Target<'f> {
     fields: &'f [Field],
 }
 
+impl Target<'_> {
+    /// Bytes of a row.
+    fn row_bytes(&self) -> i64 {
+        let group = i64::from(self.group);
+        (self.columns + group - 1) / group * i64::from(self.bytes)
+    }
+}
+
+/// Which entries a store's lanes write.
+#[derive(Copy, Clone)]
+enum Spread {
+    /// One, for all of them.
+    None,
+    /// Neighbours.
+    Lanes,
+    /// Each one so much further.
+    By(lane::Value),
+}
+
 /// Where a directly stored field's entries are, in units of its size.
 struct FieldPlace {
     mem: Mem,
     count: u32,
     /// From one group to the next.
     group_stride: i64,
-    /// From one row to the next.
-    row_stride: i64,
     /// From the start of a group.
     first: i64,
 }
@@ -57,8 +77,8 @@ struct FieldPlace {
 struct StoredRow {
     /// Whether it is inside.
     mask: Option<lane::Value>,
-    /// Its number, u.i64.
-    number: lane::Value,
+    /// Where it begins, u.i64: its number, or its first unit where rows are packed.
+    start: lane::Value,
     /// The slice's first group in the row, u.i64.
     group: lane::Value,
     /// The slice along the row.
@@ -111,17 +131,19 @@ impl<'k> Lowering<'k> {
     ) -> Result<(), LowerError> {
         let (offsets, values) = inst.args.split_at(indices.len());
         let bits = dtype.bits();
-        if bits > 8 {
+        if bits > 8 && tensor.packing == Packing::AsDeclared {
             return self.unsupported(format!("storing to a tensor of {dtype}"), Some(inst));
         }
         // The fewest elements that fill bytes.
-        let group = 8 / (1 << bits.trailing_zeros()).min(8);
+        let group = 8 / (1u32 << bits.trailing_zeros()).min(8);
         let columns = self.columns(&tensor, inst)?;
         let whole = match (indices.last(), values) {
             (Some(Index::Slice(size)), [_]) => size % group == 0 && columns % i64::from(group) == 0,
             (Some(Index::Slice(_) | Index::Point) | None, _) => group == 1,
         };
-        if !whole || matches!(indices.last(), Some(Index::Point) | None) {
+        let point = matches!(indices.last(), Some(Index::Point) | None);
+        let scalar = values.first().is_some_and(|value| self.kernel.ty(*value).is_scalar());
+        if !whole || (point && !(group == 1 && scalar)) {
             return self.unsupported(
                 format!(
                     "a store of {dtype} elements that may share a byte with others (rows and slices along the last dimension must be multiples of {group} elements)"
@@ -245,24 +267,79 @@ impl<'k> Lowering<'k> {
         }
         let extents = &target.tensor.extents[..target.tensor.extents.len() - 1];
         let mask = self.mask(&axes, extents);
-        let Address { base: number, stride, spread } = self.address(&axes, extents);
-        debug_assert!(stride.is_none() && spread.is_none(), "lanes lie along the last axis");
-        let start = self.position_value(column.offset);
+        let start = match target.tensor.packing {
+            Packing::AsDeclared => {
+                let Address { base, stride, spread } = self.address(&axes, extents);
+                debug_assert!(stride.is_none() && spread.is_none(), "lanes lie along the last axis");
+                base
+            }
+            Packing::Interleaved => {
+                let unit = unit_bytes(target.bytes as usize) as i64;
+                self.packed_row_start((&axes, extents), target.row_bytes() / unit)?
+            }
+        };
+        let first = self.position_value(column.offset);
         let size = self.emit.i32(target.group as i32);
-        let groups = self.emit.pure(Pure::IDivU, &[start, size]);
+        let groups = self.emit.pure(Pure::IDivU, &[first, size]);
         let group = self.emit.pure(Pure::I32ToI64, &[groups]);
-        Ok(StoredRow { mask, number, group, column })
+        Ok(StoredRow { mask, start, group, column })
     }
 
-    /// The element of a row's first stored group, for rows and groups so far apart.
-    fn base(&mut self, row: &StoredRow, row_stride: i64, group_stride: i64, more: i64) -> lane::Value {
-        let row_stride = self.emit.i64(row_stride);
-        let start = self.emit.lmul(row.number, row_stride);
-        let step = self.emit.i64(group_stride);
+    /// Stores entries of a row: `first` of the slice, in units of the memory's elements from its first group, and where they vary, `more` by
+    /// lane. Neighbours in a packed row are a block's rows apart.
+    fn store_entries(
+        &mut self,
+        target: &Target<'_>,
+        row: &StoredRow,
+        mem: Mem,
+        (first, more): (i64, Spread),
+        element: lane::Value,
+        mask: Option<lane::Value>,
+    ) {
+        let size = i64::from(mem.bytes());
+        let buffer = Place::Buffer(target.tensor.buffer);
+        let step = self.emit.i64(i64::from(target.bytes) / size);
         let group = self.emit.lmul(row.group, step);
-        let base = self.emit.ladd(start, group);
-        let more = self.emit.i64(more);
-        self.emit.ladd(base, more)
+        let first = self.emit.i64(first);
+        let within = self.emit.ladd(group, first);
+        if target.tensor.packing == Packing::AsDeclared {
+            let stride = self.emit.i64(target.row_bytes() / size);
+            let start = self.emit.lmul(row.start, stride);
+            let base = self.emit.ladd(start, within);
+            let (form, offset) = match more {
+                Spread::None => (MemoryOp::StoreUniform, None),
+                Spread::Lanes => (MemoryOp::StoreContig, None),
+                Spread::By(offset) => (MemoryOp::Scatter, Some(offset)),
+            };
+            self.emit.store(form, mem, buffer, base, offset, element, mask);
+            return;
+        }
+        // Entry e of the row is entry e % n of unit e / n.
+        let per_unit = unit_bytes(target.bytes as usize) as i64 / size;
+        let scale = self.emit.i64(per_unit);
+        let start = self.emit.lmul(row.start, scale);
+        let mut entry = self.emit.pure(Pure::I64ToI32, &[within]);
+        let (form, lanes) = match more {
+            Spread::None => (MemoryOp::StoreUniform, None),
+            Spread::Lanes => (MemoryOp::Scatter, Some(self.emit.lane_index())),
+            Spread::By(offset) => (MemoryOp::Scatter, Some(offset)),
+        };
+        if let Some(lanes) = lanes {
+            entry = self.emit.pure(Pure::IAdd, &[entry, lanes]);
+        }
+        let n = self.emit.i32(per_unit as i32);
+        let unit = self.emit.pure(Pure::IDivU, &[entry, n]);
+        let rest = self.emit.pure(Pure::IRemU, &[entry, n]);
+        let apart = self.emit.i32(per_unit as i32 * ROWS as i32);
+        let unit = self.emit.pure(Pure::IMul, &[unit, apart]);
+        let offset = self.emit.pure(Pure::IAdd, &[unit, rest]);
+        if form == MemoryOp::StoreUniform {
+            let offset = self.emit.pure(Pure::I32ToI64, &[offset]);
+            let base = self.emit.ladd(start, offset);
+            self.emit.store(form, mem, buffer, base, None, element, mask);
+        } else {
+            self.emit.store(form, mem, buffer, start, Some(offset), element, mask);
+        }
     }
 
     fn store_direct(
@@ -278,7 +355,8 @@ impl<'k> Lowering<'k> {
         self.for_each_row(&shape, &mut |this, outer, first, extent| {
             let row = this.stored_row(inst, target, access, outer)?;
             let last = if extent == 1 { Coord::zero() } else { Coord::lanes(first) };
-            let at: Vec<Coord> = outer.iter().copied().chain([last]).collect();
+            let mut at: Vec<Coord> = outer.iter().copied().chain([last]).collect();
+            at.truncate(shape.len());
             let element = this.eval(value, &at)?;
             let mut mask = row.mask;
             if last.has_lanes() && first + lanes > extent {
@@ -287,16 +365,14 @@ impl<'k> Lowering<'k> {
                 let tail = this.emit.pure(Pure::ILtU, &[index, limit]);
                 mask = this.emit.both(mask, Some(tail));
             }
-            let buffer = Place::Buffer(target.tensor.buffer);
-            let (rows, groups) = (place.row_stride, place.group_stride);
+            let groups = place.group_stride;
             if !last.has_lanes() || (first % place.count) + lanes.min(extent - first) <= place.count {
                 let number = first / place.count;
                 let inside = this.group_inside(target, &row.column, number);
                 mask = this.emit.both(mask, inside);
                 let more = i64::from(number) * groups + place.first + i64::from(first % place.count);
-                let base = this.base(&row, rows, groups, more);
-                let form = if last.has_lanes() { MemoryOp::StoreContig } else { MemoryOp::StoreUniform };
-                this.emit.store(form, place.mem, buffer, base, None, element, mask);
+                let spread = if last.has_lanes() { Spread::Lanes } else { Spread::None };
+                this.store_entries(target, &row, place.mem, (more, spread), element, mask);
                 return Ok(());
             }
             let index = this.coord_value(last);
@@ -308,8 +384,7 @@ impl<'k> Lowering<'k> {
             let offset = this.emit.pure(Pure::IAdd, &[offset, entry]);
             let inside = this.groups_inside(target, &row.column, number);
             mask = this.emit.both(mask, Some(inside));
-            let base = this.base(&row, rows, groups, place.first);
-            this.emit.store(MemoryOp::Scatter, place.mem, buffer, base, Some(offset), element, mask);
+            this.store_entries(target, &row, place.mem, (place.first, Spread::By(offset)), element, mask);
             Ok(())
         })
     }
@@ -364,17 +439,14 @@ impl<'k> Lowering<'k> {
             }
             None => self.emit.i32(0),
         };
-        let groups = (target.columns + i64::from(target.group) - 1) / i64::from(target.group);
         let bytes = i64::from(target.bytes);
-        let buffer = Place::Buffer(target.tensor.buffer);
         let in_a_run = one_group && composed[from as usize..to as usize].windows(2).all(|w| w[1] == w[0] + 1);
         if in_a_run {
             let number = first / size;
             let inside = self.group_inside(target, &row.column, number);
             mask = self.emit.both(mask, inside);
             let more = i64::from(number) * bytes + i64::from(composed[from as usize]);
-            let base = self.base(row, groups * bytes, bytes, more);
-            self.emit.store(MemoryOp::StoreContig, Mem::U8, buffer, base, None, byte, mask);
+            self.store_entries(target, row, Mem::U8, (more, Spread::Lanes), byte, mask);
             return Ok(());
         }
         let inside = self.groups_inside(target, &row.column, number);
@@ -384,8 +456,7 @@ impl<'k> Lowering<'k> {
         let place = self.chosen(composed, at);
         let offset = self.emit.pure(Pure::IAdd, &[offset, place]);
         let offset = self.emit.splat(offset);
-        let base = self.base(row, groups * bytes, bytes, 0);
-        self.emit.store(MemoryOp::Scatter, Mem::U8, buffer, base, Some(offset), byte, mask);
+        self.store_entries(target, row, Mem::U8, (0, Spread::By(offset)), byte, mask);
         Ok(())
     }
 
@@ -545,14 +616,7 @@ fn field_place(target: &Target<'_>, field: &Field) -> Option<FieldPlace> {
     if !in_order || bytes % size != 0 || bit % (size * 8) != 0 {
         return None;
     }
-    let groups = (target.columns + i64::from(target.group) - 1) / i64::from(target.group);
-    Some(FieldPlace {
-        mem,
-        count: field.count,
-        group_stride: bytes / size,
-        row_stride: groups * bytes / size,
-        first: bit / 8 / size,
-    })
+    Some(FieldPlace { mem, count: field.count, group_stride: bytes / size, first: bit / 8 / size })
 }
 
 /// The terms of the composed bytes: the k-th entry, in storage order, of each field that is not stored directly.

@@ -12,7 +12,7 @@
 //!
 //! **Order.** Runs in ascending k; for each, one multiply-add with the scale and, for formats with an offset, one with that.
 //! Nothing else depends on M, N, tiles or lanes, so batch size and `tune` never change a bit. Against decoding to f32 the result differs within
-//! the bound of `docs/reference.md` §6.
+//! the bound of `docs/reference/7-formats.md`.
 //!
 //! **Taken** where the activations' format has signed bytes in storage order without an offset, neither slice needs a mask along K, and both
 //! begin with whole groups. Everything else goes the general way (`dot`).

@@ -7,6 +7,7 @@
 use crate::eval::{Coord, Position};
 use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
 use crate::memory::{Address, Axis, Extent, Stride, mem_of};
+use crate::packing::Packing;
 use tvmc_ir::lane::{self, Mem, MemoryOp, Place, Pure, Scalar};
 use tvmc_ir::tile::{self, Element, Index, Inst, Memory, Reduce, Value};
 use tvmc_types::dtype::{DType, Kind};
@@ -257,7 +258,7 @@ impl<'k> Lowering<'k> {
         if let Memory::Param(param) = memory {
             let tensor = self.tensor(param)?;
             if let Element::DType(dtype) = tensor.element
-                && mem_of(dtype).is_none()
+                && (mem_of(dtype).is_none() || tensor.packing == Packing::Interleaved)
             {
                 return self.store_narrow(inst, tensor, dtype, indices);
             }

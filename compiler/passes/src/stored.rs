@@ -151,10 +151,10 @@ impl<'k> Lowering<'k> {
         mask: Option<lane::Value>,
     ) -> Result<Row, LowerError> {
         let place = Place::Buffer(tensor.buffer);
-        let Address { base: rows, stride, spread } = self.address(outer, extents);
-        let units = self.emit.i64(row_units);
         match tensor.packing {
             Packing::AsDeclared => {
+                let Address { base: rows, stride, spread } = self.address(outer, extents);
+                let units = self.emit.i64(row_units);
                 let base = self.emit.lmul(rows, units);
                 let per_row = self.emit.i32(row_units as i32);
                 let mut offset = spread.map(|rows| self.emit.pure(Pure::IMul, &[rows, per_row]));
@@ -167,62 +167,130 @@ impl<'k> Lowering<'k> {
                 }
                 Ok(Row { place, unit, base, offset, scale: 1, contiguous: false, mask })
             }
-            Packing::Interleaved => self.packed_row(outer, row_units, unit, place, mask),
+            Packing::Interleaved => self.packed_row((outer, extents), row_units, unit, place, mask),
         }
     }
 
-    /// `((r / 16) * row_units + t) * 16 + r % 16`: only matrices are packed, so there is one outer axis.
+    /// `((m * blocks + r / 16) * row_units + t) * 16 + r % 16` for row r of matrix m.
     fn packed_row(
         &mut self,
-        outer: &[Axis],
+        (outer, extents): (&[Axis], &[Extent]),
         row_units: i64,
         unit: u32,
         place: Place,
         mask: Option<lane::Value>,
     ) -> Result<Row, LowerError> {
-        let [axis] = outer else {
-            return self.unsupported("only tensors of two dimensions are packed", None);
+        let (Some((axis, matrix)), Some((rows, extents))) = (outer.split_last(), extents.split_last()) else {
+            return self.unsupported("a packed tensor without rows", None);
         };
-        let rows = ROWS as i32;
+        let size = ROWS as i32;
         let total = self.total(axis);
-        let block_units = self.emit.i64(row_units * i64::from(rows));
-        let aligned = total.facts.multiple % i64::from(rows) == 0
-            && total.offset % i64::from(rows) == 0
-            && self.target.lanes as i32 == rows;
-        if axis.coord.has_lanes() && aligned {
+        let block_units = self.emit.i64(row_units * i64::from(size));
+        let matrix = self.address(matrix, extents);
+        let blocks = self.packed_blocks(*rows);
+        let aligned = total.facts.multiple % i64::from(size) == 0
+            && total.offset % i64::from(size) == 0
+            && self.target.lanes as i32 == size;
+        let uniform = matrix.stride.is_none() && matrix.spread.is_none();
+        if axis.coord.has_lanes() && aligned && uniform {
             // A whole block: lane l is row l of it.
             let block = match total.value {
                 Some(value) => {
-                    let four = self.emit.i32(rows);
+                    let four = self.emit.i32(size);
                     let block = self.emit.pure(Pure::IDivU, &[value, four]);
                     self.emit.pure(Pure::I32ToI64, &[block])
                 }
                 None => self.emit.i64(0),
             };
-            let constant = self.emit.i64(total.offset / i64::from(rows));
+            let before = self.emit.lmul(matrix.base, blocks);
+            let block = self.emit.ladd(before, block);
+            let constant = self.emit.i64(total.offset / i64::from(size));
             let block = self.emit.ladd(block, constant);
             let base = self.emit.lmul(block, block_units);
-            return Ok(Row { place, unit, base, offset: None, scale: rows, contiguous: true, mask });
+            return Ok(Row { place, unit, base, offset: None, scale: size, contiguous: true, mask });
         }
         let index = match axis.coord {
             Coord::At(_) => self.position_value(total),
             Coord::Lanes(_) => self.coord_value(Coord::Lanes(total)),
         };
-        let sixteen = self.emit.i32(rows);
+        let sixteen = self.emit.i32(size);
         let block = self.emit.pure(Pure::IDivU, &[index, sixteen]);
         let within = self.emit.pure(Pure::IRemU, &[index, sixteen]);
-        if !self.emit.is_varying(index) {
-            let block = self.emit.pure(Pure::I32ToI64, &[block]);
-            let within = self.emit.pure(Pure::I32ToI64, &[within]);
-            let start = self.emit.lmul(block, block_units);
-            let base = self.emit.ladd(start, within);
-            return Ok(Row { place, unit, base, offset: None, scale: rows, contiguous: false, mask });
+        if !self.emit.is_varying(index) && uniform {
+            let base = self.packed_start(matrix.base, blocks, (block, within), row_units);
+            return Ok(Row { place, unit, base, offset: None, scale: size, contiguous: false, mask });
         }
-        let per_block = self.emit.i32((row_units * i64::from(rows)) as i32);
+        // What varies is counted in 32 bits from the first matrix that is the same for all lanes.
+        let mut block = block;
+        let mut varying = matrix.spread;
+        if let Some(stride) = matrix.stride {
+            let stride = self.stride_value(stride);
+            let lane = self.emit.lane_index();
+            let lanes = self.emit.pure(Pure::IMul, &[lane, stride]);
+            varying = Some(self.sum(varying, lanes));
+        }
+        if let Some(matrix) = varying {
+            let blocks = self.emit.pure(Pure::I64ToI32, &[blocks]);
+            let before = self.emit.pure(Pure::IMul, &[matrix, blocks]);
+            block = self.emit.pure(Pure::IAdd, &[block, before]);
+        }
+        let per_block = self.emit.i32((row_units * i64::from(size)) as i32);
         let start = self.emit.pure(Pure::IMul, &[block, per_block]);
         let offset = self.emit.pure(Pure::IAdd, &[start, within]);
-        let base = self.emit.i64(0);
-        Ok(Row { place, unit, base, offset: Some(offset), scale: rows, contiguous: false, mask })
+        let before = self.emit.lmul(matrix.base, blocks);
+        let base = self.emit.lmul(before, block_units);
+        Ok(Row { place, unit, base, offset: Some(offset), scale: size, contiguous: false, mask })
+    }
+
+    /// Blocks of rows of a packed matrix, u.i64.
+    fn packed_blocks(&mut self, rows: Extent) -> lane::Value {
+        let size = ROWS as i64;
+        match rows {
+            Extent::Constant(rows) => self.emit.i64((rows + size - 1) / size),
+            Extent::Runtime(rows, _) => {
+                let more = self.emit.i32(size as i32 - 1);
+                let rows = self.emit.pure(Pure::IAdd, &[rows, more]);
+                let size = self.emit.i32(size as i32);
+                let blocks = self.emit.pure(Pure::IDivU, &[rows, size]);
+                self.emit.pure(Pure::I32ToI64, &[blocks])
+            }
+        }
+    }
+
+    /// The first unit of a row that is the same for all lanes, by its matrix, its block and its place in that.
+    fn packed_start(
+        &mut self,
+        matrix: lane::Value,
+        blocks: lane::Value,
+        (block, within): (lane::Value, lane::Value),
+        row_units: i64,
+    ) -> lane::Value {
+        let block_units = self.emit.i64(row_units * ROWS as i64);
+        let before = self.emit.lmul(matrix, blocks);
+        let block = self.emit.pure(Pure::I32ToI64, &[block]);
+        let block = self.emit.ladd(before, block);
+        let start = self.emit.lmul(block, block_units);
+        let within = self.emit.pure(Pure::I32ToI64, &[within]);
+        self.emit.ladd(start, within)
+    }
+
+    /// The first unit of a packed row that no lanes lie along.
+    pub(crate) fn packed_row_start(
+        &mut self,
+        (outer, extents): (&[Axis], &[Extent]),
+        row_units: i64,
+    ) -> Result<lane::Value, LowerError> {
+        let (Some((axis, matrix)), Some((rows, extents))) = (outer.split_last(), extents.split_last()) else {
+            return self.unsupported("a packed tensor without rows", None);
+        };
+        let total = self.total(axis);
+        let index = self.position_value(total);
+        let matrix = self.address(matrix, extents).base;
+        let blocks = self.packed_blocks(*rows);
+        let size = self.emit.i32(ROWS as i32);
+        let place =
+            (self.emit.pure(Pure::IDivU, &[index, size]), self.emit.pure(Pure::IRemU, &[index, size]));
+        Ok(self.packed_start(matrix, blocks, place, row_units))
     }
 
     /// Splits the column into group and index.

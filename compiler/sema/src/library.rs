@@ -12,7 +12,7 @@
 
 use crate::diags::Diags;
 use std::collections::HashMap;
-use tvmc_lang::ast::{File, Item, ItemKind, UsePath};
+use tvmc_lang::ast::{File, FormatMember, Item, ItemKind, UsePath};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
 use tvmc_lang::source::SourceMap;
 use tvmc_lang::span::Span;
@@ -296,7 +296,13 @@ impl Library {
         self.names(|kind| matches!(kind, ItemKind::Format(_)))
     }
 
-    fn names(&self, wanted: fn(&ItemKind) -> bool) -> Vec<&str> {
+    /// Names of the formats in scope of the root that a kernel can store to: they say how numbers are encoded. Sorted.
+    pub fn stored_formats(&self) -> Vec<&str> {
+        let encodes = |member: &FormatMember| matches!(member, FormatMember::Encode { .. });
+        self.names(|kind| matches!(kind, ItemKind::Format(format) if format.members.iter().any(encodes)))
+    }
+
+    fn names(&self, wanted: impl Fn(&ItemKind) -> bool) -> Vec<&str> {
         let Some(root) = self.modules.first() else { return Vec::new() };
         let found = root.scope.iter().filter(|(_, id)| wanted(&self.item(**id).kind));
         let mut names: Vec<&str> = found.map(|(name, _)| name.as_str()).collect();

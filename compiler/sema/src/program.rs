@@ -170,7 +170,14 @@ fn generic_elements(
     let mut elements = BTreeMap::new();
     for generic in &ast.generics {
         let name = &generic.name.name;
-        let element = chosen.get(name).cloned().unwrap_or(MemoryElement::DType(DType::F32));
+        let default = match generic.default.as_ref().map(|default| &default.ident().name) {
+            Some(default) => match DType::from_name(default) {
+                Some(dtype) => MemoryElement::DType(dtype),
+                None => MemoryElement::Format(default.clone()),
+            },
+            None => MemoryElement::DType(DType::F32),
+        };
+        let element = chosen.get(name).cloned().unwrap_or(default);
         let fits = match (&element, generic.kind) {
             (MemoryElement::DType(_), ast::GenericKind::Format | ast::GenericKind::Dtype) => true,
             (MemoryElement::DType(dtype), ast::GenericKind::Float) => dtype.is_float(),

@@ -38,12 +38,22 @@ pub(crate) struct Bindings {
     pub sample: bool,
 }
 
+/// What becomes of a float that is stored to narrower elements.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum StoreRule {
+    /// An error: the source says `as`.
+    Exact,
+    /// It is rounded as `as` rounds. The elements are of a generic `format`, where a store encodes, whatever that takes; of a dtype, this.
+    Encoded,
+}
+
 /// A parameter of an instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameter {
     pub name: ast::Ident,
     pub mode: Mode,
     pub kind: ParameterKind,
+    pub stores: StoreRule,
 }
 
 #[derive(Clone, Debug)]
@@ -215,6 +225,13 @@ impl Reader<'_, '_> {
             if self.duplicate(&generic.name) {
                 continue;
             }
+            if generic.default.is_some() {
+                self.cx.diags.push(
+                    Diagnostic::error(Code::WrongArgument, "only a program's parameters have defaults")
+                        .at(generic.span, "of a kernel")
+                        .help("leave it out: a kernel's parameter stands for what its argument holds"),
+                );
+            }
             let name = &generic.name.name;
             let choice = bindings.generics.get(name).copied();
             let good = match (generic.kind, choice) {
@@ -325,7 +342,10 @@ impl Reader<'_, '_> {
                 let value = Host::Expr(Expr::Name(param.name.name.clone()), host);
                 self.header.values.entry(param.name.name.clone()).or_insert(Some(value));
             }
-            self.header.params.push(Parameter { name: param.name.clone(), mode: param.mode, kind });
+            let formats = kernel.generics.iter().filter(|g| g.kind == GenericKind::Format);
+            let encoded = formats.map(|g| &g.name.name).any(|g| *g == param.ty.elem.ident().name);
+            let stores = if encoded { StoreRule::Encoded } else { StoreRule::Exact };
+            self.header.params.push(Parameter { name: param.name.clone(), mode: param.mode, kind, stores });
         }
     }
 

@@ -43,7 +43,7 @@ fn llama_round_trips_through_its_text() {
         "  hyper G: i32 = \"llama.attention.head_count_kv\" else H\n",
         "  weight w1 \"head\": any[V, D] = \"output.weight\" else w0\n",
         "  weight w3 \"attention_gain\"[L]: f32[D] = \"blk.{}.attn_norm.weight\"\n",
-        "  state s0 \"keys\": f16[L, G, E, C] grows C to add(start, S)\n",
+        "  state s0 \"keys\": f16[L, G, C, E] grows C to add(start, S)\n",
         "  for l in 0..L {\n    launch rms_norm(b0, w3[l], b1, scalar eps) @ \"",
         "o0) @ \"",
     ] {

@@ -96,14 +96,17 @@ fn every_kernel_compiles_in_many_instances() {
         let interface = interface(&library, name).unwrap_or_else(|d| panic!("{}", shown(&library, &d)));
         for size in [1u64, 33, 64, 576] {
             for format in formats {
-                // Activations X are not integers; what is stored as Y is computed in f32: a narrower type needs `as`, a format an `encode` (`kernels_store_encoded_activations`).
-                let generics: Vec<(&str, &str)> = interface
-                    .generics
-                    .iter()
-                    .map(|g| {
-                        (g.name.as_str(), if ["X", "Y"].contains(&g.name.as_str()) { "f32" } else { format })
-                    })
-                    .collect();
+                // Activations X are not integers; what is stored, as Y or KV, is rounded to a float; to a format it is encoded
+                // (`kernels_store_encoded_activations`).
+                let float = DType::from_name(format).is_some_and(|dtype| dtype.is_float());
+                let stored = if float { format } else { "f32" };
+                let choice = |name: &str| match name {
+                    "X" => "f32",
+                    "Y" | "KV" => stored,
+                    _ => format,
+                };
+                let generics: Vec<(&str, &str)> =
+                    interface.generics.iter().map(|g| (g.name.as_str(), choice(&g.name))).collect();
                 for all in [false, true] {
                     let dims: Vec<(&str, u64)> = interface
                         .dims
@@ -130,8 +133,13 @@ fn kernels_store_encoded_activations() {
     let library = clean(ALL);
     for (name, dim) in [("rms_norm", "D"), ("swiglu", "F"), ("attention", "E")] {
         for size in [64u64, 576] {
-            compiled(&library, name, &instance(&[("Y", "act8")], &[(dim, size)], &[]));
+            let generics = [("Y", "act8"), ("KV", "q8_0")];
+            let generics = &generics[..if name == "attention" { 2 } else { 1 }];
+            compiled(&library, name, &instance(generics, &[(dim, size)], &[]));
         }
+    }
+    for cache in ["f16", "f32", "q8_0", "q4_0", "mxfp4"] {
+        compiled(&library, "append", &instance(&[("KV", cache)], &[("E", 64)], &[]));
     }
     for weights in ["q4_0", "q4_1", "q8_0", "f16"] {
         let generics = [("X", "act8"), ("W", weights)];
@@ -369,7 +377,7 @@ fn causal_attention() {
     let rounded =
         |v: Vec<f32>| -> Vec<f32> { v.into_iter().map(|v| DType::F16.round(f64::from(v)) as f32).collect() };
     let q = noise(m * h * e, 11);
-    let keys = rounded(noise(g * e * c, 12));
+    let keys = rounded(noise(g * c * e, 12));
     let values = rounded(noise(g * c * e, 13));
     let mut want = vec![0.0f32; m * h * e];
     for i in 0..m {
@@ -377,7 +385,7 @@ fn causal_attention() {
             let head = j / (h / g);
             let seen = start + i + 1;
             let scores: Vec<f32> = (0..seen)
-                .map(|p| (0..e).map(|l| q[(i * h + j) * e + l] * 0.5 * keys[(head * e + l) * c + p]).sum())
+                .map(|p| (0..e).map(|l| q[(i * h + j) * e + l] * 0.5 * keys[(head * c + p) * e + l]).sum())
                 .collect();
             let peak = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let weights: Vec<f32> = scores.iter().map(|s| (s - peak).exp()).collect();
@@ -388,13 +396,14 @@ fn causal_attention() {
             }
         }
     }
-    let kernel = compiled(&library, "attention", &instance(&[("Y", "f32")], &[("E", e as u64)], &[]));
+    let kernel =
+        compiled(&library, "attention", &instance(&[("KV", "f16"), ("Y", "f32")], &[("E", e as u64)], &[]));
     let shape = |s: &[usize]| s.iter().map(|v| *v as u64).collect::<Vec<u64>>();
     let out = execute(
         &kernel,
         vec![
             Arg::F32(q, shape(&[m, h, e])),
-            Arg::Bytes(half(&keys), shape(&[g, e, c])),
+            Arg::Bytes(half(&keys), shape(&[g, c, e])),
             Arg::Bytes(half(&values), shape(&[g, c, e])),
             Arg::F32(vec![0.0; m * h * e], shape(&[m, h, e])),
             Arg::Int(start as i32),

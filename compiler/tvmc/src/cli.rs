@@ -106,9 +106,10 @@ pub struct ModelOptions {
     /// How activations enter products: f32, or quantised to 8 bits.
     #[arg(long, value_enum, default_value_t = Activations::F32)]
     pub act: Activations,
-    /// How the key/value cache is stored; f16 is what the shipped programs declare.
-    #[arg(long, default_value = "f16")]
-    pub kv: String,
+    /// What the key/value cache holds: f16, f32, bf16, q8_0 or any other format that says how it is encoded; the program's own choice
+    /// (f16 for the shipped ones) if not given.
+    #[arg(long)]
+    pub kv: Option<String>,
     /// Machine.
     #[command(flatten)]
     pub machine: MachineOptions,

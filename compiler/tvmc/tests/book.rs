@@ -1,9 +1,10 @@
-//! The tutorial, run as its reader would: chapter by chapter in an empty folder. `UPDATE=1` writes what the commands say.
+//! The tutorial and the reference, run as their reader would: chapter by chapter in an empty folder. `UPDATE=1` writes what the commands say.
 //!
 //! | block | what happens |
 //! |---|---|
 //! | `tile file=NAME` | becomes the file NAME, which must be in the form of `tvmc fmt` |
 //! | `console` | each line after `$ ` is run; what follows, up to the next, is what it says: stdout, then stderr |
+//! | `text` | of the reference: grammar and lists. Every terminal in quotes is one word of the language |
 //!
 //! A line of `...` stands for any number of lines, and a line that ends in ` ..` for any line that begins so: for figures and paths that differ between machines.
 //! `stdlib/` in a command is the library's folder. A line about loading, time or flags on stderr is left out: it is different each time.
@@ -48,11 +49,30 @@ fn parts(page: &str) -> Vec<(Vec<String>, Block)> {
                 }
                 Block::Console(commands)
             }
+            _ if info == "text" => {
+                terminals(&body.join("\n"));
+                Block::Text
+            }
             _ => panic!("a block that no test runs: ```{info}"),
         };
         parts.push((text, block));
     }
     parts
+}
+
+/// Checks that what a grammar has in quotes are words of the language.
+fn terminals(grammar: &str) {
+    for line in grammar.lines().filter(|line| line.contains(":=") || line.trim_start().starts_with('|')) {
+        for terminal in line.split('"').skip(1).step_by(2) {
+            let mut sources = tvmc_lang::source::SourceMap::new();
+            let id = sources.add("grammar".to_owned(), terminal.to_owned()).unwrap();
+            let lexed = tvmc_lang::lexer::lex(id, terminal);
+            assert!(
+                lexed.diagnostics.is_empty() && lexed.words().len() == 1,
+                "no word of the language: {terminal:?}"
+            );
+        }
+    }
 }
 
 /// Whether a line on stderr differs from run to run.
@@ -133,14 +153,18 @@ fn chapters() -> Vec<PathBuf> {
     assert!(links.iter().all(|link| link.exists()), "the summary names a page that is not there");
     links
         .into_iter()
-        .filter(|link| link.parent().is_some_and(|folder| folder.ends_with("tutorial")))
+        .filter(|link| {
+            link.parent().is_some_and(|folder| folder.ends_with("tutorial") || folder.ends_with("reference"))
+        })
         .collect()
 }
 
 #[test]
 fn every_chapter_runs_as_printed() {
     let chapters = chapters();
-    let folder = std::fs::read_dir(root().join("docs/tutorial")).unwrap().count();
-    assert!(chapters.len() == folder && folder >= 7, "every chapter is in the summary");
+    let pages = |folder: &str| std::fs::read_dir(root().join("docs").join(folder)).unwrap().count();
+    let (tutorial, reference) = (pages("tutorial"), pages("reference"));
+    assert!(tutorial >= 7 && reference >= 9);
+    assert_eq!(chapters.len(), tutorial + reference, "every chapter is in the summary");
     chapters.iter().for_each(|path| chapter(path));
 }

@@ -105,3 +105,28 @@ fn perplexity_is_golden() {
         assert!((got - 20.081).abs() < 0.01, "{target}: {got}");
     }
 }
+
+/// The cache in other types: what f32 says, f16 and 8 bits say too; a name that stores no fractions is a mistake of usage.
+#[test]
+fn the_cache_holds_any_format() {
+    let run = |kv: &[&str], target: &str| {
+        let args =
+            ["generate", "smollm2", "-p", STORY, "-n", "12", "--temp", "0", "--json", "--target", target];
+        json(&tvmc(&[&args[..], kv].concat()))
+    };
+    for target in ["x86", "cranelift"] {
+        let plain = run(&[], target);
+        assert!(plain["flags"].as_str().unwrap().contains("--kv f16"));
+        // Fewer bits leave the thread later or sooner.
+        for (kv, same) in [("f32", 12), ("bf16", 12), ("q8_0", 10), ("q4_0", 1)] {
+            let other = run(&["--kv", kv], target);
+            let ids = |value: &serde_json::Value| value["ids"].as_array().unwrap()[..same].to_vec();
+            assert_eq!(ids(&other), ids(&plain), "{target} {kv}");
+            assert!(other["flags"].as_str().unwrap().contains(&format!("--kv {kv}")));
+        }
+    }
+    for (kv, words) in [("q80", "did you mean `q8_0`"), ("i8", "there is: f16, bf16, f32")] {
+        let err = common::stderr(&tvmc(&["generate", "smollm2", "-p", "x", "--kv", kv]), 2);
+        assert!(err.contains(words), "{err}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Items: what stands at the top of a file.
 
-use super::{Binding, Block, ExprId, Ident, Str, Type};
+use super::{Binding, Block, ExprId, Ident, Str, Type, TypeName};
 use crate::span::Span;
 
 /// An item.
@@ -120,13 +120,15 @@ pub struct Kernel {
     pub body: Block,
 }
 
-/// `W: format`.
+/// `W: format`, of a program also `W: format = f16`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Generic {
     /// The name.
     pub name: Ident,
     /// What it may stand for.
     pub kind: GenericKind,
+    /// What it stands for where nobody chooses.
+    pub default: Option<TypeName>,
     /// Where it is written.
     pub span: Span,
 }

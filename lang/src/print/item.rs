@@ -72,6 +72,10 @@ impl<'a> Printer<'a> {
             p.push(&g.name.name);
             p.push(": ");
             p.push(g.kind.symbol());
+            if let Some(default) = &g.default {
+                p.push(" = ");
+                p.push(&default.ident().name);
+            }
         });
         self.push(">");
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 use tvmc_ir::host::Number;
 use tvmc_ir::program::{Verified, parse, verify};
 use tvmc_model::executor::{
-    Argument, Arrangement, CHUNK, Call, Device, DeviceError, LoadOptions, MemoryId, Session, Slice,
+    Argument, Arrangement, CHUNK, Call, Device, DeviceError, LoadOptions, MemoryId, Purpose, Session, Slice,
 };
 use tvmc_types::dtype::DType;
 use tvmc_weights::{Access, Weights};
@@ -57,7 +57,11 @@ impl Device for Store {
         Err(DeviceError("there are no weights".to_owned()))
     }
 
-    fn prefers_packed(&mut self, _: &str, _: usize) -> Result<bool, DeviceError> {
+    fn packed_bytes(&self, _: &str, _: &[u64]) -> Result<u64, DeviceError> {
+        Err(DeviceError("nothing is packed".to_owned()))
+    }
+
+    fn prefers_packed(&mut self, _: &str, _: usize, _: Purpose) -> Result<bool, DeviceError> {
         Ok(false)
     }
 

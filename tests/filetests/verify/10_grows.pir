@@ -11,6 +11,7 @@ program @p {
   weight w2 "head": any[V, L] = "h" else w0
   weight w3 "matrix"[L]: any[L, V] = "m.{}" else w1
   state s0 "keys": f16[L, E, V] grows V to add(start, S)
+  state s1 "groups": format "q8_0"[L, V] grows V to S
   buffer b0 "x": f32[S, U]
   input i0 "tokens": i32[S]
   scalar start: i32
@@ -19,4 +20,5 @@ program @p {
 launch f(s0 as [L])
 }
 ; ---- expected
+; state s1: a state of a format grows along its groups (rule 10)
 ; body[0]: another shape of s0, which grows (rule 10)

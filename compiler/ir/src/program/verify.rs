@@ -18,11 +18,11 @@
 //!     an earlier extent or weight, unless it is itself such a dimension; states use Load numbers; everything else may use Call numbers.
 //!  5. **Kinds.** Operands are of kinds that their operation takes; extents, lengths, indices and loop bounds are integers, conditions truth
 //!     values, a default is of its hyper-parameter's dtype.
-//!  6. **Numbers.** Hyper-parameters and scalar inputs are i32 or f32; only a buffer is of a format.
+//!  6. **Numbers.** Hyper-parameters and scalar inputs are i32 or f32; only a state or a buffer is of a format.
 //!  7. **Rank.** Memory has at most [`MAX_RANK`] axes; a state, and a weight of any format, at least one.
 //!  8. **Pattern.** The name of a list's tensors has one place `{}` for the number; of a single weight, none.
 //!  9. **Fallback.** It is a weight declared before, and a list if and only if its user is: so there are no circles.
-//! 10. **Grows.** It is one extent of the state, which stands alone; how far is an integer of the call; only states grow. Memory that
+//! 10. **Grows.** It is one extent of the state, which stands alone; how far is an integer of the call; only states grow, of a format not along the last axis. Memory that
 //!     grows gets no new shape: its elements are not where those of its full shape are.
 //! 11. **Declaration.** Memory that an argument names is declared.
 //! 12. **List.** A list of weights is indexed once, before every other step; a single weight is not.
@@ -418,8 +418,9 @@ impl<'a> Verifier<'a> {
             let at = format!("{what}{number}");
             self.declare(&at, &decl.name);
             self.rank(&at, decl.shape.len(), usize::from(phase == Phase::Load));
-            if matches!(decl.element, MemoryElement::Format(_)) && !what.starts_with("buffer") {
-                self.errors.push(Rule::Numbers, at.clone(), "only a buffer is of a format");
+            let format = matches!(decl.element, MemoryElement::Format(_));
+            if format && !matches!(what, "state s" | "buffer b") {
+                self.errors.push(Rule::Numbers, at.clone(), "only a state or a buffer is of a format");
             }
             for extent in &decl.shape {
                 self.expr(&at, extent, phase, Some(Kind::Int));
@@ -435,6 +436,8 @@ impl<'a> Verifier<'a> {
                     at,
                     format!("`{extent}` is {axes} of its extents, must be one"),
                 );
+            } else if format && matches!(decl.shape.last(), Some(Expr::Name(name)) if name == extent) {
+                self.errors.push(Rule::Grows, at, "a state of a format grows along its groups");
             }
         }
     }

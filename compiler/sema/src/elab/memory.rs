@@ -5,8 +5,8 @@
 
 use super::{Elab, Operand};
 use crate::host::Host;
-use crate::signature::{Choice, ParameterKind};
-use tvmc_ir::tile::{Binary, Element, Index, Memory, Op, TileType, Value};
+use crate::signature::{Choice, ParameterKind, StoreRule};
+use tvmc_ir::tile::{Binary, CastRule, Element, Index, Memory, Op, TileType, Value};
 use tvmc_lang::ast::{self, AssignOp, BinaryOp, ExprId, IndexItem, IndexKind, Mode, Target};
 use tvmc_lang::diag::{Code, Diagnostic};
 use tvmc_lang::span::Span;
@@ -33,6 +33,13 @@ impl Elab<'_, '_> {
         match self.b.kernel.element(memory) {
             Some((Element::DType(dtype), _)) => (dtype, false),
             Some((Element::Format(_), _)) | None => (DType::F32, true),
+        }
+    }
+
+    fn store_rule(&self, memory: Memory) -> StoreRule {
+        match memory {
+            Memory::Param(param) => self.header.params[param.index()].stores,
+            Memory::Shared(_) => StoreRule::Exact,
         }
     }
 
@@ -320,7 +327,12 @@ impl Elab<'_, '_> {
                 self.binary(operator(op), (Operand::Value(old), span), (new, at), span)?
             }
         };
-        let value = self.assign_to(result, dtype, at)?;
+        let value = if dtype.is_float() && self.store_rule(memory) == StoreRule::Encoded {
+            let value = self.assign_to(result, DType::F32, at)?;
+            if dtype == DType::F32 { value } else { self.cast_value(value, dtype, CastRule::Round, at)? }
+        } else {
+            self.assign_to(result, dtype, at)?
+        };
         let value = self.fit_shape(value, &access.shape, at)?;
         let mut args = access.offsets;
         args.push(value);

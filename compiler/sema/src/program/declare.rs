@@ -194,11 +194,11 @@ impl Compiler<'_, '_> {
     }
 
     fn state(&mut self, name: &Ident, ty: &ast::Type, grows: Option<&ast::Growth>) -> Option<Meaning> {
-        let dtype = self.dtype(&ty.elem);
+        let element = self.memory_element(&ty.elem);
         let shape = self.shape(ty);
-        let (dtype, shape) = (dtype?, shape?);
+        let (element, shape) = (element?, shape?);
         let grows = match grows {
-            Some(growth) => Some(self.growth(name, &shape, growth)?),
+            Some(growth) => Some(self.growth(name, &element, &shape, growth)?),
             None => None,
         };
         if shape.is_empty() {
@@ -213,15 +213,21 @@ impl Compiler<'_, '_> {
         self.before_calls(&exprs, ty.span)?;
         self.program.states.push(MemoryDecl {
             name: name.name.clone(),
-            element: MemoryElement::DType(dtype),
+            element: element.clone(),
             shape: exprs,
             grows,
         });
         let base = Base::State(State(self.program.states.len() as u32 - 1));
-        Some(self.memory_of(base, dtype, shape, true))
+        Some(Self::memory_of(base, &element, shape, true))
     }
 
-    fn growth(&mut self, state: &Ident, shape: &[Host], growth: &ast::Growth) -> Option<Growth> {
+    fn growth(
+        &mut self,
+        state: &Ident,
+        element: &MemoryElement,
+        shape: &[Host],
+        growth: &ast::Growth,
+    ) -> Option<Growth> {
         let dimension = &growth.dimension;
         let is_it = |h: &&Host| matches!(h, Host::Expr(Expr::Name(n), _) if *n == dimension.name);
         let times = shape.iter().filter(is_it).count();
@@ -237,12 +243,23 @@ impl Compiler<'_, '_> {
             );
             return None;
         }
+        if matches!(element, MemoryElement::Format(_)) && shape.last().is_some_and(|last| is_it(&last)) {
+            self.cx.diags.push(
+                Diagnostic::error(
+                    Code::StateInvalid,
+                    format!("`{}` is stored in groups along `{}`", state.name, dimension.name),
+                )
+                .at(dimension.span, "a group is stored whole, not entry by entry")
+                .help("put the extent along which it grows before the last"),
+            );
+            return None;
+        }
         let to = self.integer(growth.to, "how far a state grows")?;
         Some(Growth { extent: dimension.name.clone(), to: to.expr() })
     }
 
-    fn memory_of(&self, base: Base, dtype: DType, shape: Vec<Host>, writable: bool) -> Meaning {
-        let element = WeightElement::DType(dtype);
+    fn memory_of(base: Base, element: &MemoryElement, shape: Vec<Host>, writable: bool) -> Meaning {
+        let element = element.promised();
         Meaning::Memory(Memory { base, element, shape, views: Vec::new(), list: false, writable })
     }
 
@@ -270,7 +287,7 @@ impl Compiler<'_, '_> {
             grows: None,
         });
         let base = Base::Input(Input(self.program.inputs.len() as u32 - 1));
-        Some(self.memory_of(base, dtype, shape, false))
+        Some(Self::memory_of(base, &MemoryElement::DType(dtype), shape, false))
     }
 
     fn output(&mut self, name: &Ident, ty: &ast::Type, span: Span) -> Option<Meaning> {
@@ -288,11 +305,11 @@ impl Compiler<'_, '_> {
             grows: None,
         });
         let base = Base::Output(Output(self.program.outputs.len() as u32 - 1));
-        Some(self.memory_of(base, dtype, shape, true))
+        Some(Self::memory_of(base, &MemoryElement::DType(dtype), shape, true))
     }
 
     pub(super) fn buffer(&mut self, name: &Ident, ty: &ast::Type) -> Option<Meaning> {
-        let element = self.buffer_element(&ty.elem);
+        let element = self.memory_element(&ty.elem);
         let span = ty.span;
         if self.scope.names.len() > 1 {
             self.cx.diags.push(
@@ -303,26 +320,18 @@ impl Compiler<'_, '_> {
         }
         let shape = self.shape(ty);
         let (element, shape) = (element?, shape?);
-        let promised = element.promised();
         self.program.buffers.push(MemoryDecl {
             name: name.name.clone(),
-            element,
+            element: element.clone(),
             shape: shape.iter().map(Host::expr).collect(),
             grows: None,
         });
         let base = Base::Buffer(Buffer(self.program.buffers.len() as u32 - 1));
-        Some(Meaning::Memory(Memory {
-            base,
-            element: promised,
-            shape,
-            views: Vec::new(),
-            list: false,
-            writable: true,
-        }))
+        Some(Self::memory_of(base, &element, shape, true))
     }
 
     /// A dtype, a format, or what was chosen for a generic parameter of the program.
-    fn buffer_element(&mut self, name: &ast::TypeName) -> Option<MemoryElement> {
+    fn memory_element(&mut self, name: &ast::TypeName) -> Option<MemoryElement> {
         let ident = name.ident();
         if let Some(element) = self.elements.get(&ident.name) {
             return Some(element.clone());

@@ -30,6 +30,8 @@ pub struct ModelSettings {
     pub context: Option<u32>,
     /// What activations are where they enter products.
     pub activations: ActivationStorage,
+    /// What the cache of keys and values holds: the name of a dtype or a format, as `f16` or `q8_0`; the program's own choice if none is given.
+    pub cache: Option<String>,
     /// A `.tile` file or `.tvm` module whose program runs the model, instead of the one for its architecture.
     pub program: Option<PathBuf>,
 }
@@ -79,7 +81,7 @@ impl Model {
                 ActivationStorage::F32 => Activations::F32,
                 ActivationStorage::Q8 => Activations::Q8,
             },
-            kv: "f16".to_owned(),
+            kv: settings.cache.clone(),
             machine: settings.machine.options(),
         };
         let loaded = step(|| models::load(&options, &Arc::new(AtomicBool::new(false))))?;

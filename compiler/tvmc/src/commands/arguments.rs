@@ -14,7 +14,7 @@ use std::rc::Rc;
 use tvmc_ir::host::{Expr, Number};
 use tvmc_ir::module::Key;
 use tvmc_ir::tile::launch::Binding;
-use tvmc_model::executor::{Argument, Arrangement, Device, Extent, Slice};
+use tvmc_model::executor::{Argument, Arrangement, Device, Extent, Purpose, Slice};
 use tvmc_types::dtype::DType;
 use tvmc_weights::npy::{NpyArray, NpyDtype};
 
@@ -413,7 +413,8 @@ impl Job {
             // Random weights of a format lie as a session keeps them, so that what is timed is what a model runs.
             if matches!(self.given[at], Given::Random(..))
                 && DType::from_name(element).is_none()
-                && engine.prefers_packed(&self.kernel, at).map_err(Failure::from_error)?
+                && sizes.len() == 2
+                && engine.prefers_packed(&self.kernel, at, Purpose::Weight).map_err(Failure::from_error)?
             {
                 let mut content = Vec::new();
                 random::fill(element, bytes, at as u64, &mut |_, part| {

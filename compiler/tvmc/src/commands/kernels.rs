@@ -3,6 +3,7 @@
 use super::arguments::{Job, given, outputs, settings, shapes};
 use super::{Failure, USER_ERROR, save, say};
 use crate::cli::{BuildOptions, Emit, RunOptions, TargetName, spelled};
+use crate::engine::ProgramChoices;
 use crate::engine::{Forms, Library, blocks};
 use crate::output;
 use std::num::NonZeroU32;
@@ -162,7 +163,7 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
     if form == Some(Emit::Program) || (library.kernel_names().is_empty() && form.is_none()) {
         let names = library.program_names();
         let name = pick("program", options.program.as_ref(), &names, &options.file)?;
-        let text = library.program(&name, None)?.to_string();
+        let text = library.program(&name, &ProgramChoices::default())?.to_string();
         dump.write("program", &text)?;
         return if form.is_some() { say(&text) } else { Ok(()) };
     }

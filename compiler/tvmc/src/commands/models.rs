@@ -2,7 +2,7 @@
 
 use super::{Failure, emit_json, say, weights};
 use crate::cli::{Activations, BuildOptions, ModelOptions, SamplingOptions, spelled};
-use crate::engine::{Engine, Specialisation};
+use crate::engine::{Engine, Specialisation, Storage};
 use crate::output;
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -34,12 +34,6 @@ pub(crate) struct Loaded {
 
 /// Loads a model; says so, with the flags in force.
 pub(crate) fn load(options: &ModelOptions, interrupted: &Arc<AtomicBool>) -> Result<Loaded, Failure> {
-    if options.kv != "f16" {
-        return Err(Failure::user(format!(
-            "--kv {} is not available yet: the shipped programs declare their cache as f16",
-            options.kv
-        )));
-    }
     let start = Instant::now();
     let file = weights::open(&options.model, interrupted)?;
     let tokenizer = weights::tokenizer(&file)?;
@@ -55,7 +49,7 @@ pub(crate) fn load(options: &ModelOptions, interrupted: &Arc<AtomicBool>) -> Res
         model.session().device().target_name(),
         model.session().device().threads(),
         spelled(&options.act),
-        options.kv,
+        kept(model.session().program()),
         model.context()
     );
     output::note(&format!(
@@ -68,13 +62,23 @@ pub(crate) fn load(options: &ModelOptions, interrupted: &Arc<AtomicBool>) -> Res
     Ok(Loaded { model, template, flags })
 }
 
+/// What a program keeps from call to call is stored as, by name.
+fn kept(program: &Verified) -> String {
+    let mut names: Vec<&str> = program.states.iter().map(|state| state.element.name()).collect();
+    names.dedup();
+    if names.is_empty() { "none".to_owned() } else { names.join(",") }
+}
+
 fn session(options: &ModelOptions, file: &Weights) -> Result<Session<Engine>, Failure> {
-    let activations = match options.act {
-        Activations::F32 => None,
-        Activations::Q8 => Some(tvmc_stdlib::ACTIVATIONS_OF_8_BITS),
+    let storage = Storage {
+        activations: match options.act {
+            Activations::F32 => None,
+            Activations::Q8 => Some(tvmc_stdlib::ACTIVATIONS_OF_8_BITS),
+        },
+        cache: options.kv.as_deref(),
     };
     let (engine, program) = match &options.program {
-        Some(path) => Engine::for_program_file(path, activations, &options.machine)?,
+        Some(path) => Engine::for_program_file(path, &storage, &options.machine)?,
         None => {
             let architecture = file
                 .metadata()
@@ -83,7 +87,7 @@ fn session(options: &ModelOptions, file: &Weights) -> Result<Session<Engine>, Fa
                 .ok_or_else(|| {
                     Failure::user("the file does not name its architecture: give --program FILE")
                 })?;
-            Engine::for_architecture(architecture, activations, &options.machine)?
+            Engine::for_architecture(architecture, &storage, &options.machine)?
         }
     };
     let own = program.hypers.iter().find(|h| h.name == "C").and_then(|h| {
@@ -154,7 +158,7 @@ pub(super) fn specialisation(
             act,
             machine: options.machine.clone(),
             ctx: None,
-            kv: "f16".to_owned(),
+            kv: None,
         };
         let session = session(&options, &file)?;
         specialisation.settings = own_numbers(session.program(), &file);

@@ -3,6 +3,7 @@
 //! This is the rim around sema: it reads files, prints diagnostics, and remembers what sema computes anew at each call.
 
 use super::module::{Opened, Recorder};
+use super::storage::ProgramChoices;
 use crate::commands::{Failure, USER_ERROR};
 use crate::output;
 use std::cell::RefCell;
@@ -10,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use tvmc_ir::host::{Expr, Number};
 use tvmc_ir::module::{Key, Module, is_module};
-use tvmc_ir::program::{MemoryElement, Verified};
+use tvmc_ir::program::Verified;
 use tvmc_ir::tile::{Format, Kernel, Memory, Op, Param, Region, Stmt, Value};
 use tvmc_lang::diag::{Diagnostic, Severity};
 use tvmc_lang::source::SourceMap;
@@ -189,7 +190,9 @@ impl Library {
     pub fn hyper_names(&self) -> Result<Vec<String>, Failure> {
         let mut names = Vec::new();
         for program in self.program_names() {
-            names.extend(self.program(&program, None)?.hypers.iter().map(|h| h.name.clone()));
+            names.extend(
+                self.program(&program, &ProgramChoices::default())?.hypers.iter().map(|h| h.name.clone()),
+            );
         }
         Ok(names)
     }
@@ -270,23 +273,24 @@ impl Library {
         self.inner.programs().into_iter().map(str::to_owned).collect()
     }
 
-    /// A program; `activations` is the format that its parameter `A` stands for, f32 if there is none.
-    pub fn program(&self, name: &str, activations: Option<&str>) -> Result<Verified, Failure> {
-        if let (None, Some(program)) = (activations, self.module.as_ref().and_then(|m| m.program(name))) {
+    /// A program with these choices for its parameters; what is not chosen is the program's own default.
+    pub fn program(&self, name: &str, choices: &ProgramChoices) -> Result<Verified, Failure> {
+        if let (true, Some(program)) =
+            (choices.is_empty(), self.module.as_ref().and_then(|m| m.program(name)))
+        {
             return Ok(program.clone());
         }
-        let elements = activations
-            .map(|format| {
-                (tvmc_stdlib::ACTIVATION_PARAMETER.to_owned(), MemoryElement::Format(format.to_owned()))
-            })
-            .into_iter()
-            .collect();
-        tvmc_sema::program_with(&self.inner, name, &elements).map_err(|diagnostics| {
+        tvmc_sema::program_with(&self.inner, name, choices).map_err(|diagnostics| {
             match self.settle(&diagnostics) {
                 Err(failure) => failure,
                 Ok(()) => Failure::user(format!("program `{name}` cannot be compiled")),
             }
         })
+    }
+
+    /// Names of the formats that a kernel can store to.
+    pub fn stored_formats(&self) -> Vec<&str> {
+        self.inner.stored_formats()
     }
 
     /// The interface of a kernel that the user named.
@@ -447,7 +451,7 @@ impl Library {
         else {
             return Ok(false);
         };
-        if shape.len() != 2 {
+        if shape.len() < 2 {
             return Ok(false);
         }
         let generics = interface.declared.generics.iter();

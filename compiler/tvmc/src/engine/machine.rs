@@ -7,7 +7,7 @@ use super::interp::InterpMachine;
 use tvmc_ir::lane;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_ir::tile::{Kernel, TensorDecl};
-use tvmc_model::executor::{DeviceError, MemoryId, Slice};
+use tvmc_model::executor::{DeviceError, MemoryId, Purpose, Slice};
 use tvmc_passes::packing::Packing;
 use tvmc_passes::{Lowered, Options, ScalarBinding, lower};
 
@@ -121,11 +121,12 @@ impl Machine {
         }
     }
 
-    /// Whether weights are rearranged at load.
-    pub fn packs_weights(&self) -> bool {
-        match self {
-            Machine::Cpu(_) => true,
-            Machine::Gpu(_) | Machine::Interp(_) => false,
+    /// Whether matrices lie as packed where a kernel reads them along their rows. On a GPU the lanes of a block share out the columns of a weight
+    /// (`passes/spread`), which lie together as declared.
+    pub fn packs(&self, purpose: Purpose) -> bool {
+        match (self, purpose) {
+            (Machine::Cpu(_), Purpose::Weight | Purpose::State) | (Machine::Gpu(_), Purpose::State) => true,
+            (Machine::Gpu(_), Purpose::Weight) | (Machine::Interp(_), _) => false,
         }
     }
 }

@@ -16,12 +16,14 @@ mod interp;
 mod library;
 mod machine;
 mod module;
+mod storage;
 
 pub use emit::{Forms, blocks};
 pub use export::Export;
 pub use library::{Interface, InterfaceElement, InterfaceParam, Library, source};
 pub use machine::{Code, Machine, MachineArgument};
 pub use module::{Specialisation, build_name, of_library, read as read_module};
+pub use storage::{ProgramChoices, Storage};
 
 use crate::cli::{CpuLevel, MachineOptions, TargetName, spelled};
 use crate::commands::Failure;
@@ -36,7 +38,7 @@ use tvmc_ir::module::Key;
 use tvmc_ir::program::Verified;
 use tvmc_ir::tile::launch::{ArgumentShape, Binding, bind};
 use tvmc_ir::tile::{Kernel, TensorDecl};
-use tvmc_model::executor::{Argument, Arrangement, Device, DeviceError, Extent, MemoryId, Slice};
+use tvmc_model::executor::{Argument, Arrangement, Device, DeviceError, Extent, MemoryId, Purpose, Slice};
 use tvmc_passes::packing::{self, Packing};
 use tvmc_types::dtype::{DType, Kind};
 
@@ -149,7 +151,7 @@ impl Engine {
     /// The engine and program for a model of this architecture. Activations are stored in a format, or as f32.
     pub fn for_architecture(
         architecture: &str,
-        activations: Option<&str>,
+        storage: &Storage<'_>,
         options: &MachineOptions,
     ) -> Result<(Self, Verified), Failure> {
         let Some((module, program)) = tvmc_stdlib::program_for(architecture) else {
@@ -160,14 +162,14 @@ impl Engine {
             )));
         };
         let library = Library::standard(module)?;
-        let program = library.program(program, activations)?;
+        let program = library.program(program, &storage.choices(&library)?)?;
         Ok((Self::new(library, options)?, program))
     }
 
     /// The engine and the only program of a file.
     pub fn for_program_file(
         path: &Path,
-        activations: Option<&str>,
+        storage: &Storage<'_>,
         options: &MachineOptions,
     ) -> Result<(Self, Verified), Failure> {
         let library = Library::open(path)?;
@@ -179,7 +181,7 @@ impl Engine {
                 names.len()
             )));
         };
-        let program = library.program(name, activations)?;
+        let program = library.program(name, &storage.choices(&library)?)?;
         Ok((Self::new(library, options)?, program))
     }
 
@@ -375,11 +377,7 @@ impl Engine {
         for (argument, param) in arguments.iter().zip(&instance.kernel.params) {
             if let Argument::Tensor { slice, shape, element, arrangement } = argument {
                 let sizes: Vec<u64> = shape.iter().map(|e| e.size).collect();
-                let mut wanted = self.tensor_bytes(element, &sizes)?;
-                if *arrangement == Arrangement::Packed {
-                    let rows = sizes.first().copied().unwrap_or(0).max(1);
-                    wanted = wanted / rows * rows.next_multiple_of(packing::ROWS as u64);
-                }
+                let wanted = self.arranged_bytes(element, &sizes, *arrangement)?;
                 if slice.bytes < wanted {
                     return Err(DeviceError(format!(
                         "argument `{}` has {} bytes, its shape {sizes:?} of `{element}` takes {wanted}",
@@ -537,8 +535,23 @@ impl Device for Engine {
         Ok(Slice { memory, offset: 0, bytes: size as u64 })
     }
 
-    fn prefers_packed(&mut self, kernel: &str, parameter: usize) -> Result<bool, DeviceError> {
-        if !self.machine.packs_weights() {
+    fn packed_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError> {
+        let [.., rows, _] = shape else {
+            return Err(DeviceError(format!("a tensor of shape {shape:?} has no rows to pack")));
+        };
+        let large = || DeviceError(format!("a tensor of shape {shape:?} is too large"));
+        let mut whole = shape.to_vec();
+        whole[shape.len() - 2] = rows.checked_next_multiple_of(packing::ROWS as u64).ok_or_else(large)?;
+        self.library.tensor_bytes(element, &whole)
+    }
+
+    fn prefers_packed(
+        &mut self,
+        kernel: &str,
+        parameter: usize,
+        purpose: Purpose,
+    ) -> Result<bool, DeviceError> {
+        if !self.machine.packs(purpose) {
             return Ok(false);
         }
         if let Some(known) = self.prefers.get(&(kernel.to_owned(), parameter)) {

@@ -12,6 +12,7 @@
 //! Names of sources are relative to the root's folder: nothing of the building machine's folders gets into the file.
 
 use super::Library;
+use super::storage::ProgramChoices;
 use crate::commands::Failure;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -46,7 +47,7 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Module, Failure> {
 pub fn of_library(library: &Library, specialisation: &Specialisation) -> Result<Module, Failure> {
     let mut module = Module { build: build_name(), ..library.closure() };
     for name in library.program_names() {
-        module.programs.push(library.program(&name, None)?);
+        module.programs.push(library.program(&name, &ProgramChoices::default())?);
     }
     let mut kernels: BTreeSet<String> = library.kernel_names().into_iter().collect();
     for program in &module.programs {

@@ -18,13 +18,22 @@ pub struct Slice {
     pub bytes: u64,
 }
 
-/// How a matrix of weights lies in memory.
+/// How the matrices of a tensor lie in memory.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Arrangement {
-    /// As the file has it.
+    /// Row after row.
     Declared,
     /// In the order the device's kernels read best.
     Packed,
+}
+
+/// What memory that may be packed is for.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Purpose {
+    /// Written once, when the program is loaded.
+    Weight,
+    /// Written by kernels, from call to call.
+    State,
 }
 
 /// An argument of a launch.
@@ -86,11 +95,33 @@ pub trait Device {
         what: &str,
     ) -> Result<Slice, DeviceError>;
 
+    /// Bytes of a packed tensor of this element type and shape, of two axes at least: its last two are those of the matrices that are packed, one
+    /// after another.
+    fn packed_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError>;
+
     /// Whether a kernel reads this parameter faster when it is packed.
-    fn prefers_packed(&mut self, kernel: &str, parameter: usize) -> Result<bool, DeviceError>;
+    fn prefers_packed(
+        &mut self,
+        kernel: &str,
+        parameter: usize,
+        purpose: Purpose,
+    ) -> Result<bool, DeviceError>;
 
     /// Bytes of a tensor of this element type and shape.
     fn tensor_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError>;
+
+    /// Bytes of a tensor, however it lies.
+    fn arranged_bytes(
+        &self,
+        element: &str,
+        shape: &[u64],
+        arrangement: Arrangement,
+    ) -> Result<u64, DeviceError> {
+        match arrangement {
+            Arrangement::Declared => self.tensor_bytes(element, shape),
+            Arrangement::Packed => self.packed_bytes(element, shape),
+        }
+    }
 
     /// Runs a kernel over its whole grid, after everything launched before it. `with` sets `tune` names; `site` numbers the launch in the
     /// program, so that the device may remember what it prepared for it.

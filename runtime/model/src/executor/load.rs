@@ -1,7 +1,8 @@
 //! Loading: numbers, weights, memory.
 
 use super::ExecutorError;
-use super::device::{Arrangement, Device, MemoryId, Slice};
+use super::device::{Arrangement, Device, MemoryId, Purpose, Slice};
+use super::state::growing_axis;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tvmc_ir::host::{Expr, Number};
@@ -33,6 +34,7 @@ pub(crate) struct LoadedWeight {
 pub(crate) struct Allocation {
     pub memory: Option<MemoryId>,
     pub capacity: u64,
+    pub arrangement: Arrangement,
     /// Extents in the current call.
     pub shape: Vec<u64>,
 }
@@ -50,7 +52,7 @@ impl Allocation {
         if let Some(old) = self.memory {
             device.release(old)?;
         }
-        *self = Allocation { memory: Some(memory), capacity: bytes, shape };
+        *self = Allocation { memory: Some(memory), capacity: bytes, shape, ..*self };
         Ok(())
     }
 }
@@ -80,7 +82,7 @@ impl<D: Device> Session<D> {
         constants(&program, &mut fixed);
         bind_weights(&program, weights, &mut fixed)?;
         constants(&program, &mut fixed);
-        let packed = arrangements(&program, &mut device)?;
+        let Packed { weights: packed, states: packed_states } = arrangements(&program, &mut device)?;
         let mut loaded: Vec<Vec<LoadedWeight>> = Vec::new();
         let mut resident: HashMap<(usize, bool), LoadedWeight> = HashMap::new();
         for (at, decl) in program.weights.iter().enumerate() {
@@ -118,7 +120,8 @@ impl<D: Device> Session<D> {
             loaded.push(list);
         }
         let empty = |list: &[MemoryDecl]| {
-            vec![Allocation { memory: None, capacity: 0, shape: Vec::new() }; list.len()]
+            let arrangement = Arrangement::Declared;
+            vec![Allocation { memory: None, capacity: 0, arrangement, shape: Vec::new() }; list.len()]
         };
         let mut session = Session {
             fixed,
@@ -130,6 +133,9 @@ impl<D: Device> Session<D> {
             device,
             program: Arc::new(program),
         };
+        for (state, packed) in session.states.iter_mut().zip(packed_states) {
+            state.arrangement = if packed { Arrangement::Packed } else { Arrangement::Declared };
+        }
         session.allocate_states()?;
         Ok(session)
     }
@@ -309,47 +315,79 @@ fn bind_weights(
     Ok(())
 }
 
-/// Which weights are packed: those that some launch prefers so. Only whole weights can be packed: one that the program takes rows of or
-/// reshapes stays as declared.
-fn arrangements<D: Device>(program: &Program, device: &mut D) -> Result<Vec<bool>, ExecutorError> {
-    let mut wanted = vec![false; program.weights.len()];
-    let mut barred = vec![false; program.weights.len()];
+/// What is packed.
+struct Packed {
+    weights: Vec<bool>,
+    states: Vec<bool>,
+}
+
+/// What is packed: weights and states that some launch prefers so. Only whole matrices can be packed: a weight that the program takes rows of
+/// or reshapes stays as declared, and so does a state that is not given whole or by its leading axes.
+fn arrangements<D: Device>(program: &Program, device: &mut D) -> Result<Packed, ExecutorError> {
+    let mut wanted =
+        Packed { weights: vec![false; program.weights.len()], states: vec![false; program.states.len()] };
+    let mut barred =
+        Packed { weights: vec![false; program.weights.len()], states: vec![false; program.states.len()] };
+    for (at, state) in program.states.iter().enumerate() {
+        let axes = state.shape.len();
+        // A packed row is stored whole.
+        barred.states[at] = axes < 2 || growing_axis(state) == Some(axes - 1);
+    }
     fn walk<D: Device>(
+        (program, device): (&Program, &mut D),
         stmts: &[Stmt],
-        device: &mut D,
-        wanted: &mut [bool],
-        barred: &mut [bool],
+        wanted: &mut Packed,
+        barred: &mut Packed,
     ) -> Result<(), ExecutorError> {
         for stmt in stmts {
             match stmt {
                 Stmt::Launch { kernel, args, .. } => {
                     for (at, arg) in args.iter().enumerate() {
-                        let Argument::Memory { base: Base::Weight(weight, _), views } = arg else { continue };
-                        let weight = weight.index();
-                        let whole = |v: &View| matches!(v, View::At(_) | View::Rows { .. } | View::Shape(_));
-                        if views.iter().any(whole) {
-                            barred[weight] = true;
-                        } else if device.prefers_packed(kernel, at)? {
-                            wanted[weight] = true;
-                        }
+                        let Argument::Memory { base, views } = arg else { continue };
+                        let (purpose, whole, wanted, barred) = match base {
+                            Base::Weight(weight, _) => {
+                                let at = weight.index();
+                                (
+                                    Purpose::Weight,
+                                    views.is_empty(),
+                                    &mut wanted.weights[at],
+                                    &mut barred.weights[at],
+                                )
+                            }
+                            Base::State(state) => {
+                                let at = state.index();
+                                let whole = views.iter().all(|view| matches!(view, View::At(_)))
+                                    && views.len() + 2 <= program.states[at].shape.len();
+                                (Purpose::State, whole, &mut wanted.states[at], &mut barred.states[at])
+                            }
+                            Base::Buffer(_) | Base::Input(_) | Base::Output(_) => continue,
+                        };
+                        *barred |= !whole;
+                        *wanted |= whole && device.prefers_packed(kernel, at, purpose)?;
                     }
                 }
-                Stmt::For { body, .. } => walk(body, device, wanted, barred)?,
+                Stmt::For { body, .. } => walk((program, device), body, wanted, barred)?,
                 Stmt::If { then, otherwise, .. } => {
-                    walk(then, device, wanted, barred)?;
-                    walk(otherwise, device, wanted, barred)?;
+                    walk((program, device), then, wanted, barred)?;
+                    walk((program, device), otherwise, wanted, barred)?;
                 }
             }
         }
         Ok(())
     }
-    walk(&program.body, device, &mut wanted, &mut barred)?;
+    walk((program, device), &program.body, &mut wanted, &mut barred)?;
     // A fallback shares its tensor, so it shares the arrangement.
     for at in 0..program.weights.len() {
         if let Some(other) = program.weights[at].fallback {
-            let both = wanted[at] || wanted[other.index()];
-            (wanted[at], wanted[other.index()]) = (both, both);
+            let both = wanted.weights[at] || wanted.weights[other.index()];
+            (wanted.weights[at], wanted.weights[other.index()]) = (both, both);
         }
     }
-    Ok(wanted.iter().zip(&barred).map(|(want, bar)| *want && !bar).collect())
+    let allowed = |wanted: &[bool], barred: &[bool]| {
+        wanted.iter().zip(barred).map(|(want, bar)| *want && !bar).collect()
+    };
+    Ok(Packed {
+        weights: allowed(&wanted.weights, &barred.weights),
+        states: allowed(&wanted.states, &barred.states),
+    })
 }

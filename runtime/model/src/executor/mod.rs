@@ -16,7 +16,7 @@ mod load;
 mod run;
 mod state;
 
-pub use device::{Argument, Arrangement, Device, DeviceError, Extent, MemoryId, Slice};
+pub use device::{Argument, Arrangement, Device, DeviceError, Extent, MemoryId, Purpose, Slice};
 pub use load::{LoadOptions, Session};
 pub use run::Call;
 pub use state::{CHUNK, SavedState};

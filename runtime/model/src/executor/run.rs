@@ -210,7 +210,8 @@ impl<D: Device> Session<D> {
             return Err(ExecutorError::Call(format!("`{}` has no memory yet", decl.name)));
         };
         let element = decl.element.name();
-        let bytes = self.device.tensor_bytes(element, &allocation.shape)?;
+        let arrangement = allocation.arrangement;
+        let bytes = self.device.arranged_bytes(element, &allocation.shape, arrangement)?;
         let growing = growing_axis(decl);
         let shape = allocation
             .shape
@@ -223,7 +224,7 @@ impl<D: Device> Session<D> {
             slice: Slice { memory, offset: 0, bytes },
             shape,
             element: element.to_owned(),
-            arrangement: Arrangement::Declared,
+            arrangement,
         })
     }
 
@@ -290,7 +291,7 @@ impl<D: Device> Session<D> {
             )));
         }
         let sizes: Vec<u64> = part.shape[1..].iter().map(|e| e.size).collect();
-        let row = self.device.tensor_bytes(&part.element, &sizes)?;
+        let row = self.device.arranged_bytes(&part.element, &sizes, part.arrangement)?;
         part.slice.offset += row * from as u64;
         part.slice.bytes = row * count as u64;
         part.shape[0].size = count as u64;

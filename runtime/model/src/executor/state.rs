@@ -7,14 +7,14 @@
 //! from call to call.
 //!
 //! Growing reads the old bytes, spreads them over the new shape and writes them: the axes before the growing one count the slices that
-//! move, the axes from it on are one slice. Where slices are no whole bytes (an odd number of 4-bit elements), the state is allocated
+//! move, the axes from it on are one slice; a packed matrix with more rows begins with the bytes of the one with fewer. Where slices are no whole bytes (an odd number of 4-bit elements), the state is allocated
 //! whole at once.
 //!
 //! [`Session::save`] keeps the contents of all states, [`Session::restore`] brings them back: a conversation can be forked, or go on from a
 //! prompt that many questions share.
 
 use super::ExecutorError;
-use super::device::Device;
+use super::device::{Arrangement, Device};
 use super::load::{Session, extents};
 use std::collections::HashMap;
 use tvmc_ir::host::{Expr, Number};
@@ -37,7 +37,7 @@ impl<D: Device> Session<D> {
             let decl = &self.program.states[at];
             let mut shape = extents(&decl.shape, &decl.name, &self.fixed)?;
             if let Some(axis) = growing_axis(decl)
-                && self.grows_in_slices(decl, axis, shape[axis], &shape)?
+                && self.grows_in_slices((decl, self.states[at].arrangement), axis, shape[axis], &shape)?
             {
                 shape[axis] = 0;
             }
@@ -104,7 +104,8 @@ impl<D: Device> Session<D> {
         for (at, (shape, bytes)) in saved.states.iter().enumerate() {
             if self.states[at].shape != *shape {
                 let decl = &self.program.states[at];
-                let size = self.device.tensor_bytes(decl.element.name(), shape)?;
+                let size =
+                    self.device.arranged_bytes(decl.element.name(), shape, self.states[at].arrangement)?;
                 if size != bytes.len() as u64 || shape.len() != decl.shape.len() {
                     return Err(ExecutorError::Call("the saved state is of another program".to_owned()));
                 }
@@ -120,7 +121,7 @@ impl<D: Device> Session<D> {
     /// New zeroed memory of a shape in place of what the state has.
     fn allocate_state(&mut self, at: usize, shape: Vec<u64>) -> Result<(), ExecutorError> {
         let decl = &self.program.states[at];
-        let bytes = self.device.tensor_bytes(decl.element.name(), &shape)?;
+        let bytes = self.device.arranged_bytes(decl.element.name(), &shape, self.states[at].arrangement)?;
         self.states[at].renew(&mut self.device, bytes, shape, &decl.name)
     }
 
@@ -130,8 +131,8 @@ impl<D: Device> Session<D> {
         let mut shape = old.shape.clone();
         shape[axis] = extent;
         let slices = shape[..axis].iter().product::<u64>() as usize;
-        let old_slice = self.device.tensor_bytes(&element, &old.shape[axis..])? as usize;
-        let new_slice = self.device.tensor_bytes(&element, &shape[axis..])? as usize;
+        let old_slice = self.device.arranged_bytes(&element, &old.shape[axis..], old.arrangement)? as usize;
+        let new_slice = self.device.arranged_bytes(&element, &shape[axis..], old.arrangement)? as usize;
         let mut bytes = vec![0; old_slice * slices];
         if let Some(memory) = old.memory.filter(|_| !bytes.is_empty()) {
             self.device.read(memory, 0, &mut bytes)?;
@@ -148,7 +149,7 @@ impl<D: Device> Session<D> {
     /// Whether slices of a chunk and of the full extent are whole bytes, so that they can be moved.
     fn grows_in_slices(
         &self,
-        decl: &MemoryDecl,
+        (decl, arrangement): (&MemoryDecl, Arrangement),
         axis: usize,
         full: u64,
         shape: &[u64],
@@ -156,9 +157,11 @@ impl<D: Device> Session<D> {
         for extent in [CHUNK, full] {
             let mut slice = shape[axis..].to_vec();
             slice[0] = extent;
-            let one = self.device.tensor_bytes(decl.element.name(), &slice)?;
+            let one = self.device.arranged_bytes(decl.element.name(), &slice, arrangement)?;
             slice.insert(0, 8);
-            if one.checked_mul(8) != Some(self.device.tensor_bytes(decl.element.name(), &slice)?) {
+            if one.checked_mul(8)
+                != Some(self.device.arranged_bytes(decl.element.name(), &slice, arrangement)?)
+            {
                 return Ok(false);
             }
         }

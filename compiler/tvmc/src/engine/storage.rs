@@ -1,0 +1,56 @@
+//! What a program's parameters stand for, as the user says it.
+//!
+//! | option | parameter | default |
+//! |---|---|---|
+//! | `--act q8` | `A`: activations where they enter a product | the program's |
+//! | `--kv q8_0` | `KV`: the cache of keys and values | the program's |
+//!
+//! Refused: a name that stores no fractions (an integer dtype, a format that does not say how it is encoded, no name at all).
+
+use super::Library;
+use crate::commands::Failure;
+use std::collections::BTreeMap;
+use tvmc_ir::program::MemoryElement;
+use tvmc_types::dtype::DType;
+
+/// Choices for a program's parameters, by name.
+pub type ProgramChoices = BTreeMap<String, MemoryElement>;
+
+/// The user's choices.
+#[derive(Copy, Clone, Default, Debug)]
+pub struct Storage<'a> {
+    /// The format of activations.
+    pub activations: Option<&'a str>,
+    /// The dtype or format of the cache.
+    pub cache: Option<&'a str>,
+}
+
+impl Storage<'_> {
+    /// The choices, for a program of this library.
+    pub(super) fn choices(&self, library: &Library) -> Result<ProgramChoices, Failure> {
+        let mut choices = ProgramChoices::new();
+        if let Some(format) = self.activations {
+            let element = MemoryElement::Format(format.to_owned());
+            choices.insert(tvmc_stdlib::ACTIVATION_PARAMETER.to_owned(), element);
+        }
+        if let Some(name) = self.cache {
+            let element = element(library, name)?;
+            choices.insert(tvmc_stdlib::CACHE_PARAMETER.to_owned(), element);
+        }
+        Ok(choices)
+    }
+}
+
+/// What memory may hold that a kernel stores fractions to.
+fn element(library: &Library, name: &str) -> Result<MemoryElement, Failure> {
+    let formats = library.stored_formats();
+    match DType::from_name(name) {
+        Some(dtype) if dtype.is_float() && dtype.bits() <= 32 => Ok(MemoryElement::DType(dtype)),
+        None if formats.contains(&name) => Ok(MemoryElement::Format(name.to_owned())),
+        Some(_) | None => {
+            let known = ["f16", "bf16", "f32"].into_iter().chain(formats);
+            Err(Failure::usage(format!("--kv {name}: keys and values cannot be stored so"))
+                .did_you_mean(name, known))
+        }
+    }
+}
