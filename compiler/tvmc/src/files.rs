@@ -11,13 +11,18 @@ use std::path::Path;
 ///
 /// Refused: a file that may not be written, a folder.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole_with(path, &mut |file| file.write_all(bytes))
+}
+
+/// As [`write_whole`], with contents that `write` writes piece by piece.
+pub fn write_whole_with(path: &Path, write: &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<()> {
     let existing = match fs::metadata(path) {
         Ok(metadata) => Some(metadata),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
     if existing.as_ref().is_some_and(|metadata| !metadata.is_file()) {
-        return OpenOptions::new().write(true).open(path)?.write_all(bytes);
+        return write(&mut OpenOptions::new().write(true).open(path)?);
     }
     let path = if existing.is_some() { path.canonicalize()? } else { path.to_owned() };
     let permissions = existing.map(|metadata| metadata.permissions());
@@ -32,7 +37,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         Some(_) | None => Path::new("."),
     };
     let mut scratch = builder().tempfile_in(folder)?;
-    scratch.write_all(bytes)?;
+    write(&mut scratch)?;
     if let Some(permissions) = permissions {
         scratch.as_file().set_permissions(permissions)?;
     }

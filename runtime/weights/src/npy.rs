@@ -250,11 +250,6 @@ impl NpyArray {
         output.flush()?;
         Ok(())
     }
-
-    /// Writes a file.
-    pub fn write_file(&self, path: &Path) -> Result<(), NpyError> {
-        self.write_to(&mut std::fs::File::create(path)?)
-    }
 }
 
 fn check_bools(dtype: NpyDtype, data: &[u8]) -> Result<(), NpyError> {

@@ -121,13 +121,11 @@ impl Export {
     /// Links a shared library with the system's C compiler (`CC`, else `cc`).
     pub fn library(&self, output: &Path) -> Result<(), Failure> {
         let failed = |what: &str, error: std::io::Error| Failure::user(format!("{what}: {error}"));
-        let name = format!("tvmc-{}-{}", self.symbol, std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).map_err(|e| failed("cannot make a temporary folder", e))?;
-        let linked = self.link(&folder, output);
-        // What is left in the folder is of no use to anyone, and failing to remove it harms no one.
-        let _ = std::fs::remove_dir_all(&folder);
-        linked
+        let mut folder = tempfile::Builder::new();
+        folder.prefix("tvmc-");
+        // A name that nobody can know beforehand, in a folder that only this user enters: others may write where temporary files are kept.
+        let folder = folder.tempdir().map_err(|e| failed("cannot make a temporary folder", e))?;
+        self.link(folder.path(), output)
     }
 
     fn link(&self, folder: &Path, output: &Path) -> Result<(), Failure> {
