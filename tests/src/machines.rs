@@ -7,13 +7,15 @@
 //! | WGSL, if there is an adapter | the backend; only kernels that keep to exactly rounded operations |
 //!
 //! Every byte of every argument must agree, except that in a tensor of floats any NaN equals any other (and on WGSL, -0 equals 0). The lane interpreter runs first:
-//! code that it ran without a trap touches no memory outside its arguments.
+//! code that it ran without a trap touches no memory outside its arguments. That compiled code does not either is judged by guard pages: each argument lies once right
+//! behind one and once right before one, inputs cannot be written, and what fills an argument up to 64 bytes must be as it was.
 
 use crate::generate::{Argument, Case, Data};
 use std::fmt;
 use tvmc_backend_wgsl::Error as WgslError;
-use tvmc_cpu::{AlignedBuffer, BufferArg, CompiledKernel, Pool, Target as CpuTarget};
+use tvmc_cpu::{CompiledKernel, Pool, Prepared, RawBuffer, Target as CpuTarget};
 use tvmc_gpu::{GpuDevice, GpuError};
+use tvmc_guarded::{Guarded, Placement};
 use tvmc_interp::lane as lane_interp;
 use tvmc_ir::lane::{self, Verified};
 use tvmc_ir::tile::launch::{Binding, bind};
@@ -74,8 +76,8 @@ impl Machines {
         Self { pool: Pool::new(2), cpu, gpu }
     }
 
-    /// Runs a kernel everywhere; `gpu` says whether the GPU takes part.
-    pub fn check(&self, case: &Case, gpu: bool) -> Result<(), Disagreement> {
+    /// Runs a kernel everywhere and gives the names of the machines that ran it, the tile interpreter first; `gpu` says whether the GPU takes part.
+    pub fn check(&self, case: &Case, gpu: bool) -> Result<Vec<&'static str>, Disagreement> {
         if let Err(errors) = verify(case.kernel.clone()) {
             let list: Vec<String> = errors.iter().map(ToString::to_string).collect();
             return wrong("verifier", list.join("\n"));
@@ -90,6 +92,7 @@ impl Machines {
             Err(error) => return wrong("binding", error),
         };
         let expected = reference(case)?;
+        let mut ran = vec!["tile interpreter", "lane interpreter"];
         for target in TARGETS {
             let program = Program::new(case, &binding, &target)?;
             for order in [lane_interp::LaneOrder::Ascending, lane_interp::LaneOrder::Permuted(11)] {
@@ -99,18 +102,21 @@ impl Machines {
             }
             for (row, name, cpu) in &self.cpu {
                 if *row == target {
-                    let got = program.on_cpu(&self.pool, *cpu, name)?;
-                    program.judge(case, name, &expected, &got)?;
+                    for got in program.on_cpu(&self.pool, *cpu, name)? {
+                        program.judge(case, name, &expected, &got)?;
+                    }
+                    ran.push(name);
                 }
             }
             if let (true, true, Some(device)) = (gpu && case.portable, target == WGSL, &self.gpu) {
                 // What is too large for this device runs elsewhere.
                 if let Some(got) = program.on_gpu(device)? {
                     program.judge(case, "wgsl", &expected, &got)?;
+                    ran.push("wgsl");
                 }
             }
         }
-        Ok(())
+        Ok(ran)
     }
 
     /// Runs a lane function everywhere and gives what the interpreter leaves in memory; `gpu` says whether the GPU takes part.
@@ -140,7 +146,9 @@ impl Machines {
         let name = "lane interpreter, lanes permuted";
         judge(name, &program.on_lanes(lane_interp::LaneOrder::Permuted(11), name)?, 0)?;
         for (_, name, cpu) in &self.cpu {
-            judge(name, &program.on_cpu(&self.pool, *cpu, name)?, 0)?;
+            for got in program.on_cpu(&self.pool, *cpu, name)? {
+                judge(name, &got, 0)?;
+            }
         }
         if let (Some(ulps), Some(device)) = (gpu, &self.gpu)
             && let Some(got) = program.on_gpu(device)?
@@ -247,36 +255,49 @@ impl Program {
         }
     }
 
-    fn on_cpu(&self, pool: &Pool, target: CpuTarget, name: &str) -> Result<Vec<Vec<u8>>, Disagreement> {
+    /// The arguments after a run at either guard page.
+    fn on_cpu(&self, pool: &Pool, target: CpuTarget, name: &str) -> Result<[Vec<Vec<u8>>; 2], Disagreement> {
         let kernel = match CompiledKernel::compile(&self.function, target) {
             Ok(kernel) => kernel,
             Err(error) => return wrong(name, error),
         };
-        let mut buffers = Vec::new();
-        for bytes in &self.memory {
-            match AlignedBuffer::from_bytes(bytes) {
-                Ok(buffer) => buffers.push(buffer),
-                Err(error) => return wrong(name, error),
-            }
-        }
-        let mut arguments: Vec<BufferArg<'_>> = buffers
-            .iter_mut()
+        let [start, end] = Placement::ALL.map(|placement| self.guarded(pool, &kernel, placement, name));
+        Ok([start?, end?])
+    }
+
+    fn guarded(
+        &self,
+        pool: &Pool,
+        kernel: &CompiledKernel,
+        placement: Placement,
+        name: &str,
+    ) -> Result<Vec<Vec<u8>>, Disagreement> {
+        let buffers: Vec<Guarded> = self
+            .memory
+            .iter()
             .zip(&self.written)
-            .map(|(buffer, written)| {
-                if *written {
-                    BufferArg::Write(buffer.as_mut_slice())
-                } else {
-                    BufferArg::Read(buffer.as_slice())
-                }
+            .map(|(bytes, written)| {
+                let memory = Guarded::with(bytes, placement);
+                if *written { memory } else { memory.read_only() }
             })
             .collect();
+        let mut launch = Prepared::new(kernel);
+        launch.set_grid(self.grid);
+        let buffers_set = buffers
+            .iter()
+            .enumerate()
+            .try_for_each(|(at, buffer)| launch.set_buffer(at, RawBuffer { start: buffer.start() }));
+        let scalars_set =
+            self.scalars.iter().enumerate().try_for_each(|(at, bits)| launch.set_scalar(at, *bits));
         // SAFETY: the lane interpreter has just run the same code on the same arguments without a trap, so it stays inside them.
-        let report = unsafe { pool.launch(&kernel, self.grid, &mut arguments, &self.scalars) };
-        drop(arguments);
-        match report {
-            Ok(_) => Ok(buffers.iter().map(|b| b.as_slice().to_vec()).collect()),
-            Err(error) => wrong(name, error),
+        let report = buffers_set.and(scalars_set).and_then(|()| unsafe { pool.launch_prepared(&launch) });
+        if let Err(error) = report {
+            return wrong(name, error);
         }
+        if let Some(at) = buffers.iter().position(|buffer| !buffer.filling_is_untouched()) {
+            return wrong(name, format!("writes behind the end of b{at}\n{}", *self.function));
+        }
+        Ok(buffers.iter().map(|buffer| buffer.content().to_vec()).collect())
     }
 
     fn on_gpu(&self, device: &GpuDevice) -> Result<Option<Vec<Vec<u8>>>, Disagreement> {

@@ -2,30 +2,54 @@
 //!
 //! A kernel loads ragged tiles, computes a random element-wise tree over floats and integers, and then stores it, reduces it along an
 //! axis, or multiplies it. Values are small multiples of 1/4 and every node is clamped, so that each float operation, sum and
-//! product is exact: all targets must then agree bit for bit, in whatever order they add.
+//! product is exact: all targets must then agree bit for bit, in whatever order they add. No value is -0, so that minima and maxima do not
+//! depend on the order either.
 
+use crate::generate::{Argument, Case, Data};
 use crate::random::Random;
-
-/// A tensor argument: its shape and its bytes; outputs start as zeros.
-#[derive(Clone, Debug)]
-pub struct Tensor {
-    /// Extents.
-    pub shape: Vec<u64>,
-    /// Little-endian 4-byte elements.
-    pub bytes: Vec<u8>,
-    /// Whether the kernel writes it.
-    pub written: bool,
-}
+use tvmc_ir::tile::{Element, Kernel};
+use tvmc_sema::{Instance, Library, Source, Use};
+use tvmc_types::dtype::DType;
 
 /// A kernel named `random` and its arguments.
 #[derive(Clone, Debug)]
-pub struct Case {
+pub struct SourceCase {
     /// The source.
     pub source: String,
-    /// Arguments in order.
-    pub tensors: Vec<Tensor>,
+    /// Tensor arguments in order.
+    pub tensors: Vec<Data>,
     /// Dimensions that must be constants.
     pub constants: Vec<(String, u64)>,
+}
+
+impl SourceCase {
+    /// The kernel compiled to tile IR, with its arguments. An error if the front end refuses it, which it must not.
+    pub fn compile(&self) -> Result<Case, String> {
+        let kernel = self.kernel()?;
+        let arguments = self.tensors.iter().cloned().map(Argument::Tensor).collect();
+        Ok(Case { kernel, arguments, portable: true })
+    }
+
+    fn kernel(&self) -> Result<Kernel, String> {
+        let mut load = |wanted: Use<'_>| match wanted {
+            Use::Library(name) => {
+                tvmc_stdlib::module(name).map(|text| Source { name: name.to_owned(), text: text.to_owned() })
+            }
+            Use::File { .. } => None,
+        };
+        let root = Source { name: "random.tile".into(), text: self.source.clone() };
+        let loaded = Library::load(root, tvmc_stdlib::PRELUDE, &mut load);
+        let show = |list: &[tvmc_lang::diag::Diagnostic]| -> String {
+            list.iter().map(|d| tvmc_lang::diag::render(d, loaded.library.sources(), false)).collect()
+        };
+        if !loaded.diagnostics.is_empty() {
+            return Err(show(&loaded.diagnostics));
+        }
+        let instance = Instance { dims: self.constants.iter().cloned().collect(), ..Instance::default() };
+        let kernel = tvmc_sema::instantiate(&loaded.library, "random", &instance).map_err(|l| show(&l))?;
+        let verified = tvmc_ir::tile::verify(kernel).map_err(|errors| format!("{errors:?}"))?;
+        Ok(verified.into_inner())
+    }
 }
 
 const SIZES: [usize; 8] = [1, 2, 3, 8, 16, 17, 24, 33];
@@ -51,8 +75,8 @@ fn float(random: &mut Random, depth: usize) -> String {
         10 => format!("(({}) as f32)", integer(random, depth - 1)),
         _ => format!("trunc({a})"),
     };
-    // Multiples of 1/4 up to 16: exact under every operation above.
-    format!("(floor(min(max({expr}, -16.0), 16.0) * 4.0) * 0.25)")
+    // Multiples of 1/4 up to 16: exact under every operation above. The zero added makes 0 of -0.
+    format!("(floor(min(max({expr}, -16.0), 16.0) * 4.0) * 0.25 + 0.0)")
 }
 
 /// A random i32 expression over `i` (a tile) and constants.
@@ -80,13 +104,17 @@ fn integer(random: &mut Random, depth: usize) -> String {
     format!("({expr} ^ (i & 1))")
 }
 
-fn floats(random: &mut Random, shape: &[u64]) -> Tensor {
-    let count: u64 = shape.iter().product();
-    let bytes = (0..count).flat_map(|_| ((random.below(65) as f32 - 32.0) / 4.0).to_le_bytes()).collect();
-    Tensor { shape: shape.to_vec(), bytes, written: false }
+fn tensor(shape: &[u64], dtype: DType, bytes: Vec<u8>, written: bool) -> Data {
+    Data { shape: shape.to_vec(), element: Element::DType(dtype), bytes, written, packed: false }
 }
 
-fn integers(random: &mut Random, shape: &[u64]) -> Tensor {
+fn floats(random: &mut Random, shape: &[u64]) -> Data {
+    let count: u64 = shape.iter().product();
+    let bytes = (0..count).flat_map(|_| ((random.below(65) as f32 - 32.0) / 4.0).to_le_bytes()).collect();
+    tensor(shape, DType::F32, bytes, false)
+}
+
+fn integers(random: &mut Random, shape: &[u64]) -> Data {
     let count: u64 = shape.iter().product();
     let bytes = (0..count)
         .flat_map(|_| match random.below(8) {
@@ -96,16 +124,16 @@ fn integers(random: &mut Random, shape: &[u64]) -> Tensor {
             _ => (random.below(41) as i32 - 20).to_le_bytes(),
         })
         .collect();
-    Tensor { shape: shape.to_vec(), bytes, written: false }
+    tensor(shape, DType::I32, bytes, false)
 }
 
-fn output(shape: &[u64]) -> Tensor {
+fn output(shape: &[u64]) -> Data {
     let count: u64 = shape.iter().product();
-    Tensor { shape: shape.to_vec(), bytes: vec![0; count as usize * 4], written: true }
+    tensor(shape, DType::F32, vec![0; count as usize * 4], true)
 }
 
 /// The kernel of a seed.
-pub fn case(seed: u64) -> Case {
+pub fn case(seed: u64) -> SourceCase {
     let random = &mut Random::new(seed);
     let (bm, bk, bn) = (*random.pick(&SIZES), *random.pick(&SIZES), *random.pick(&SIZES));
     let size = |random: &mut Random| 1 + random.below(40) as u64;
@@ -145,19 +173,18 @@ pub fn case(seed: u64) -> Case {
         "1" => 1,
         _ => n,
     };
-    let mut tensors = vec![
+    let tensors = vec![
         floats(random, &[m, k]),
         floats(random, &[k]),
         integers(random, &[m, k]),
         floats(random, &[k, n]),
         output(&[m, last]),
     ];
-    tensors[4].shape = vec![m, last];
     // Half of the time every dimension is a constant, so that masks are proved away.
     let constants = if random.below(2) == 0 {
         vec![("M".to_owned(), m), ("K".to_owned(), k), ("N".to_owned(), n)]
     } else {
         Vec::new()
     };
-    Case { source, tensors, constants }
+    SourceCase { source, tensors, constants }
 }

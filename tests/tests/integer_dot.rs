@@ -56,6 +56,8 @@ fn source() -> String {
             }
         }
     }
+    // The upper half of a byte: four of them are shifted at once, and must not keep bits of their neighbours.
+    text += "format upper_halves { group 32 { d: f16; q: u8[32]; } value[i] = d * (q[i] >> 4); }\n";
     text + LINEAR
 }
 

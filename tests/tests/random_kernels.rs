@@ -46,6 +46,7 @@ fn run(floats: Floats, seed: u8) {
         let case = generate(&tape, floats);
         machines
             .check(&case, count.get().is_multiple_of(4))
+            .map(drop)
             .map_err(|error| TestCaseError::fail(error.to_string()))
     });
     match result {

@@ -6,7 +6,7 @@
 //!
 //! Loop variables keep the representation of their kind: uniform and register tiles are carried as lane values, arena tiles stay in
 //! one arena that the body updates. **Barriers**: a read of an arena that may have been written since the last barrier is preceded by
-//! one, and so is a write after reads; loop bodies start with one. On a CPU they cost nothing.
+//! one, and so is a write after reads, and a store to a block-shared tensor after another; loop bodies start with one. On a CPU they cost nothing.
 
 use crate::affine::Affine;
 use crate::cleanup::{renumber, sweep};
@@ -317,6 +317,14 @@ impl<'k> Lowering<'k> {
             self.barrier();
         }
         self.traffic[arena.index()].written = true;
+    }
+
+    /// To be called before a store to a block-shared tensor: where it lies in the tensor is free, so a lane may write what another lane's store
+    /// before it has written. Arenas of tiles have no such stores: an element always is the same lane's.
+    pub fn before_store(&mut self, arena: Arena) {
+        if self.traffic[arena.index()].written {
+            self.barrier();
+        }
     }
 
     /// Emits a barrier.

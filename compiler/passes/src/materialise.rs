@@ -264,7 +264,11 @@ impl<'k> Lowering<'k> {
             }
         }
         let shape = self.kernel.ty(value).shape.clone();
-        let shared = matches!(memory, Memory::Shared(_));
+        let shared = self.shared_tile(memory);
+        if let Some(tile) = &shared {
+            self.before_store(tile.arena);
+        }
+        let shared = shared.is_some();
         if self.kernel.ty(value).elements() == 1 {
             let at = vec![Coord::zero(); shape.len()];
             return self.store_chunk(inst, memory, indices, &offsets, value, &at, None);

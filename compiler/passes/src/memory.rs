@@ -209,7 +209,8 @@ impl<'k> Lowering<'k> {
             let coord = axis.coord.position();
             let offset = axis.offset.offset + coord.offset;
             match stride {
-                Stride::Constant(s) => constant += offset * s,
+                // A tensor for which this saturates is too large to be bound.
+                Stride::Constant(s) => constant = constant.saturating_add(offset.saturating_mul(s)),
                 Stride::Runtime(_) => {
                     let offset = self.emit.i64(offset);
                     let term = self.scale(offset, stride);

@@ -31,7 +31,7 @@ use tvmc_ir::program::{
 };
 use tvmc_ir::tile::MAX_RANK;
 use tvmc_lang::ast::{self, Arg, Block, ExprId, ExprKind, Ident, IndexKind, ItemKind, StmtKind, TypeName};
-use tvmc_lang::diag::{Code, Diagnostic, closest};
+use tvmc_lang::diag::{Code, Diagnostic, INTERNAL, closest};
 use tvmc_lang::span::Span;
 use tvmc_types::dtype::DType;
 
@@ -151,7 +151,7 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId, chosen: &BTreeMap<String, MemoryE
             for error in broken {
                 let message = match error.rule {
                     Rule::Limits => format!("the program is too large: {}: {}", error.at, error.message),
-                    _ => format!("internal error: the compiled program is not well-formed: {error}"),
+                    _ => format!("{INTERNAL}: the compiled program is not well-formed: {error}"),
                 };
                 cx.diags.error(Code::Unsupported, ast.name.span, message, "this program");
             }

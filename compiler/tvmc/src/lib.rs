@@ -10,5 +10,6 @@ pub mod commands;
 pub mod engine;
 pub mod files;
 pub mod host;
+pub mod internal;
 pub mod output;
 pub mod probe;

@@ -45,7 +45,8 @@ fn main() -> ExitCode {
     if let Err(error) = handler {
         output::note(&format!("warning: Ctrl-C will end the program at once: {error}"));
     }
-    match run(&cli.command, &interrupted) {
+    tvmc::internal::install();
+    match tvmc::internal::rim(|| run(&cli.command, &interrupted)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output::failure(&failure);

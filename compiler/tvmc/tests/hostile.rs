@@ -112,3 +112,53 @@ fn zero_sized_tensors_and_garbage_arrays() {
     stderr(&tvmc(&[&run[..], &["--target", "abacus"]].concat()), 2);
     stderr(&tvmc(&[&run[..], &["--arg", &a, "--arg", &b, "--out", &out, "--threads", "0"]].concat()), 2);
 }
+
+/// Numbers of a model that no memory holds, that are divided by, or that are none: others indexed fixed tables with them (llama.cpp P26690).
+#[test]
+fn hyper_parameters_out_of_all_bounds_are_refused() {
+    use tvmc_weights::gguf::{Array, GgufWriter, Value};
+    let dir = tempfile::tempdir().expect("a folder");
+    let numbers = [
+        "block_count",
+        "embedding_length",
+        "feed_forward_length",
+        "attention.head_count",
+        "attention.head_count_kv",
+        "context_length",
+        "rope.dimension_count",
+    ];
+    let bad = [
+        Value::U32(0),
+        Value::U32(u32::MAX),
+        Value::I32(-1),
+        Value::U64(u64::MAX),
+        Value::F32(f32::NAN),
+        Value::String("2".into()),
+    ];
+    for (at, wrong) in numbers.iter().enumerate().flat_map(|(at, _)| bad.iter().map(move |value| (at, value)))
+    {
+        let mut writer = GgufWriter::new();
+        let mut add = |key: &str, value: Value| {
+            writer.metadata(key, value).expect("sound");
+        };
+        add("general.architecture", Value::String("llama".into()));
+        for (number, name) in numbers.iter().enumerate() {
+            let value = if number == at { wrong.clone() } else { Value::U32(2) };
+            add(&format!("llama.{name}"), value);
+        }
+        add("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5));
+        add("llama.rope.freq_base", Value::F32(1e4));
+        add("tokenizer.ggml.model", Value::String("llama".into()));
+        let tokens: Vec<String> = (0..=255).map(|byte| format!("<0x{byte:02X}>")).collect();
+        add(
+            "tokenizer.ggml.tokens",
+            Value::Array(Array::String(tokens.iter().map(String::as_str).collect())),
+        );
+        add("tokenizer.ggml.scores", Value::Array(Array::F32(vec![0.0; 256])));
+        add("tokenizer.ggml.token_type", Value::Array(Array::I32(vec![6; 256])));
+        writer.tensor("token_embd.weight", &[256, 2], "f32", vec![0; 2048]).expect("sound");
+        let file = write(dir.path(), "model.gguf", &writer.to_bytes().expect("sound"));
+        let words = fails(&["logits", &file, "-p", "x"]);
+        assert!(!words.contains("internal error"), "{} = {wrong:?}: {words}", numbers[at]);
+    }
+}

@@ -26,6 +26,9 @@ pub use suggest::{closest, edit_distance};
 
 use crate::span::Span;
 
+/// How the message of a diagnostic begins that says a mistake of the compiler itself.
+pub const INTERNAL: &str = "internal error";
+
 /// How bad it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Severity {
@@ -105,6 +108,11 @@ impl Diagnostic {
     pub fn note(mut self, text: impl Into<String>) -> Self {
         self.notes.push(text.into());
         self
+    }
+
+    /// Whether the compiler itself is at fault.
+    pub fn is_internal(&self) -> bool {
+        self.message.starts_with(INTERNAL)
     }
 
     /// Whether it is an error.

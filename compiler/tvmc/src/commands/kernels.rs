@@ -5,6 +5,7 @@ use super::{Failure, USER_ERROR, save, say};
 use crate::cli::{BuildOptions, Emit, RunOptions, TargetName, spelled};
 use crate::engine::ProgramChoices;
 use crate::engine::{Forms, Library, blocks};
+use crate::files::write_whole_with;
 use crate::output;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -77,9 +78,8 @@ pub fn run(options: &RunOptions) -> Result<(), Failure> {
             }
         };
         let array = NpyArray::new(dtype, shape, data).map_err(Failure::from_error)?;
-        array
-            .write_file(&output.path)
-            .map_err(|e| Failure::user(format!("{}: {e}", output.path.display())))?;
+        write_whole_with(&output.path, &mut |file| array.write_to(file).map_err(std::io::Error::other))
+            .map_err(|e| Failure::user(format!("cannot write {}: {e}", output.path.display())))?;
     }
     Ok(())
 }

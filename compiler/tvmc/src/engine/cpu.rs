@@ -5,7 +5,7 @@
 //! tensor of those extents. So generated code stays inside the slices it is given.
 
 use super::Level;
-use super::machine::{MachineArgument, Printed, failure, lowered, scalar_values, tensors};
+use super::machine::{MachineArgument, Printed, code_for_cpu, failure, lowered, scalar_values, tensors};
 use tvmc_cpu::{AlignedBuffer, CompiledKernel, Pool, Prepared, RawBuffer, Target};
 use tvmc_ir::lane::Access;
 use tvmc_ir::lane::abi::ALIGNMENT;
@@ -99,7 +99,8 @@ impl CpuMachine {
 
     pub(super) fn compile(&mut self, kernel: &Kernel, packing: Vec<Packing>) -> Result<CpuCode, DeviceError> {
         let (function, scalars) = lowered(kernel, &row(self.target), packing)?;
-        let compiled = CompiledKernel::compile(&function, self.target).map_err(failure)?;
+        let compiled =
+            code_for_cpu(&function, || CompiledKernel::compile(&function, self.target)).map_err(failure)?;
         Ok(CpuCode { prepared: Prepared::new(&compiled), scalars })
     }
 

@@ -3,10 +3,11 @@
 //! The lane function is that of the chosen target: `--emit asm` of a machine with AVX-512 shows the lowering for 16 lanes, `--target gpu`
 //! that for a workgroup. It is lowered once for each target row and kept.
 
-use super::machine::lowered;
+use super::machine::{code_for_cpu, code_for_gpu, lowered};
 use super::{Export, Features, Kernel, Level};
 use crate::cli::{CpuLevel, Emit, MachineOptions, TargetName};
 use crate::commands::Failure;
+use tvmc_cpu::CompileError;
 use tvmc_ir::lane::Verified;
 use tvmc_ir::tile::Value;
 use tvmc_passes::target::{self, Target};
@@ -70,12 +71,14 @@ impl<'a> Forms<'a> {
     fn lane(&mut self, form: Emit) -> Result<&Verified, Failure> {
         let row = self.row(form);
         if self.lowered.as_ref().is_none_or(|(known, _)| *known != row) {
-            let (function, _) = lowered(self.kernel, &row, Vec::new()).map_err(Failure::from_error)?;
-            self.lowered = Some((row, function));
+            self.lowered = None;
         }
-        match &self.lowered {
+        match &mut self.lowered {
             Some((_, function)) => Ok(function),
-            None => Err(Failure::user("internal error: the lowering was lost")),
+            empty @ None => {
+                let (function, _) = lowered(self.kernel, &row, Vec::new()).map_err(Failure::from_error)?;
+                Ok(&empty.insert((row, function)).1)
+            }
         }
     }
 
@@ -127,10 +130,17 @@ impl<'a> Forms<'a> {
                 Ok(self.kernel.annotated(&note).to_string())
             }
             Emit::Lane => Ok(self.lane(form)?.to_string()),
-            Emit::Clif => tvmc_cpu::clif_text(self.lane(form)?).map_err(Failure::from_error),
-            Emit::Wgsl => tvmc_backend_wgsl::compile(self.lane(form)?, &tvmc_backend_wgsl::Limits::default())
-                .map(|shader| shader.source)
-                .map_err(Failure::from_error),
+            Emit::Clif => {
+                let function = self.lane(form)?;
+                code_for_cpu(function, || tvmc_cpu::clif_text(function)).map_err(Failure::from_error)
+            }
+            Emit::Wgsl => {
+                let function = self.lane(form)?;
+                let limits = tvmc_backend_wgsl::Limits::default();
+                code_for_gpu(function, || tvmc_backend_wgsl::compile(function, &limits), |error| Some(error))
+                    .map(|shader| shader.source)
+                    .map_err(Failure::from_error)
+            }
             Emit::Asm => {
                 let level = if self.v3 { Level::V3 } else { Level::V4 };
                 let features = match self.features {
@@ -138,8 +148,9 @@ impl<'a> Forms<'a> {
                     Some(features) if features.level == level => features,
                     Some(_) | None => Features::baseline(level),
                 };
-                let code =
-                    tvmc_backend_x86::compile(self.lane(form)?, &features).map_err(Failure::from_error)?;
+                let function = self.lane(form)?;
+                let compile = || tvmc_backend_x86::compile(function, &features).map_err(CompileError::X86);
+                let code = code_for_cpu(function, compile).map_err(Failure::from_error)?;
                 Ok(tvmc_backend_x86::disassemble(&code))
             }
         }

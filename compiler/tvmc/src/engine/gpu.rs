@@ -1,8 +1,8 @@
 //! A GPU as a machine. Launches are recorded and handed over together, after [`BATCH`] of them or at the next read; only reads and writes wait,
 //! so the device works on one batch while the next is recorded.
 
-use super::machine::{MachineArgument, Printed, failure, lowered, scalar_values, tensors};
-use tvmc_gpu::{Commands, GpuBuffer, GpuDevice, GpuKernel, Submission};
+use super::machine::{MachineArgument, Printed, code_for_gpu, failure, lowered, scalar_values, tensors};
+use tvmc_gpu::{Commands, GpuBuffer, GpuDevice, GpuError, GpuKernel, Submission};
 use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_model::executor::{DeviceError, MemoryId};
@@ -113,7 +113,13 @@ impl GpuMachine {
 
     pub(super) fn compile(&mut self, kernel: &Kernel, packing: Vec<Packing>) -> Result<GpuCode, DeviceError> {
         let (function, scalars) = lowered(kernel, &tvmc_passes::target::WGSL, packing)?;
-        let kernel = self.device.compile(&function).map_err(failure)?;
+        fn reason(error: &GpuError) -> Option<&tvmc_backend_wgsl::Error> {
+            match error {
+                GpuError::Compile { error, .. } => Some(error),
+                _ => None,
+            }
+        }
+        let kernel = code_for_gpu(&function, || self.device.compile(&function), reason).map_err(failure)?;
         Ok(GpuCode { kernel, scalars })
     }
 

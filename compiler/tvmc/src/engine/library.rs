@@ -5,6 +5,7 @@
 use super::module::{Opened, Recorder};
 use super::storage::ProgramChoices;
 use crate::commands::{Failure, USER_ERROR};
+use crate::internal::{self, Stage};
 use crate::output;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -217,8 +218,10 @@ impl Library {
                 })
             }
         };
-        let root = Source { name: name.clone(), text };
-        let loaded = tvmc_sema::Library::load(root, tvmc_stdlib::PRELUDE, &mut load);
+        let root = Source { name: name.clone(), text: text.clone() };
+        let loaded = internal::within(Stage::Read, &name, &|| text.clone(), || {
+            tvmc_sema::Library::load(root, tvmc_stdlib::PRELUDE, &mut load)
+        });
         Self {
             inner: loaded.library,
             diagnostics: loaded.diagnostics,
@@ -251,7 +254,20 @@ impl Library {
 
     /// Checks everything; prints what is wrong.
     pub fn check(&self) -> Result<(), Failure> {
-        self.settle(&tvmc_sema::check(&self.inner))
+        let found =
+            internal::within(Stage::Check, &self.root, &|| self.texts(), || tvmc_sema::check(&self.inner));
+        self.settle(&found)
+    }
+
+    /// The user's own sources, as one text for a reproduction file; those of the standard library are known.
+    fn texts(&self) -> String {
+        let own = self.inner.sources().iter().filter(|(_, source)| !source.name().starts_with("stdlib/"));
+        own.map(|(_, source)| format!("// ---- {}\n{}\n", source.name(), source.text())).collect()
+    }
+
+    /// What an instance is made of, as one text for a reproduction file.
+    pub(super) fn input(&self, key: &Key) -> String {
+        format!("// {key}\n{}", self.texts())
     }
 
     /// The root's source, printed from its tree.
@@ -280,7 +296,13 @@ impl Library {
         {
             return Ok(program.clone());
         }
-        tvmc_sema::program_with(&self.inner, name, choices).map_err(|diagnostics| {
+        let compiled = internal::within(Stage::Program, name, &|| self.texts(), || {
+            tvmc_sema::program_with(&self.inner, name, choices)
+        });
+        compiled.map_err(|diagnostics| {
+            if let Some(bug) = diagnostics.iter().find(|d| d.is_internal()) {
+                internal::broken(Stage::Program, name, &bug.message, &|| self.texts());
+            }
             match self.settle(&diagnostics) {
                 Err(failure) => failure,
                 Ok(()) => Failure::user(format!("program `{name}` cannot be compiled")),
@@ -359,7 +381,10 @@ impl Library {
             dims: key.dims.iter().cloned().collect(),
             tunes: key.tunes.iter().cloned().collect(),
         };
-        tvmc_sema::instantiate(&self.inner, &key.kernel, &instance).map_err(|d| self.report(&key.kernel, &d))
+        internal::within(Stage::Instantiate, &key.kernel, &|| self.input(key), || {
+            tvmc_sema::instantiate(&self.inner, &key.kernel, &instance)
+        })
+        .map_err(|d| self.report(&key.kernel, &d))
     }
 
     /// Chooses finer tiles where a grid would leave a target idle: a tune name that nothing fixes goes down its list until there are

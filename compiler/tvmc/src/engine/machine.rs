@@ -4,6 +4,8 @@
 use super::cpu::CpuMachine;
 use super::gpu::GpuMachine;
 use super::interp::InterpMachine;
+use crate::internal::{self, Stage};
+use tvmc_cpu::CompileError;
 use tvmc_ir::lane;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_ir::tile::{Kernel, TensorDecl};
@@ -137,12 +139,50 @@ pub fn lowered(
     target: &tvmc_passes::target::Target,
     packing: Vec<Packing>,
 ) -> Result<(lane::Verified, Vec<ScalarBinding>), DeviceError> {
-    let Lowered { function, scalars, .. } = lower(kernel, target, &Options { packing }).map_err(failure)?;
-    let verified = lane::verify(function).map_err(|errors| {
-        let first = errors.first().map(ToString::to_string).unwrap_or_default();
-        DeviceError(format!("internal error: the lowering of `{}` is not well-formed: {first}", kernel.name))
-    })?;
-    Ok((verified, scalars))
+    let input = || format!("; for {}, packing {packing:?}\n{kernel}", target.name);
+    internal::within(Stage::Lower, &kernel.name, &input, || {
+        let options = Options { packing: packing.clone() };
+        let Lowered { function, scalars, .. } = lower(kernel, target, &options).map_err(failure)?;
+        let verified = lane::verify(function).map_err(|errors| {
+            let first = errors.first().map(ToString::to_string).unwrap_or_default();
+            let what = format!("the result is not well-formed: {first}");
+            DeviceError(internal::broken(Stage::Lower, &kernel.name, &what, &input))
+        })?;
+        Ok((verified, scalars))
+    })
+}
+
+/// Makes code of a function for a processor; a backend that is itself at fault is a bug of ours.
+pub fn code_for_cpu<T>(
+    function: &lane::Verified,
+    compile: impl FnOnce() -> Result<T, CompileError>,
+) -> Result<T, CompileError> {
+    let input = || function.to_string();
+    let result = internal::within(Stage::Cpu, &function.name, &input, compile);
+    if let Err(
+        error @ (CompileError::X86(tvmc_backend_x86::Error::Internal(_))
+        | CompileError::Cranelift(tvmc_backend_cranelift::Error::Panicked(_))),
+    ) = &result
+    {
+        internal::broken(Stage::Cpu, &function.name, error, &input);
+    }
+    result
+}
+
+/// Makes code of a function for a GPU. `reason` finds the backend's error in that of the device.
+pub fn code_for_gpu<T, E>(
+    function: &lane::Verified,
+    compile: impl FnOnce() -> Result<T, E>,
+    reason: impl FnOnce(&E) -> Option<&tvmc_backend_wgsl::Error>,
+) -> Result<T, E> {
+    let input = || function.to_string();
+    let result = internal::within(Stage::Gpu, &function.name, &input, compile);
+    if let Err(error) = &result
+        && let Some(error @ tvmc_backend_wgsl::Error::Invalid(_)) = reason(error)
+    {
+        internal::broken(Stage::Gpu, &function.name, error, &input);
+    }
+    result
 }
 
 /// Scalar arguments of the lane function, in its order.

@@ -27,6 +27,7 @@ pub use storage::{ProgramChoices, Storage};
 
 use crate::cli::{CpuLevel, MachineOptions, TargetName, spelled};
 use crate::commands::Failure;
+use crate::internal::{self, Stage};
 use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -218,7 +219,10 @@ impl Engine {
         let start = Instant::now();
         let kernel = tvmc_ir::tile::verify(self.library.instantiate(&key.choices)?).map_err(|errors| {
             let first = errors.first().map(ToString::to_string).unwrap_or_default();
-            DeviceError(format!("internal error: `{}` is not well-formed: {first}", key.choices.kernel))
+            let what = format!("the instance is not well-formed: {first}");
+            DeviceError(internal::broken(Stage::Instantiate, &key.choices.kernel, &what, &|| {
+                self.library.input(&key.choices)
+            }))
         })?;
         let kernel = kernel.into_inner();
         let code = self.machine.compile(&kernel, key.packing.clone())?;

@@ -14,6 +14,7 @@
 use super::Library;
 use super::storage::ProgramChoices;
 use crate::commands::Failure;
+use crate::internal::{self, Stage};
 use std::collections::BTreeSet;
 use std::path::Path;
 use tvmc_ir::host::Number;
@@ -73,12 +74,16 @@ pub fn of_library(library: &Library, specialisation: &Specialisation) -> Result<
             }
         }
         let kernel = tile::verify(kernel).map_err(|errors| {
-            Failure::user(format!("internal error: `{}` is not well-formed: {}", key.kernel, errors[0]))
+            let what = format!("the instance is not well-formed: {}", errors[0]);
+            Failure::user(internal::broken(Stage::Instantiate, &key.kernel, &what, &|| library.input(&key)))
         })?;
         module.instances.push(module::Instance { key, kernel });
     }
     module.sort();
-    module.check().map_err(|error| Failure::user(format!("internal error: {error}")))?;
+    module.check().map_err(|error| {
+        let root = module.sources.first().map_or("", |source| &source.name);
+        Failure::user(internal::broken(Stage::Module, root, &error, &|| format!("{module:#?}")))
+    })?;
     Ok(module)
 }
 

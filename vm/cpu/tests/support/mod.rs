@@ -1,18 +1,17 @@
 //! Runs kernels on every target and thread count of this host, in guarded memory, and compares them with the
 //! interpreter.
 //!
-//! A buffer lies between two pages that may not be touched: once it starts right behind the lower one, once
-//! it ends (rounded up to 64 bytes) right before the upper one.
+//! A buffer lies between guard pages (`tvmc_guarded`), once at either of them.
 #![allow(dead_code)]
 
 use std::sync::OnceLock;
 
 use tvmc_backend_x86::Features;
+pub use tvmc_guarded::{Guarded, Placement};
+
 use tvmc_cpu::{CompiledKernel, LaunchError, LaunchReport, Pool, Prepared, RawBuffer, Target};
 use tvmc_interp::lane::{Argument, Launch, run};
 use tvmc_ir::lane::{Access, Function, Verified, verify};
-
-const PAGE: usize = 4096;
 
 /// A reproducible source of inputs (the splitmix64 sequence).
 pub struct Random(pub u64);
@@ -91,73 +90,6 @@ pub fn bytes(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
     words.into_iter().flat_map(u32::to_le_bytes).collect()
 }
 
-/// Where a buffer lies in its pages.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Placement {
-    Start,
-    End,
-}
-
-/// Memory between two guard pages.
-pub struct Guarded {
-    map: *mut u8,
-    size: usize,
-    start: *mut u8,
-    len: usize,
-}
-
-impl Guarded {
-    pub fn with(content: &[u8], placement: Placement) -> Self {
-        let padded = content.len().next_multiple_of(64);
-        let inner = padded.next_multiple_of(PAGE).max(PAGE);
-        let size = inner + 2 * PAGE;
-        // SAFETY: an anonymous mapping at an address of the system's choice.
-        let map = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                size,
-                libc::PROT_NONE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        assert_ne!(map, libc::MAP_FAILED);
-        let map = map.cast::<u8>();
-        // SAFETY: the inner pages of the mapping just made.
-        let refused =
-            unsafe { libc::mprotect(map.add(PAGE).cast(), inner, libc::PROT_READ | libc::PROT_WRITE) };
-        assert_eq!(refused, 0);
-        let at = match placement {
-            Placement::Start => PAGE,
-            Placement::End => PAGE + inner - padded,
-        };
-        // SAFETY: within the mapping; the bytes behind it are writable for `padded` bytes.
-        let start = unsafe {
-            let start = map.add(at);
-            std::ptr::copy_nonoverlapping(content.as_ptr(), start, content.len());
-            start
-        };
-        Self { map, size, start, len: content.len() }
-    }
-
-    pub fn raw(&self) -> RawBuffer {
-        RawBuffer { start: self.start }
-    }
-
-    pub fn content(&self) -> &[u8] {
-        // SAFETY: `len` readable bytes.
-        unsafe { std::slice::from_raw_parts(self.start, self.len) }
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        // SAFETY: the mapping that `with` made.
-        unsafe { libc::munmap(self.map.cast(), self.size) };
-    }
-}
-
 /// What this host can run.
 pub fn targets() -> Vec<Target> {
     let mut targets = vec![Target::Cranelift];
@@ -228,7 +160,7 @@ impl Case {
         let mut prepared = Prepared::new(kernel);
         prepared.set_grid(self.grid);
         for (at, buffer) in buffers.iter().enumerate() {
-            prepared.set_buffer(at, buffer.raw()).unwrap();
+            prepared.set_buffer(at, RawBuffer { start: buffer.start() }).unwrap();
         }
         for (at, &scalar) in self.scalars.iter().enumerate() {
             prepared.set_scalar(at, scalar).unwrap();
@@ -255,7 +187,7 @@ impl Case {
                 if threads > 0 && blocks == 1 {
                     break;
                 }
-                for placement in [Placement::Start, Placement::End] {
+                for placement in Placement::ALL {
                     let (report, buffers) = self.launch(pool, &kernel, placement);
                     let at = || format!("{target}, {} threads, {placement:?}\n{}", threads + 1, *function);
                     for (number, (found, wanted)) in buffers.iter().zip(&wanted.buffers).enumerate() {

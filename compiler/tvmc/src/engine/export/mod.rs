@@ -51,6 +51,7 @@ impl Export {
 
     /// Links a shared library with the system's C compiler (`CC`, else `cc`).
     pub fn library(&self, output: &Path) -> Result<(), Failure> {
+        // A name that nobody can know beforehand: others may write where temporary files are kept.
         let folder = tempfile::Builder::new()
             .prefix("tvmc-")
             .tempdir()

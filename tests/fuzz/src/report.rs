@@ -1,0 +1,201 @@
+//! What a run did: counts per target, failures, and which operations ran with which types on which machines.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use tvmc_ir::tile::{Binary, CastRule, Form, Inst, Kernel, Op, Reduce, Region, Stmt, Unary};
+
+/// How often an operation ran with a type on a machine: kernels that contain it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Coverage {
+    /// By `operation`, then `type`, then machine.
+    counts: BTreeMap<String, BTreeMap<String, BTreeMap<String, u64>>>,
+}
+
+/// The name of an operation, with what tells its kinds apart.
+fn name(op: &Op) -> String {
+    match op {
+        Op::Unary(op) => op.name().to_owned(),
+        Op::Binary(op) => op.name().to_owned(),
+        Op::Cast(rule) => format!("cast.{}", rule.name()),
+        Op::Reduce(op, _) => format!("reduce.{}", op.name()),
+        Op::Const(_)
+        | Op::Dim(_)
+        | Op::Scalar(_)
+        | Op::BlockIndex(_)
+        | Op::Iota
+        | Op::Fma
+        | Op::Select
+        | Op::Bitcast
+        | Op::View
+        | Op::Relayout
+        | Op::Broadcast
+        | Op::Reshape
+        | Op::Permute(_)
+        | Op::Dot
+        | Op::Load { .. }
+        | Op::Store { .. }
+        | Op::StoreGroups { .. }
+        | Op::Field(_)
+        | Op::Table(_)
+        | Op::GroupIndex
+        | Op::Assert(_)
+        | Op::Print(_) => op.form().name().to_owned(),
+    }
+}
+
+/// The names of all operations.
+fn names() -> Vec<String> {
+    let mut names: Vec<String> = Unary::ALL.iter().map(|op| op.name().to_owned()).collect();
+    names.extend(Binary::ALL.iter().map(|op| op.name().to_owned()));
+    names.extend(CastRule::ALL.iter().map(|rule| format!("cast.{}", rule.name())));
+    names.extend(Reduce::ALL.iter().map(|op| format!("reduce.{}", op.name())));
+    let kinds = [Form::Unary, Form::Binary, Form::Cast, Form::Reduce];
+    names.extend(Form::ALL.iter().filter(|form| !kinds.contains(form)).map(|form| form.name().to_owned()));
+    names
+}
+
+fn visit<'a>(region: &'a Region, each: &mut dyn FnMut(&'a Inst)) {
+    for stmt in &region.stmts {
+        match stmt {
+            Stmt::Inst(inst) => each(inst),
+            Stmt::For { body, .. } | Stmt::Loop { body, .. } => visit(body, each),
+            Stmt::If { then, otherwise, .. } => {
+                visit(then, each);
+                visit(otherwise, each);
+            }
+        }
+    }
+}
+
+impl Coverage {
+    /// Notes that a kernel ran on these machines.
+    pub fn ran(&mut self, kernel: &Kernel, machines: &[&str]) {
+        let mut seen = std::collections::BTreeSet::new();
+        visit(&kernel.body, &mut |inst| {
+            // A cast is known by both types, another operation by what it takes, or what it makes of nothing.
+            let from = inst.args.last().map(|value| kernel.ty(*value).dtype);
+            let to = inst.result.map(|value| kernel.ty(value).dtype);
+            let dtype = match (&inst.op, from, to) {
+                (Op::Cast(_) | Op::Bitcast | Op::View, Some(from), Some(to)) => format!("{from} to {to}"),
+                (Op::Load { .. }, _, Some(to)) => to.to_string(),
+                (_, Some(from), _) => from.to_string(),
+                (_, None, Some(to)) => to.to_string(),
+                (_, None, None) => "none".to_owned(),
+            };
+            seen.insert((name(&inst.op), dtype));
+        });
+        for format in &kernel.formats {
+            for inst in &format.decode.insts {
+                seen.insert((name(&inst.op), "in a format".to_owned()));
+            }
+        }
+        for (op, dtype) in seen {
+            let counts = self.counts.entry(op).or_default().entry(dtype).or_default();
+            for machine in machines {
+                *counts.entry((*machine).to_owned()).or_default() += 1;
+            }
+        }
+    }
+
+    /// Adds another run's counts.
+    pub fn add(&mut self, other: &Coverage) {
+        for (op, dtypes) in &other.counts {
+            for (dtype, machines) in dtypes {
+                let own = self.counts.entry(op.clone()).or_default().entry(dtype.clone()).or_default();
+                for (machine, count) in machines {
+                    *own.entry(machine.clone()).or_default() += count;
+                }
+            }
+        }
+    }
+
+    /// A table: a row per operation, with how many types it ran with and the kernels per machine; and what never ran.
+    pub fn table(&self) -> String {
+        let machines: std::collections::BTreeSet<&String> =
+            self.counts.values().flat_map(|types| types.values().flat_map(BTreeMap::keys)).collect();
+        if machines.is_empty() {
+            return String::new();
+        }
+        let mut out = String::from("| operation | types |");
+        let mut rule = String::from("|---|---:|");
+        for machine in &machines {
+            let _ = write!(out, " {machine} |");
+            rule += "---:|";
+        }
+        out += "\n";
+        out += &rule;
+        out += "\n";
+        for (op, types) in &self.counts {
+            let _ = write!(out, "| `{op}` | {} |", types.len());
+            for machine in &machines {
+                let count: u64 = types.values().filter_map(|counts| counts.get(*machine)).sum();
+                let _ = write!(out, " {count} |");
+            }
+            out += "\n";
+        }
+        let missing: Vec<String> = names().into_iter().filter(|op| !self.counts.contains_key(op)).collect();
+        if !missing.is_empty() {
+            let _ = writeln!(out, "\nNever run: {}.", missing.join(", "));
+        }
+        out
+    }
+}
+
+/// A failure as it is kept.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Finding {
+    /// The input's number.
+    pub number: u64,
+    /// Where or how it failed, see [`crate::trial::Failure`].
+    pub place: String,
+    /// All there is to say.
+    pub what: String,
+    /// The input, made as small as was possible.
+    pub input: Vec<u8>,
+}
+
+/// What one or more workers did for a target.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Tally {
+    /// Inputs judged.
+    pub tried: u64,
+    /// Inputs that were found sound and went all the way.
+    pub accepted: u64,
+    /// Inputs that failed.
+    pub failed: u64,
+    /// One input for each place of failure.
+    pub findings: Vec<Finding>,
+    /// What ran where.
+    pub coverage: Coverage,
+    /// Seconds of work.
+    pub seconds: f64,
+}
+
+impl Tally {
+    /// Adds what another worker did.
+    pub fn add(&mut self, other: Tally) {
+        self.tried += other.tried;
+        self.accepted += other.accepted;
+        self.failed += other.failed;
+        self.seconds += other.seconds;
+        self.coverage.add(&other.coverage);
+        for finding in other.findings {
+            if self.findings.iter().all(|known| known.place != finding.place) {
+                self.findings.push(finding);
+            }
+        }
+    }
+}
+
+/// The table of counts, a row per target.
+pub fn counts(tallies: &[(String, Tally)]) -> String {
+    let mut out =
+        String::from("| target | inputs | accepted | per second | failures |\n|---|---:|---:|---:|---:|\n");
+    for (name, tally) in tallies {
+        let rate = tally.tried as f64 / tally.seconds.max(1e-3);
+        let _ =
+            writeln!(out, "| {name} | {} | {} | {rate:.0} | {} |", tally.tried, tally.accepted, tally.failed);
+    }
+    out
+}

@@ -1,0 +1,91 @@
+//! Random kernels and programs on every machine. The generators and the judges are those of the ordinary tests.
+
+use super::{Depth, Fuzzed, Outcome};
+use crate::report::Coverage;
+use tvmc_tests::generate::{Case, Floats, generate};
+use tvmc_tests::machines::Machines;
+use tvmc_tests::random::Random;
+use tvmc_tests::source_programs;
+
+/// Of how many cases one runs on a GPU, which is slow in software.
+const GPU_ONE_IN: u64 = 16;
+
+/// Compiling a drawn kernel: the portable backend takes most, some 8 KiB for each of its instructions. Its author is trusted, so this bounds a mistake only.
+const MEMORY_CAP: usize = 3 << 30;
+
+fn check(machines: &Machines, case: &Case, gpu: bool, coverage: &mut Coverage) -> Result<Outcome, String> {
+    match machines.check(case, gpu) {
+        Ok(ran) => {
+            coverage.ran(&case.kernel, &ran);
+            Ok(Outcome::Accepted)
+        }
+        Err(error) => Err(format!("{}: {}\n{}", error.machine, error.what, case.kernel)),
+    }
+}
+
+/// Tile kernels from tapes of decisions. An input is text: `exact` or `wild`, then the numbers of the tape.
+pub struct Kernels(Machines);
+
+impl Kernels {
+    /// Ready to run.
+    pub fn open() -> Self {
+        Self(Machines::open())
+    }
+}
+
+impl Fuzzed for Kernels {
+    fn memory_cap(&self) -> usize {
+        MEMORY_CAP
+    }
+
+    fn make(&mut self, random: &mut Random) -> Vec<u8> {
+        let mut text = String::from(*random.pick(&["exact", "wild"]));
+        for _ in 0..random.below(300) {
+            text += &format!(" {}", random.below(2520));
+        }
+        text.into_bytes()
+    }
+
+    fn judge(&mut self, input: &[u8], _: Depth, coverage: &mut Coverage) -> Result<Outcome, String> {
+        let text = String::from_utf8_lossy(input);
+        let mut words = text.split_whitespace();
+        let floats = match words.next() {
+            Some("exact") => Floats::Exact,
+            Some("wild") => Floats::Wild,
+            Some(_) | None => return Ok(Outcome::Refused),
+        };
+        let tape: Vec<u32> = words.filter_map(|word| word.parse().ok()).collect();
+        let gpu = tape.iter().map(|n| u64::from(*n)).sum::<u64>().is_multiple_of(GPU_ONE_IN);
+        check(&self.0, &generate(&tape, floats), gpu, coverage)
+    }
+}
+
+/// Sources from seeds. An input is the seed in digits.
+pub struct Programs(Machines);
+
+impl Programs {
+    /// Ready to run.
+    pub fn open() -> Self {
+        Self(Machines::open())
+    }
+}
+
+impl Fuzzed for Programs {
+    fn memory_cap(&self) -> usize {
+        MEMORY_CAP
+    }
+
+    fn make(&mut self, random: &mut Random) -> Vec<u8> {
+        random.bits().to_string().into_bytes()
+    }
+
+    fn judge(&mut self, input: &[u8], _: Depth, coverage: &mut Coverage) -> Result<Outcome, String> {
+        let Some(seed) = std::str::from_utf8(input).ok().and_then(|text| text.trim().parse().ok()) else {
+            return Ok(Outcome::Refused);
+        };
+        let source = source_programs::case(seed);
+        let case = source.compile().map_err(|e| format!("the front end refuses: {e}\n{}", source.source))?;
+        check(&self.0, &case, seed.is_multiple_of(GPU_ONE_IN), coverage)
+            .map_err(|error| format!("{error}\n{}", source.source))
+    }
+}

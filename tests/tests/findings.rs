@@ -1,0 +1,69 @@
+//! Kernels that fuzzers found, made small: each test is named after what was wrong. `docs/trust.md` lists them.
+
+use tvmc_ir::lane;
+use tvmc_ir::tile::{self, Element};
+use tvmc_passes::target::TARGETS;
+use tvmc_passes::{Options, lower};
+use tvmc_tests::generate::{Argument, Case, Data};
+use tvmc_tests::machines::Machines;
+use tvmc_types::dtype::DType;
+
+fn kernel(text: &str) -> tile::Kernel {
+    tile::verify(tile::parse(text).expect("it parses")).expect("it verifies").into_inner()
+}
+
+fn floats(shape: &[u64], written: bool) -> Argument {
+    let count: u64 = shape.iter().product();
+    let bytes = (0..count).flat_map(|i| (i as f32).to_le_bytes()).collect();
+    Argument::Tensor(Data {
+        shape: shape.to_vec(),
+        element: Element::DType(DType::F32),
+        bytes,
+        written,
+        packed: false,
+    })
+}
+
+/// Lanes lie along the last axis: the second store's lane 0 writes what lane 1 of the first wrote.
+#[test]
+fn a_barrier_parts_two_stores_to_shared_memory() {
+    let kernel = kernel(
+        r#"kernel @k {
+  tensor p0 "x": f32[40] read
+  tensor p1 "y": f32[40] write
+  shared s0 "s": f32[40]
+  grid 1
+  v0: i32 = const 0
+  v1: i32 = const 1
+  v2: f32[40] = load p0[v0 +: 40]
+  v3: f32[39] = load p0[v0 +: 39]
+  store s0[v0 +: 40], v2
+  store s0[v1 +: 39], v3
+  v4: f32[40] = load s0[v0 +: 40]
+  store p1[v0 +: 40], v4
+}"#,
+    );
+    let case = Case { kernel, arguments: vec![floats(&[40], false), floats(&[40], true)], portable: true };
+    Machines::open().check(&case, true).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Such a tensor cannot be bound, but the kernel can be compiled: the place of an element overflowed.
+#[test]
+fn extents_beyond_all_memory_are_lowered() {
+    let kernel = kernel(
+        r#"kernel @k {
+  dim M
+  tensor p0 "x": f32[M, 9000000000000000000] read
+  tensor p1 "y": f32[M, 4] write
+  grid 1
+  v0: i32 = const 4
+  v1: i32 = const 0
+  v2: f32 = load p0[v0, v1]
+  store p1[v1, v1], v2
+}"#,
+    );
+    for target in TARGETS {
+        let lowered = lower(&kernel, &target, &Options::default()).expect("it lowers");
+        lane::verify(lowered.function).expect("it verifies");
+    }
+}
