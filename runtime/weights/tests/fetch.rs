@@ -101,6 +101,18 @@ impl World {
     }
 }
 
+/// Found by killing fetches at random moments: one that had the model already left its download behind for good.
+#[test]
+fn what_a_killed_fetch_left_beside_the_model_is_removed() {
+    let world = World::new("SUPPLY");
+    world.fetch().unwrap();
+    fs::create_dir(world.cache().join("models/.tiny.partial")).unwrap();
+    fs::write(world.cache().join("models/.tiny.partial/tiny.whl"), "most of it").unwrap();
+    world.fetch().unwrap();
+    world.assert_clean(true);
+    assert_eq!(world.calls(), 1);
+}
+
 #[test]
 fn fetches_once_and_reports_progress() {
     let world = World::new("SUPPLY");

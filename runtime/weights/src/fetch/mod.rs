@@ -221,18 +221,19 @@ impl Fetcher {
 
     /// Gives the model's file, fetching it if it is not there.
     pub fn fetch(&self, model: &FetchableModel, progress: OnProgress) -> Result<PathBuf, FetchError> {
-        if let Some(path) = self.cached(model) {
+        let models = self.cache.join("models");
+        let partial = models.join(format!(".{}.partial", model.name));
+        // A fetch that was killed when it had the model, but not yet cleaned up, leaves the download behind.
+        if let Some(path) = self.cached(model).filter(|_| !partial.exists()) {
             return Ok(path);
         }
-        let models = self.cache.join("models");
         at(&models, fs::create_dir_all(&models))?;
         // The lock ends with this function, or with the process, however it ends.
         let _lock = lock(&models.join(format!("{}.lock", model.name)), progress)?;
+        remove_folder(&partial)?;
         if let Some(path) = self.cached(model) {
             return Ok(path);
         }
-        let partial = models.join(format!(".{}.partial", model.name));
-        remove_folder(&partial)?;
         let result = self.fetch_into(model, &partial, progress);
         let removed = remove_folder(&partial);
         let path = result?;
