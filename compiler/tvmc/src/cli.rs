@@ -234,6 +234,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Store a model's weights in other types.
+    #[command(
+        after_help = "Examples:\n  tvmc quantize smollm2 small.gguf --type q4_0\n  tvmc quantize model.gguf out.gguf --type q4_0 --rule 'token_embd=q8_0' --rule 'blk.*.ffn_down=q5_1'"
+    )]
+    Quantize(QuantizeOptions),
     /// Show the tokens of a text.
     #[command(after_help = "Example: tvmc tokenize smollm2 -p 'Hello, world' --json")]
     Tokenize {
@@ -410,6 +415,27 @@ pub enum TableFormat {
     Json,
     /// Comma-separated values with a head line.
     Csv,
+}
+
+/// Options of `quantize`.
+#[derive(Args, Clone, Debug)]
+pub struct QuantizeOptions {
+    /// A fetched model's name, or the path of a GGUF file.
+    pub input: String,
+    /// The GGUF file to write.
+    pub output: PathBuf,
+    /// The type of weights that no rule is for; vectors stay as they are. Any type of GGUF that says how it is encoded.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: String,
+    /// A type for the tensors whose names fit a pattern (`*` stands for any text), instead of --type; the first that fits counts.
+    #[arg(long, value_name = "PATTERN=TYPE")]
+    pub rule: Vec<String>,
+    /// The report as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Machine.
+    #[command(flatten)]
+    pub machine: MachineOptions,
 }
 
 /// Options of `run`.

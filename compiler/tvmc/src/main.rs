@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tvmc::cli::{Cli, ColorChoice, Command, ErrorFormat};
-use tvmc::commands::{Failure, bench, chat, doctor, fmt, kernels, layout, models, weights};
+use tvmc::commands::{Failure, bench, chat, doctor, fmt, kernels, layout, models, quantize, weights};
 use tvmc::output;
 
 fn main() -> ExitCode {
@@ -108,6 +108,7 @@ fn run(command: &Command, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> 
         Command::Explain { code } => kernels::explain(code),
         Command::Run(options) => kernels::run(options),
         Command::Build(options) => kernels::build(options, interrupted),
+        Command::Quantize(options) => quantize::quantize(options, interrupted),
         Command::Fetch { name } => weights::fetch(name, interrupted),
         Command::Inspect { file, json } => weights::inspect(file, *json, interrupted),
         Command::Tokenize { model, prompt, json } => weights::tokenize(model, prompt, *json, interrupted),

@@ -12,6 +12,7 @@
 
 use super::error::{Error, step};
 use super::machine::Machine;
+use crate::cli::MachineOptions;
 use crate::engine::{Engine, Interface, InterfaceElement, InterfaceParam, Library};
 use crate::output::{Said, captured};
 use std::path::Path;
@@ -120,10 +121,15 @@ impl Kernel {
     }
 
     fn of(library: Library, kernel: &str, machine: &Machine) -> Result<Self, Error> {
+        Self::on(library, kernel, &machine.options())
+    }
+
+    /// A kernel of a library.
+    pub(crate) fn on(library: Library, kernel: &str, machine: &MachineOptions) -> Result<Self, Error> {
         let (interface, engine) = step(|| {
             library.check()?;
             let interface = library.required_interface(kernel)?;
-            Ok((interface, Engine::new(library, &machine.options())?))
+            Ok((interface, Engine::new(library, machine)?))
         })?;
         let memory = vec![None; interface.params.len()];
         Ok(Self { engine, name: kernel.to_owned(), interface: Rc::new(interface), memory, with: Vec::new() })

@@ -9,6 +9,8 @@ pub mod kernels;
 pub mod layout;
 pub mod models;
 pub mod module;
+pub mod progress;
+pub mod quantize;
 pub mod random;
 pub mod weights;
 

@@ -1,9 +1,8 @@
 //! `fetch`, `inspect`, `tokenize`: model files without running them.
 
+use super::progress::Bar;
 use super::{Failure, emit_json, say};
 use crate::output;
-use indicatif::{ProgressBar, ProgressStyle};
-use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,35 +36,20 @@ pub fn fetch_model(name: &str, interrupted: &Arc<AtomicBool>) -> Result<PathBuf,
         }
     })?;
     let fetcher = Fetcher::from_environment().map_err(Failure::from_error)?;
-    if let Some(path) = fetcher.cached(&model) {
+    if let Some(path) = fetcher.settled(&model) {
         return Ok(path);
     }
     output::note(&format!("fetching {}: {} ({})", model.name, model.title, model.license));
-    let bar = (std::io::stderr().is_terminal() && output::for_people()).then(|| {
-        let bar = ProgressBar::new(model.inner_bytes);
-        if let Ok(style) = ProgressStyle::with_template("{msg:12} {bar:40} {bytes}/{total_bytes}") {
-            bar.set_style(style);
-        }
-        bar
-    });
+    let bar = Bar::new(model.inner_bytes);
     let mut report = |progress: Progress| {
-        if let Some(bar) = &bar {
-            let (message, done, total) = match progress {
-                Progress::Waiting => ("waiting", 0, 1),
-                Progress::Downloading { done, total } => ("downloading", done, total),
-                Progress::Unpacking { done, total } => ("unpacking", done, total),
-            };
-            bar.set_message(message);
-            bar.set_length(total);
-            bar.set_position(done);
+        match progress {
+            Progress::Waiting => bar.show("waiting", 0, 1),
+            Progress::Downloading { done, total } => bar.show("downloading", done, total),
+            Progress::Unpacking { done, total } => bar.show("unpacking", done, total),
         }
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let path = fetcher.fetch(&model, &mut report).map_err(Failure::from_error)?;
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
-    Ok(path)
+    fetcher.fetch(&model, &mut report).map_err(Failure::from_error)
 }
 
 /// Opens a model's file.

@@ -211,6 +211,12 @@ impl Fetcher {
         (metadata.is_file() && metadata.len() == model.inner_bytes).then_some(path)
     }
 
+    /// The model's file, if it is there and a killed fetch left nothing beside it.
+    pub fn settled(&self, model: &FetchableModel) -> Option<PathBuf> {
+        let partial = self.cache.join("models").join(format!(".{}.partial", model.name));
+        self.cached(model).filter(|_| !partial.exists())
+    }
+
     /// Hashes the cached file again and compares.
     pub fn verify(&self, model: &FetchableModel, progress: OnProgress) -> Result<(), FetchError> {
         let path = self.path(model);
@@ -224,7 +230,7 @@ impl Fetcher {
         let models = self.cache.join("models");
         let partial = models.join(format!(".{}.partial", model.name));
         // A fetch that was killed when it had the model, but not yet cleaned up, leaves the download behind.
-        if let Some(path) = self.cached(model).filter(|_| !partial.exists()) {
+        if let Some(path) = self.settled(model) {
             return Ok(path);
         }
         at(&models, fs::create_dir_all(&models))?;

@@ -26,7 +26,7 @@ mod writer;
 pub use error::{GgufError, GgufErrorKind};
 pub use reader::{Header, parse};
 pub use value::{Array, Metadata, StringArray, Value};
-pub use writer::{GgufWriter, WriteError};
+pub use writer::{GgufBody, GgufPlan, GgufWriter, WriteError};
 
 use crate::mapped::FileBytes;
 use crate::view::TensorInfo;

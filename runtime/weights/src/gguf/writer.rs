@@ -1,12 +1,12 @@
 //! The GGUF writer: version 3, the exact inverse of the reader.
 //!
-//! **Maps** metadata and tensors to a file that [`super::parse`] accepts and gives back equal. Tensor bytes are
-//! borrowed, so a large model is written without a second copy.
+//! **Maps** metadata and tensors to a file that [`super::parse`] accepts and gives back equal. [`GgufPlan`] takes what stands before the tensors'
+//! bytes, and [`GgufBody`] those as they come, so a model is written that is never in memory whole; [`GgufWriter`] is both for bytes that are.
 //!
 //! **Refuses** what the reader would refuse: duplicates, unknown formats, sizes that do not match, caps exceeded.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, Write};
 
 use super::limits::*;
@@ -51,22 +51,22 @@ pub enum WriteError {
     Io(#[from] io::Error),
 }
 
-struct Tensor<'a> {
+struct Declared {
     name: String,
     shape: Vec<u64>,
     tensor_type: &'static TensorType,
-    bytes: Cow<'a, [u8]>,
+    bytes: u64,
 }
 
-/// Collects metadata and tensors, then writes them.
+/// What a file will hold: metadata, and the tensors without their bytes.
 #[derive(Default)]
-pub struct GgufWriter<'a> {
+pub struct GgufPlan {
     metadata: Metadata,
-    tensors: Vec<Tensor<'a>>,
+    tensors: Vec<Declared>,
     names: HashSet<String>,
 }
 
-impl<'a> GgufWriter<'a> {
+impl GgufPlan {
     /// A file with nothing in it yet.
     pub fn new() -> Self {
         Self::default()
@@ -87,14 +87,8 @@ impl<'a> GgufWriter<'a> {
         Ok(self)
     }
 
-    /// Adds a tensor: `shape` slowest first, `bytes` as the format stores them.
-    pub fn tensor(
-        &mut self,
-        name: &str,
-        shape: &[u64],
-        format: &str,
-        bytes: impl Into<Cow<'a, [u8]>>,
-    ) -> Result<&mut Self, WriteError> {
+    /// Declares the next tensor: `shape` slowest first. Gives its bytes.
+    pub fn tensor(&mut self, name: &str, shape: &[u64], format: &str) -> Result<u64, WriteError> {
         if name.is_empty() || name.len() as u64 > MAX_TENSOR_NAME_BYTES {
             return Err(WriteError::NameLength(name.len()));
         }
@@ -103,20 +97,17 @@ impl<'a> GgufWriter<'a> {
         if shape.is_empty() || shape.len() > MAX_DIMENSIONS as usize {
             return Err(WriteError::Rank(shape.len()));
         }
-        let bytes = bytes.into();
-        let (given, needed) = (bytes.len() as u64, tensor_bytes(shape, tensor_type.block)?);
-        if given != needed {
-            return Err(WriteError::ByteCount { given, needed });
-        }
-        if !self.names.insert(name.to_owned()) {
+        let bytes = tensor_bytes(shape, tensor_type.block)?;
+        if self.names.contains(name) {
             return Err(WriteError::Duplicate(name.to_owned()));
         }
-        self.tensors.push(Tensor { name: name.to_owned(), shape: shape.to_vec(), tensor_type, bytes });
-        Ok(self)
+        self.names.insert(name.to_owned());
+        self.tensors.push(Declared { name: name.to_owned(), shape: shape.to_vec(), tensor_type, bytes });
+        Ok(bytes)
     }
 
-    /// Writes the file. The data of each tensor is padded with zeros to the alignment.
-    pub fn write_to(&self, output: &mut dyn Write) -> Result<(), WriteError> {
+    /// Writes everything but the tensors' bytes, which are to follow in the order of their declaration.
+    pub fn begin<'o>(&self, output: &'o mut dyn Write) -> Result<GgufBody<'o>, WriteError> {
         let alignment = alignment_of(self.metadata.get("general.alignment"))?;
         let mut header = Vec::new();
         header.extend_from_slice(b"GGUF");
@@ -137,22 +128,113 @@ impl<'a> GgufWriter<'a> {
             header.extend_from_slice(&tensor.tensor_type.id.to_le_bytes());
             header.extend_from_slice(&offset.to_le_bytes());
             offset = offset
-                .checked_add(tensor.bytes.len() as u64)
+                .checked_add(tensor.bytes)
                 .and_then(|unpadded| align_up(unpadded, alignment))
                 .ok_or(SizeError::Overflow)?;
         }
         header.resize(header.len().next_multiple_of(alignment as usize), 0);
         output.write_all(&header)?;
-        let padding = vec![0; alignment as usize];
-        for tensor in &self.tensors {
-            output.write_all(&tensor.bytes)?;
-            let ragged = tensor.bytes.len() % padding.len();
+        let left = self.tensors.iter().map(|tensor| tensor.bytes).collect();
+        Ok(GgufBody { output, left, alignment: alignment as usize, written: 0 })
+    }
+}
+
+/// The tensors' part of a file that is being written. Bytes come in pieces of any length, so no tensor need ever be in memory whole.
+pub struct GgufBody<'o> {
+    output: &'o mut dyn Write,
+    /// Bytes of the tensors that are not complete, the current one's first.
+    left: VecDeque<u64>,
+    alignment: usize,
+    /// Bytes of the current tensor that are written.
+    written: u64,
+}
+
+impl GgufBody<'_> {
+    /// The next bytes of the current tensor; with its last, the next becomes current. The data of each tensor is padded with zeros to the
+    /// alignment.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        let needed = self.left.front().copied().unwrap_or(0);
+        let given = self.written + bytes.len() as u64;
+        if given > needed {
+            return Err(WriteError::ByteCount { given, needed });
+        }
+        self.output.write_all(bytes)?;
+        self.written = given;
+        self.pass()
+    }
+
+    /// Leaves tensors that are complete.
+    fn pass(&mut self) -> Result<(), WriteError> {
+        while self.left.front().is_some_and(|needed| *needed == self.written) {
+            let ragged = (self.written % self.alignment as u64) as usize;
             if ragged != 0 {
-                output.write_all(&padding[ragged..])?;
+                self.output.write_all(&vec![0; self.alignment - ragged])?;
+            }
+            self.left.pop_front();
+            self.written = 0;
+        }
+        Ok(())
+    }
+
+    /// Ends the file. An error if bytes are missing.
+    pub fn finish(mut self) -> Result<(), WriteError> {
+        self.pass()?;
+        if let Some(needed) = self.left.front() {
+            return Err(WriteError::ByteCount { given: self.written, needed: *needed });
+        }
+        self.output.flush()?;
+        Ok(())
+    }
+}
+
+/// Collects metadata and tensors with their bytes, then writes them.
+#[derive(Default)]
+pub struct GgufWriter<'a> {
+    plan: GgufPlan,
+    contents: Vec<Cow<'a, [u8]>>,
+}
+
+impl<'a> GgufWriter<'a> {
+    /// A file with nothing in it yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a metadata entry.
+    pub fn metadata(&mut self, key: &str, value: Value) -> Result<&mut Self, WriteError> {
+        self.plan.metadata(key, value)?;
+        Ok(self)
+    }
+
+    /// Adds a tensor: `shape` slowest first, `bytes` as the format stores them.
+    pub fn tensor(
+        &mut self,
+        name: &str,
+        shape: &[u64],
+        format: &str,
+        bytes: impl Into<Cow<'a, [u8]>>,
+    ) -> Result<&mut Self, WriteError> {
+        let bytes = bytes.into();
+        let tensor_type =
+            type_ids::by_name(format).ok_or_else(|| WriteError::UnknownFormat(format.to_owned()))?;
+        if !shape.is_empty() && shape.len() <= MAX_DIMENSIONS as usize {
+            let (given, needed) = (bytes.len() as u64, tensor_bytes(shape, tensor_type.block)?);
+            if given != needed {
+                return Err(WriteError::ByteCount { given, needed });
             }
         }
-        output.flush()?;
-        Ok(())
+        self.plan.tensor(name, shape, format)?;
+        self.contents.push(bytes);
+        Ok(self)
+    }
+
+    /// Writes the file.
+    pub fn write_to(&self, output: &mut dyn Write) -> Result<(), WriteError> {
+        let mut body = self.plan.begin(output)?;
+        for bytes in &self.contents {
+            body.write(bytes)?;
+        }
+        body.finish()
     }
 
     /// The file as bytes.

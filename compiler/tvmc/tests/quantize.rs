@@ -1,0 +1,134 @@
+//! `tvmc quantize`: what stands in the new file, what is said of it, and what a model is worth afterwards.
+#![forbid(unsafe_code)]
+
+mod common;
+
+use common::{json, root, stderr, stdout, tvmc, values};
+use std::path::Path;
+use tvmc_weights::gguf::{GgufWriter, Value};
+use tvmc_weights::{Access, Weights};
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// Matrices whose rows are, and are not, groups of 32, a vector, and numbers that are no fractions.
+fn small(path: &Path) {
+    let mut writer = GgufWriter::new();
+    writer.metadata("general.architecture", Value::String("none".into())).unwrap();
+    writer.metadata("general.file_type", Value::U32(0)).unwrap();
+    writer.metadata("general.alignment", Value::U32(64)).unwrap();
+    writer.tensor("blk.0.up.weight", &[5, 64], "f32", bytes(&values(320, 1))).unwrap();
+    writer.tensor("blk.1.up.weight", &[5, 64], "f32", bytes(&values(320, 2))).unwrap();
+    writer.tensor("ragged.weight", &[3, 40], "f32", bytes(&values(120, 3))).unwrap();
+    writer.tensor("experts.weight", &[2, 3, 32], "f32", bytes(&values(192, 4))).unwrap();
+    writer.tensor("norm.weight", &[64], "f32", bytes(&values(64, 5))).unwrap();
+    writer.tensor("index", &[2, 32], "i32", vec![7; 256]).unwrap();
+    std::fs::write(path, writer.to_bytes().unwrap()).unwrap();
+}
+
+fn name(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[test]
+fn every_tensor_becomes_what_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("in.gguf"), dir.path().join("out.gguf"));
+    small(&from);
+    let rules = ["--rule", "blk.0.*=Q4_1", "--rule", "blk.*=f16", "--json"];
+    let report =
+        json(&tvmc(&[&["quantize", &name(&from), &name(&to), "--type", "q8_0"], &rules[..]].concat()));
+    let list: Vec<(String, String)> = report["tensors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| (t["name"].as_str().unwrap().to_owned(), t["to"].as_str().unwrap().to_owned()))
+        .collect();
+    let expected = [
+        ("blk.0.up.weight", "q4_1"),
+        ("blk.1.up.weight", "f16"),
+        ("ragged.weight", "f16"),
+        ("experts.weight", "q8_0"),
+        ("norm.weight", "f32"),
+        ("index", "i32"),
+    ];
+    assert_eq!(list, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    assert_eq!(report["tensors"][2]["instead_of"], "q8_0");
+
+    let (old, new) = (Weights::open(&from, Access::Map).unwrap(), Weights::open(&to, Access::Map).unwrap());
+    let metadata = new.metadata().unwrap();
+    assert_eq!(metadata.get("general.architecture").unwrap().as_str(), Some("none"));
+    assert_eq!(metadata.get("general.quantization_version").unwrap().as_u64(), Some(2));
+    assert!(metadata.get("general.file_type").is_none(), "it would not be true any more");
+    for (at, (was, is)) in old.tensors().iter().zip(new.tensors()).enumerate() {
+        assert_eq!((&was.name, &was.shape), (&is.name, &is.shape));
+        assert_eq!(is.offset % 64, 0, "the file's alignment is kept");
+        if was.format == is.format {
+            assert_eq!(old.tensor_bytes(at), new.tensor_bytes(at));
+        }
+    }
+    // Eight bits by hand: a scale of the largest magnitude / 127 as f16, and the nearest codes.
+    let (numbers, stored) = (values(192, 4), new.tensor_bytes(3));
+    let mut squares = 0.0;
+    for (group, stored) in numbers.chunks_exact(32).zip(stored.chunks_exact(34)) {
+        let most = group.iter().fold(0f32, |m, v| m.max(v.abs()));
+        let scale = half::f16::from_le_bytes([stored[0], stored[1]]);
+        assert_eq!(scale, half::f16::from_f32(most / 127.0));
+        for (number, code) in group.iter().zip(&stored[2..]) {
+            let got = scale.to_f32() * f32::from(*code as i8);
+            assert!((got - number).abs() <= scale.to_f32() * 0.6, "{got} for {number}");
+            squares += f64::from(got - number).powi(2);
+        }
+    }
+    let energy: f64 = numbers.iter().map(|v| f64::from(*v).powi(2)).sum();
+    let said = report["tensors"][3]["error"].as_f64().unwrap();
+    assert!((said / (squares / energy).sqrt() - 1.0).abs() < 1e-3, "{said}");
+
+    // Once more with nothing to do: the same tensors, and the metadata untouched.
+    let again = dir.path().join("again.gguf");
+    let kept = ["--type", "q8_0", "--rule", "blk.0.*=q4_1", "--rule", "*up=f16", "--rule", "ragged=f16"];
+    stdout(&tvmc(&[&["quantize", &name(&to), &name(&again)], &kept[..]].concat()));
+    assert_eq!(std::fs::read(&again).unwrap(), std::fs::read(&to).unwrap());
+}
+
+#[test]
+fn mistakes_are_told_and_nothing_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("in.gguf"), dir.path().join("out.gguf"));
+    small(&from);
+    let refused = |input: &Path, output: &Path, rest: &[&str], code: i32, words: &str| {
+        let err = stderr(&tvmc(&[&["quantize", &name(input), &name(output)], rest].concat()), code);
+        assert!(err.contains(words), "{rest:?}: {err}");
+    };
+    refused(&from, &to, &["--type", "q8_00"], 2, "did you mean `q8_0`");
+    refused(&from, &to, &["--type", "IQ2_XXS"], 1, "can be read, but not written");
+    refused(&from, &to, &["--type", "q8_0", "--rule", "x*=q4_0"], 1, "decides about no tensor");
+    refused(&from, &to, &["--type", "q8_0", "--rule", "*=q4_0", "--rule", "blk*=q4_0"], 1, "holds i32");
+    refused(&from, &to, &["--type", "q8_0", "--rule", "q4_0"], 2, "PATTERN=TYPE");
+    refused(&from, &from, &["--type", "q8_0"], 2, "replace the input");
+    refused(&from, &dir.path().join("no/such.gguf"), &["--type", "q8_0"], 1, "cannot write");
+    refused(&dir.path().join("none.gguf"), &to, &["--type", "q8_0"], 1, "no file");
+    let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["in.gguf"]);
+}
+
+/// What plain rounding costs SmolLM2, beside figures measured with another implementation of the same rule.
+#[test]
+fn a_model_loses_what_its_types_lose() {
+    let text = root().join("../shared/data/wikitext2-test.txt");
+    if !text.exists() {
+        eprintln!("skipped a_model_loses_what_its_types_lose: the text is not here");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = |kind: &str| name(&dir.path().join(format!("{kind}.gguf")));
+    stdout(&tvmc(&["quantize", "smollm2", &file("f32"), "--type", "f32"]));
+    for (kind, expected) in [("q4_0", 30.79)] {
+        let rules = ["--type", kind, "--rule", "token_embd=q8_0"];
+        stdout(&tvmc(&[&["quantize", &file("f32"), &file(kind)], &rules[..]].concat()));
+        let value = json(&tvmc(&["perplexity", &file(kind), "--text", &name(&text), "--json"]));
+        let got = value["perplexity"].as_f64().unwrap();
+        assert!((got - expected).abs() < 0.05, "{kind}: {got}");
+    }
+}
