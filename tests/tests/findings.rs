@@ -67,3 +67,41 @@ fn extents_beyond_all_memory_are_lowered() {
         lane::verify(lowered.function).expect("it verifies");
     }
 }
+
+/// The distance between neighbours is 0 in a tensor without elements, so all lanes had one offset, which a gather does not take.
+#[test]
+fn tensors_without_elements_are_gathered_from() {
+    for (dtype, stored, convert) in [
+        ("f32", "f32", ""),
+        ("tf32", "f32", "v1: f32[40] = cast.exact v2"),
+        ("f16", "f16", ""),
+        ("u8", "u8", ""),
+        ("i32", "i32", ""),
+    ] {
+        let loaded = if convert.is_empty() { "v1" } else { "v2" };
+        let kernel = kernel(&format!(
+            r#"kernel @k {{
+  tensor p0 "x": {dtype}[5, 40, 0] read
+  tensor p1 "y": {stored}[40, 0] write
+  grid 1
+  v0: i32 = const 0
+  {loaded}: {dtype}[40] = load p0[v0, v0 +: 40, v0]
+  {convert}
+  store p1[v0 +: 40, v0], v1
+}}"#
+        ));
+        let empty = |dtype: &str, shape: &[u64], written| {
+            let element = Element::DType(dtype.parse::<DType>().expect("a dtype"));
+            Argument::Tensor(Data {
+                shape: shape.to_vec(),
+                element,
+                bytes: Vec::new(),
+                written,
+                packed: false,
+            })
+        };
+        let arguments = vec![empty(dtype, &[5, 40, 0], false), empty(stored, &[40, 0], true)];
+        let case = Case { kernel, arguments, portable: true };
+        Machines::open().check(&case, false).unwrap_or_else(|error| panic!("{dtype}: {error}"));
+    }
+}

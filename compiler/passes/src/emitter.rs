@@ -367,7 +367,8 @@ impl Emitter {
         }
     }
 
-    /// A load; the mask is made varying where the form needs it.
+    /// A load; mask and offset are made varying where the form needs it. (An offset is known to be the same for all lanes where its stride is 0: in a
+    /// tensor without elements.)
     pub fn load(
         &mut self,
         form: MemoryOp,
@@ -379,6 +380,7 @@ impl Emitter {
     ) -> Value {
         let mask = mask.filter(|m| self.known(*m) != Some(Known::Bool(true)));
         let mask = mask.map(|m| if form == MemoryOp::LoadUniform { m } else { self.splat(m) });
+        let offset = offset.map(|o| self.splat(o));
         let args: Vec<Value> = [Some(base), offset, mask].into_iter().flatten().collect();
         let op = Op::Memory { form, mem, place, masked: mask.is_some() };
         if self.read_only(place) {
@@ -393,7 +395,7 @@ impl Emitter {
         value
     }
 
-    /// A store; value and mask are made varying where the form needs it.
+    /// A store; value, mask and offset are made varying where the form needs it.
     #[allow(clippy::too_many_arguments)]
     pub fn store(
         &mut self,
@@ -409,6 +411,7 @@ impl Emitter {
         let uniform = form == MemoryOp::StoreUniform;
         let value = if uniform { value } else { self.splat(value) };
         let mask = mask.map(|m| if uniform { m } else { self.splat(m) });
+        let offset = offset.map(|o| self.splat(o));
         self.builder.store(form, mem, place, base, offset, value, mask);
     }
 

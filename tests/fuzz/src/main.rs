@@ -129,6 +129,15 @@ fn all(options: &Options, run: &Run) -> std::io::Result<bool> {
                     let result = run.target(target, share);
                     if let Ok(tally) = &result {
                         eprintln!("{}: {} inputs, {} failures", target.name(), tally.tried, tally.failed);
+                        // At once: a run of hours may be ended before it says so itself.
+                        for finding in &tally.findings {
+                            match run.keep(target, finding) {
+                                Ok(path) => eprintln!("  {} ({})", finding.place, path.display()),
+                                Err(error) => {
+                                    eprintln!("  {}, which cannot be saved: {error}", finding.place)
+                                }
+                            }
+                        }
                     }
                     if let Ok(mut done) = done.lock() {
                         done.push((target, result));

@@ -4,15 +4,13 @@
 
 use crate::report::{Finding, Tally};
 use crate::targets::{Target, make};
-use crate::trial::{TIME_CAP, shrink};
+use crate::trial::shrink;
 use crate::worker::STUCK;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// A worker that shows no new number for so long hangs. It may spend [`TIME_CAP`] on one input and some more on making it smaller.
-const HANG: Duration = Duration::from_secs(45);
 /// How often a worker is looked at.
 const POLL: Duration = Duration::from_millis(100);
 /// How long an input that ended a process is made smaller.
@@ -132,7 +130,7 @@ impl Run {
                 break;
             }
             let command = self.worker(target, first, left.as_secs_f64(), &state);
-            let worker = watch(command, &state, HANG)?;
+            let worker = watch(command, &state, target.hang())?;
             let tried = worker.last.map_or(0, |last| last + 1 - first);
             let mut tally = worker.tally;
             // A worker that died told its last tally some inputs before.
@@ -169,7 +167,7 @@ impl Run {
             let Ok(()) = std::fs::write(&file, smaller) else { return false };
             let mut command = Command::new(&self.program);
             command.args(["--target", &target.name(), "--input"]).arg(&file);
-            match watch(command, &scratch.join("shrinking"), TIME_CAP) {
+            match watch(command, &scratch.join("shrinking"), target.hang()) {
                 Ok(Left { end: End::Died(how), .. }) => how.contains("signal"),
                 Ok(Left { end: End::Hung, .. }) => true,
                 Ok(_) | Err(_) => false,

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 /// Bytes that judging a file may take over its size. Kernels are compiled, which may take more: see [`Fuzzed::memory_cap`].
 pub const MEMORY_CAP: usize = 256 << 20;
-/// How long judging one input may take. It is far more than any needs, since the machine may be busy.
+/// How long judging a file may take. It is far more than any needs, since the machine may be busy. Compiling and running kernels may take longer: see
+/// [`Fuzzed::time_cap`].
 pub const TIME_CAP: Duration = Duration::from_secs(20);
 
 /// Why an input failed.
@@ -59,7 +60,9 @@ pub fn judge(
         Ok(Ok(_)) if peak > fuzzed.memory_cap() + input.len() => {
             Err(Failure { place: "memory".into(), what: format!("{peak} bytes of memory at once") })
         }
-        Ok(Ok(_)) if took > TIME_CAP => Err(Failure { place: "time".into(), what: format!("{took:?}") }),
+        Ok(Ok(_)) if took > fuzzed.time_cap() => {
+            Err(Failure { place: "time".into(), what: format!("{took:?}") })
+        }
         Ok(Ok(outcome)) => Ok(outcome),
     }
 }

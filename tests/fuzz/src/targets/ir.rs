@@ -191,6 +191,10 @@ fn depends_on_order(kernel: &Kernel) -> bool {
 }
 
 impl Fuzzed for Ir {
+    fn time_cap(&self) -> std::time::Duration {
+        super::machines::TIME_CAP
+    }
+
     fn make(&mut self, random: &mut Random) -> Vec<u8> {
         mutate::words(random, &self.seeds, &self.vocabulary)
     }

@@ -2,6 +2,7 @@
 
 use super::{Depth, Fuzzed, Outcome};
 use crate::report::Coverage;
+use std::time::Duration;
 use tvmc_tests::generate::{Case, Floats, generate};
 use tvmc_tests::machines::Machines;
 use tvmc_tests::random::Random;
@@ -12,6 +13,9 @@ const GPU_ONE_IN: u64 = 16;
 
 /// Compiling a drawn kernel: the portable backend takes most, some 8 KiB for each of its instructions. Its author is trusted, so this bounds a mistake only.
 const MEMORY_CAP: usize = 3 << 30;
+
+/// Compiling and running one kernel on all machines. The portable backend takes some ten seconds for the largest that are drawn, on a processor of its own.
+pub(super) const TIME_CAP: Duration = Duration::from_secs(240);
 
 fn check(machines: &Machines, case: &Case, gpu: bool, coverage: &mut Coverage) -> Result<Outcome, String> {
     match machines.check(case, gpu) {
@@ -36,6 +40,10 @@ impl Kernels {
 impl Fuzzed for Kernels {
     fn memory_cap(&self) -> usize {
         MEMORY_CAP
+    }
+
+    fn time_cap(&self) -> Duration {
+        TIME_CAP
     }
 
     fn make(&mut self, random: &mut Random) -> Vec<u8> {
@@ -73,6 +81,10 @@ impl Programs {
 impl Fuzzed for Programs {
     fn memory_cap(&self) -> usize {
         MEMORY_CAP
+    }
+
+    fn time_cap(&self) -> Duration {
+        TIME_CAP
     }
 
     fn make(&mut self, random: &mut Random) -> Vec<u8> {

@@ -21,8 +21,9 @@ mod machines;
 mod text;
 
 use crate::report::Coverage;
-use crate::trial::MEMORY_CAP;
+use crate::trial::{MEMORY_CAP, TIME_CAP};
 use clap::ValueEnum;
+use std::time::Duration;
 use tvmc_tests::random::Random;
 
 /// How far judging goes.
@@ -53,6 +54,11 @@ pub trait Fuzzed {
     /// Bytes that judging may take over the size of the input.
     fn memory_cap(&self) -> usize {
         MEMORY_CAP
+    }
+
+    /// How long judging may take.
+    fn time_cap(&self) -> Duration {
+        TIME_CAP
     }
 
     /// Judges an input; an error says which law it broke, up to a colon, and then how.
@@ -106,6 +112,21 @@ impl Target {
             Target::Gguf => 8,
             Target::Module | Target::SafeTensors | Target::Npy | Target::Prompt => 1,
             Target::Kernels | Target::Programs => 1,
+        }
+    }
+
+    /// A worker that shows no new number for so long hangs: it may spend its cap on one input, and some more on making it smaller.
+    pub fn hang(self) -> Duration {
+        match self {
+            Target::Ir | Target::Kernels | Target::Programs => machines::TIME_CAP * 2,
+            Target::Source
+            | Target::Tokens
+            | Target::Module
+            | Target::Gguf
+            | Target::SafeTensors
+            | Target::Npy
+            | Target::Template
+            | Target::Prompt => TIME_CAP * 3,
         }
     }
 
