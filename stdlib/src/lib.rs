@@ -6,6 +6,7 @@
 //! | `formats/gguf` | the number formats of GGUF files; always in scope |
 //! | `gguf_grids` | tables that the former needs |
 //! | `formats/activations` | formats that kernels store to; always in scope |
+//! | `random` | random numbers from a counter |
 //! | `linear`, `nn`, `quantize` | kernels |
 //! | `models/llama` | whole transformers |
 //!
@@ -27,6 +28,7 @@ pub struct Module {
 /// Every module.
 pub const MODULES: &[Module] = &[
     Module { name: "math", source: include_str!("../math.tile") },
+    Module { name: "random", source: include_str!("../random.tile") },
     Module { name: "formats/gguf", source: include_str!("../formats/gguf.tile") },
     Module { name: "gguf_grids", source: include_str!("../formats/gguf_grids.tile") },
     Module { name: "formats/activations", source: include_str!("../formats/activations.tile") },

@@ -115,7 +115,12 @@ impl Maker<'_> {
             12 => (Op::Reshape, 1),
             13 => (Op::Permute((0..self.tape.below(4)).map(|_| self.tape.next() as u8).collect()), 1),
             14 => (Op::Reduce(Reduce::ALL[self.tape.below(Reduce::ALL.len())], small), 1),
-            15 => (Op::Dot, 3),
+            15 => match self.tape.below(4) {
+                0 => (Op::Scan(Reduce::ALL[self.tape.below(Reduce::ALL.len())], small), 1),
+                1 => (Op::Gather(small), 2),
+                2 => (Op::Concat(small), 2 + self.tape.below(3)),
+                _ => (Op::Dot, 3),
+            },
             16 => {
                 let (memory, indices) = self.memory();
                 let padded = self.tape.below(2) == 0;

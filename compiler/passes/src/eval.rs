@@ -198,7 +198,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// The mask of lanes that lie inside a tile's axis, if some could lie outside.
-    fn lanes_inside(&mut self, tile: &ArenaTile, at: &[Coord]) -> Option<lane::Value> {
+    pub(crate) fn lanes_inside(&mut self, tile: &ArenaTile, at: &[Coord]) -> Option<lane::Value> {
         let axis = at.iter().position(|c| c.has_lanes())?;
         let extent = i64::from(tile.shape[axis]);
         let position = at[axis].position();
@@ -303,7 +303,10 @@ impl<'k> Lowering<'k> {
             Op::Relayout => self.eval(inst.args[0], at),
             Op::Reshape => self.eval_reshape(inst, value, at),
             Op::Load { memory, indices, padded } => self.eval_load(inst, *memory, indices, *padded, at),
+            Op::Gather(axis) => self.eval_gather(inst, usize::from(*axis), at),
             Op::Reduce(..)
+            | Op::Scan(..)
+            | Op::Concat(_)
             | Op::Dot
             | Op::Store { .. }
             | Op::StoreGroups { .. }

@@ -21,6 +21,7 @@
 //! | `memory` | addresses and masks of plain tensors |
 //! | `stored` | decoding of formats and sub-byte types, packed or not |
 //! | `encode` | stores of fields |
+//! | `along` | running results, chosen elements, joined tiles |
 //! | `materialise` | loops over coordinates: keeping, storing, reducing |
 //! | `affine` | which formats are scales times small integers |
 //! | `integer_dot` | products of stored operands in integers |
@@ -34,6 +35,7 @@
 #![forbid(unsafe_code)]
 
 mod affine;
+mod along;
 mod carried;
 mod cleanup;
 mod dot;

@@ -499,11 +499,13 @@ impl<'k> Lowering<'k> {
             }
             (Op::Print(message), _) => self.print(inst, *message),
             (Op::Reduce(reduce, axis), Some(result)) => self.reduce(inst, *reduce, *axis as usize, result),
+            (Op::Scan(reduce, axis), Some(result)) => self.scan(inst, *reduce, *axis as usize, result),
+            (Op::Concat(axis), Some(result)) => self.concat(inst, *axis as usize, result),
             (Op::Dot, Some(result)) => self.dot(inst, result),
             (op, Some(result)) => {
                 // Whoever asks for an element may stand in a loop that reads it many times.
                 let regroups = *op == Op::Reshape && self.regroups(inst.args[0], result);
-                if regroups || *op == Op::View {
+                if regroups || matches!(op, Op::View | Op::Gather(_)) {
                     self.move_to_arena(inst.args[0])?;
                 }
                 self.repr[result.index()] = Some(Repr::Lazy);
@@ -589,6 +591,9 @@ impl<'k> Lowering<'k> {
             | Op::Reshape
             | Op::Permute(_)
             | Op::Reduce(..)
+            | Op::Scan(..)
+            | Op::Gather(_)
+            | Op::Concat(_)
             | Op::Dot
             | Op::Load { .. }
             | Op::Store { .. }

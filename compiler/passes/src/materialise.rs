@@ -68,7 +68,7 @@ impl<'k> Lowering<'k> {
         self.walk(shape, fixed || decoding, writes, &mut coords, body)
     }
 
-    fn walk(
+    pub(crate) fn walk(
         &mut self,
         shape: &[u32],
         unroll: bool,
@@ -361,7 +361,12 @@ impl<'k> Lowering<'k> {
         let from = self.kernel.ty(operand).clone();
         let to = self.kernel.ty(result).shape.clone();
         let kind = ReduceKind::of(reduce, from.dtype);
-        let last = axis + 1 == from.shape.len();
+        // Without a reduction across lanes every step is one position; lanes then lie on another axis, or nowhere.
+        let mut last = axis + 1 == from.shape.len();
+        if last && kind.reduce.is_none() {
+            self.move_to_arena(operand)?;
+            last = false;
+        }
         let rule = (axis, from.shape[axis], kind, last);
         if self.kernel.ty(result).elements() == 1 {
             let at: Vec<Coord> = to.iter().map(|_| Coord::zero()).collect();
@@ -450,11 +455,13 @@ impl<'k> Lowering<'k> {
             let sum = if varying { self.emit.splat(sum) } else { sum };
             self.close_loop(&[sum])[0]
         };
-        if !last {
-            return Ok(total);
+        match kind.reduce.filter(|_| last) {
+            None => Ok(total),
+            Some(reduce) => {
+                let total = self.emit.splat(total);
+                Ok(self.emit.reduce(reduce, total))
+            }
         }
-        let total = self.emit.splat(total);
-        Ok(self.emit.reduce(kind.reduce, total))
     }
 
     /// Lanes past the axis hold the identity.
@@ -473,25 +480,28 @@ impl<'k> Lowering<'k> {
     }
 }
 
-/// A reduction on lane values: the step, the reduction across lanes, the identity's bits.
+/// A reduction on lane values: the step, the reduction across lanes if there is one, the identity's bits.
 #[derive(Copy, Clone)]
-struct ReduceKind {
-    pure: Pure,
-    reduce: lane::Reduce,
+pub(crate) struct ReduceKind {
+    pub pure: Pure,
+    reduce: Option<lane::Reduce>,
     scalar: Scalar,
     bits: u32,
 }
 
 impl ReduceKind {
-    fn of(reduce: Reduce, dtype: DType) -> Self {
+    pub fn of(reduce: Reduce, dtype: DType) -> Self {
         use lane::Reduce as R;
-        let row = |pure, reduce, scalar, bits| Self { pure, reduce, scalar, bits };
+        let row = |pure, reduce, scalar, bits| Self { pure, reduce: Some(reduce), scalar, bits };
+        let ascends = |pure, scalar, bits| Self { pure, reduce: None, scalar, bits };
         let (f, i, b) = (Scalar::F32, Scalar::I32, Scalar::Bool);
         match (reduce, dtype.kind()) {
             (Reduce::Sum, Kind::Float) => row(Pure::FAdd, R::FAdd, f, 0),
             (Reduce::Min, Kind::Float) => row(Pure::FMin, R::FMin, f, f32::INFINITY.to_bits()),
             (Reduce::Max, Kind::Float) => row(Pure::FMax, R::FMax, f, f32::NEG_INFINITY.to_bits()),
             (Reduce::Sum, Kind::Signed | Kind::Unsigned | Kind::Bool) => row(Pure::IAdd, R::IAdd, i, 0),
+            (Reduce::Prod, Kind::Float) => ascends(Pure::FMul, f, 1f32.to_bits()),
+            (Reduce::Prod, Kind::Signed | Kind::Unsigned | Kind::Bool) => ascends(Pure::IMul, i, 1),
             (Reduce::Min, Kind::Signed) => row(Pure::IMinS, R::IMinS, i, i32::MAX as u32),
             (Reduce::Max, Kind::Signed) => row(Pure::IMaxS, R::IMaxS, i, i32::MIN as u32),
             (Reduce::Min, Kind::Unsigned | Kind::Bool) => row(Pure::IMinU, R::IMinU, i, u32::MAX),
@@ -501,7 +511,7 @@ impl ReduceKind {
         }
     }
 
-    fn identity(self, lowering: &mut Lowering<'_>) -> lane::Value {
+    pub fn identity(self, lowering: &mut Lowering<'_>) -> lane::Value {
         match self.scalar {
             Scalar::F32 => lowering.emit.f32_bits(self.bits),
             Scalar::I32 | Scalar::I64 => lowering.emit.i32(self.bits as i32),

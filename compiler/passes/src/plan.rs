@@ -150,7 +150,9 @@ impl<'k> Analysis<'k> {
                     self.decode_cost(*memory)
                 }
             }
-            Op::Reduce(..) | Op::Dot => 0,
+            // Its operand comes from scratch.
+            Op::Gather(_) => operands.saturating_add(4),
+            Op::Reduce(..) | Op::Scan(..) | Op::Concat(_) | Op::Dot => 0,
             Op::Dim(_) | Op::Scalar(_) | Op::BlockIndex(_) | Op::Field(_) | Op::Table(_) | Op::GroupIndex => {
                 0
             }
@@ -232,6 +234,9 @@ impl<'k> Analysis<'k> {
                 | Op::Reshape
                 | Op::Permute(_)
                 | Op::Reduce(..)
+                | Op::Scan(..)
+                | Op::Gather(_)
+                | Op::Concat(_)
                 | Op::Dot
                 | Op::Load { .. }
                 | Op::Store { .. }

@@ -178,6 +178,9 @@ impl<'k> Lowering<'k> {
             Op::Load { memory: Memory::Shared(_), .. }
             | Op::View
             | Op::Reduce(..)
+            | Op::Scan(..)
+            | Op::Gather(_)
+            | Op::Concat(_)
             | Op::Dot
             | Op::Store { .. }
             | Op::StoreGroups { .. }

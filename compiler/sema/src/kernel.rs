@@ -156,8 +156,9 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId, bindings: &Bindings) -> (Option<t
         return (None, required);
     }
     let (facts, spans) = elab.all_facts();
+    let roles = std::mem::take(&mut elab.roles);
     let kernel = std::mem::take(&mut elab.b).finish();
-    for diagnostic in crate::padding::check(&kernel, &facts, &spans) {
+    for diagnostic in crate::padding::check(&kernel, &facts, &spans, &roles) {
         cx.diags.push(diagnostic);
     }
     if cx.diags.errors() > errors {

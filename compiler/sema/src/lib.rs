@@ -48,5 +48,5 @@ pub use interface::{
     interface,
 };
 pub use kernel::{ElementChoice, Instance, instantiate};
-pub use library::{BUILTINS, Library, Loaded, Source, Use};
+pub use library::{BUILTINS, Library, Loaded, METHODS, Source, Use};
 pub use program::{program, program_with};

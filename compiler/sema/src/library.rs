@@ -72,9 +72,47 @@ const MAX_MODULES: usize = 1024;
 
 /// Names that are built in, so that no fn may have them.
 pub const BUILTINS: &[&str] = &[
-    "zeros", "full", "iota", "dot", "sum", "min", "max", "any", "all", "where", "fma", "abs", "sqrt",
-    "floor", "ceil", "trunc", "round", "popcount", "bitcast", "relayout", "view", "concat",
+    "zeros",
+    "full",
+    "iota",
+    "dot",
+    "sum",
+    "min",
+    "max",
+    "any",
+    "all",
+    "where",
+    "fma",
+    "abs",
+    "sqrt",
+    "floor",
+    "ceil",
+    "trunc",
+    "round",
+    "popcount",
+    "bitcast",
+    "relayout",
+    "view",
+    "concat",
+    "prod",
+    "argmin",
+    "argmax",
+    "cumsum",
+    "cumprod",
+    "cummin",
+    "cummax",
+    "gather",
+    "flip",
+    "repeat",
+    "repeat_interleave",
+    "sort",
+    "argsort",
+    "top_k",
+    "argtop_k",
 ];
+
+/// Methods of tiles, beside the field `T`.
+pub const METHODS: [&str; 4] = ["unsqueeze", "squeeze", "reshape", "permute"];
 
 struct Loader<'a> {
     library: Library,

@@ -17,6 +17,7 @@
 
 use crate::facts::Facts;
 use crate::fold;
+use std::collections::HashMap;
 use tvmc_ir::host::{Expr, Number};
 use tvmc_ir::tile::{
     Binary, Carried, Index, Inst, Kernel, Memory, Op, Reduce, Region, Stmt, TensorDecl, TileType, Value,
@@ -60,8 +61,20 @@ impl State {
     }
 }
 
+/// What a reduction stands for where the source writes a function that is made of several operations.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// The function of this name, with the padding rule of the reduction.
+    Named(&'static str),
+    /// The function of this name, which puts elements in order: no padding may take part, whatever it is.
+    Orders(&'static str),
+    /// A part of a function, about which another part was judged.
+    Part,
+}
+
 struct Analysis<'k> {
     kernel: &'k Kernel,
+    roles: &'k HashMap<Value, Role>,
     facts: &'k [Facts],
     states: Vec<Option<State>>,
     changed: bool,
@@ -70,9 +83,14 @@ struct Analysis<'k> {
 }
 
 /// The errors of a kernel; `spans` gives each value's place.
-pub(crate) fn check(kernel: &Kernel, facts: &[Facts], spans: &[Span]) -> Vec<Diagnostic> {
+pub(crate) fn check(
+    kernel: &Kernel,
+    facts: &[Facts],
+    spans: &[Span],
+    roles: &HashMap<Value, Role>,
+) -> Vec<Diagnostic> {
     let states = vec![None; kernel.values.len()];
-    let mut analysis = Analysis { kernel, facts, states, changed: true, sweeps: 0 };
+    let mut analysis = Analysis { kernel, roles, facts, states, changed: true, sweeps: 0 };
     // Each dimension moves at most twice (no padding, known, unknown), so this ends; the bound is a backstop.
     while analysis.changed && analysis.sweeps < 64 {
         analysis.changed = false;
@@ -218,6 +236,9 @@ impl Analysis<'_> {
                 dims: axes.iter().map(|a| states[0].dims[*a as usize].clone()).collect(),
             },
             Op::Reduce(op, axis) => self.reduce(*op, *axis, ty.dtype, states[0]),
+            Op::Scan(op, axis) => self.scan(*op, usize::from(*axis), ty.dtype, states[0]),
+            Op::Gather(axis) => gather(usize::from(*axis), states[0], states[1]),
+            Op::Concat(_) => concat(rank, &states),
             Op::Dot => dot(states[0], states[1], states[2]),
             Op::Load { memory, indices, padded } => self.load(inst, result, *memory, indices, *padded),
             Op::Dim(_)
@@ -293,17 +314,24 @@ impl Analysis<'_> {
     }
 
     fn reduce(&self, op: Reduce, axis: u8, dtype: DType, from: &State) -> State {
+        let mut state = self.scan(op, usize::from(axis), dtype, from);
+        state.dims.remove(usize::from(axis));
+        state
+    }
+
+    /// Running results: behind the padding of the axis stands what came before it.
+    fn scan(&self, op: Reduce, axis: usize, dtype: DType, from: &State) -> State {
         let keeps = |v: u32| match op {
             Reduce::Sum => v == 0 || dtype.is_float() && f32::from_bits(v) == 0.0,
+            Reduce::Prod => v == identity(op, dtype) || v == 0,
             Reduce::Min | Reduce::Max | Reduce::Any | Reduce::All => true,
         };
         let mut dims = from.dims.clone();
-        dims.remove(usize::from(axis));
-        for dim in &mut dims {
-            if let Pad::Known(v) = dim.pad
-                && !keeps(v)
-            {
-                dim.pad = Pad::Unknown;
+        for (at, dim) in dims.iter_mut().enumerate() {
+            match dim.pad {
+                Pad::Known(v) if at != axis && keeps(v) => {}
+                Pad::Known(_) | Pad::Unknown => dim.pad = Pad::Unknown,
+                Pad::No => {}
             }
         }
         State { splat: from.splat.filter(|v| keeps(*v)), dims }
@@ -376,11 +404,26 @@ impl Analysis<'_> {
             None => d,
         };
         match &inst.op {
-            Op::Reduce(op, axis) => {
+            Op::Reduce(op, axis) | Op::Scan(op, axis) => {
                 let Some(state) = self.state(inst.args[0]) else { return };
                 let dtype = self.kernel.ty(inst.args[0]).dtype;
                 let dim = &state.dims[usize::from(*axis)];
                 let identity = identity(*op, dtype);
+                let name = match inst.result.and_then(|result| self.roles.get(&result)) {
+                    None => op.name(),
+                    Some(Role::Named(name)) => name,
+                    Some(Role::Part) => return,
+                    Some(Role::Orders(_)) if dim.pad == Pad::No => return,
+                    Some(Role::Orders(name)) => {
+                        let message = format!("`{name}` runs over an axis that may hold padding");
+                        let d = Diagnostic::error(Code::ReductionOverPadding, message)
+                            .at(span, "padding would take part");
+                        out.push(place(dim.origin, d).help(
+                            "put a number behind the end that sorts where you want it: `where(iota(8) < n, x, inf)`",
+                        ));
+                        return;
+                    }
+                };
                 let value = match dim.pad {
                     Pad::No => return,
                     Pad::Known(v) if v == identity => return,
@@ -394,7 +437,7 @@ impl Analysis<'_> {
                     Code::ReductionOverPadding,
                     format!(
                         "`{}` runs over axis {axis}, which may hold padding: {value}, not {wanted}",
-                        op.name()
+                        name
                     ),
                 )
                 .at(span, "padding would take part");
@@ -441,6 +484,8 @@ impl Analysis<'_> {
             | Op::Broadcast
             | Op::Reshape
             | Op::Permute(_)
+            | Op::Gather(_)
+            | Op::Concat(_)
             | Op::Load { .. }
             | Op::Store { .. }
             | Op::StoreGroups { .. }
@@ -460,6 +505,29 @@ fn view(rank: usize, from: &State) -> State {
     let padded = from.dims.iter().any(|dim| dim.pad != Pad::No);
     let pad = if padded { Pad::Unknown } else { Pad::No };
     State { splat: None, dims: vec![Dimension { pad, iota: false, origin }; rank] }
+}
+
+/// Along the axis any element may come from padding if there is any. Elsewhere zeros stay zeros, which is what an index outside gives too.
+fn gather(axis: usize, from: &State, index: &State) -> State {
+    let dims = from.dims.iter().zip(&index.dims).enumerate().map(|(at, (own, chosen))| {
+        let pad = match (own.pad, chosen.pad) {
+            (Pad::No, Pad::No) => Pad::No,
+            (Pad::Known(0), Pad::No) if at != axis => Pad::Known(0),
+            (Pad::No | Pad::Known(_) | Pad::Unknown, _) => Pad::Unknown,
+        };
+        Dimension { pad, iota: false, origin: own.origin.or(chosen.origin) }
+    });
+    State { splat: None, dims: dims.collect() }
+}
+
+/// What may be padding in one part may be it in the whole.
+fn concat(rank: usize, parts: &[&State]) -> State {
+    let dims = (0..rank).map(|axis| {
+        let dims = || parts.iter().map(|part| &part.dims[axis]);
+        let pad = dims().fold(Pad::No, |pad, dim| join_pad(pad, dim.pad));
+        Dimension { pad, iota: false, origin: dims().find_map(|dim| dim.origin) }
+    });
+    State { splat: None, dims: dims.collect() }
 }
 
 /// c + a b: rows are padded as in `a`, columns as in `b`; where that is with 0, the sum is what `c` holds there.
@@ -545,6 +613,8 @@ fn identity(op: Reduce, dtype: DType) -> u32 {
     match (op, dtype.kind()) {
         (Reduce::Sum | Reduce::Any, _) => 0,
         (Reduce::All, _) => 1,
+        (Reduce::Prod, Kind::Float) => 1f32.to_bits(),
+        (Reduce::Prod, Kind::Signed | Kind::Unsigned | Kind::Bool) => 1,
         (Reduce::Min, Kind::Float) => f32::INFINITY.to_bits(),
         (Reduce::Max, Kind::Float) => f32::NEG_INFINITY.to_bits(),
         (Reduce::Min, Kind::Signed) => i32::MAX as u32,

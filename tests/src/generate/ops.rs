@@ -316,8 +316,11 @@ impl Maker<'_> {
         }
         let a = self.recent();
         let ty = self.b.ty(a).clone();
-        match self.tape.below(5) {
+        match self.tape.below(8) {
             4 => self.view(a, &ty),
+            5 => self.scan(a, &ty),
+            6 => self.gather(a, &ty),
+            7 => self.concat(a, &ty),
             0 if ty.shape.len() > 1 => {
                 let mut order: Vec<u8> = (0..ty.shape.len() as u8).collect();
                 for at in (1..order.len()).rev() {
@@ -375,6 +378,57 @@ impl Maker<'_> {
         }
     }
 
+    fn scan(&mut self, a: Value, ty: &TileType) {
+        let Some(axis) = self.axis(ty) else { return };
+        let reduce = match ty.dtype {
+            DType::BOOL => self.tape.pick(&[Reduce::Any, Reduce::All]),
+            // Products of floats leave what exact mode allows.
+            DType::F32 => self.tape.pick(&[Reduce::Sum, Reduce::Max, Reduce::Min]),
+            _ => self.tape.pick(&[Reduce::Sum, Reduce::Max, Reduce::Min, Reduce::Prod]),
+        };
+        self.portable &= ty.dtype != DType::F32 || self.floats == Floats::Exact;
+        self.push(Op::Scan(reduce, axis as u8), &[a], ty.clone());
+    }
+
+    fn axis(&mut self, ty: &TileType) -> Option<usize> {
+        (!ty.is_scalar()).then(|| self.tape.below(ty.shape.len()))
+    }
+
+    /// The shape with another extent along an axis, of a size that loops can bear.
+    fn resized(&mut self, ty: &TileType, axis: usize) -> Vec<u32> {
+        let mut shape = ty.shape.clone();
+        let others = (ty.elements() / u64::from(shape[axis])).max(1) as u32;
+        shape[axis] = self.tape.pick(&SIZES).min((1200 / self.trips / others).max(1));
+        shape
+    }
+
+    fn gather(&mut self, a: Value, ty: &TileType) {
+        let Some(axis) = self.axis(ty) else { return };
+        let shape = self.resized(ty, axis);
+        let mut index = self.want(DType::I32, &shape);
+        if !self.tape.one_in(4) {
+            // Mostly inside: remainders have the sign of what they are of.
+            let extent = self.b.i32(ty.shape[axis] as i32);
+            let extent = self.spread(extent, &shape);
+            let index_type = TileType::new(DType::I32, &shape);
+            index = self.b.define(Op::Binary(Binary::Rem), &[index, extent], index_type);
+        }
+        self.push(Op::Gather(axis as u8), &[a, index], TileType::new(ty.dtype, &shape));
+    }
+
+    fn concat(&mut self, a: Value, ty: &TileType) {
+        let Some(axis) = self.axis(ty) else { return };
+        let mut parts = vec![a];
+        let mut shape = ty.shape.clone();
+        for _ in 0..1 + self.tape.below(2) {
+            let part = self.resized(ty, axis);
+            let value = self.want(ty.dtype, &part);
+            parts.insert(self.tape.below(parts.len() + 1), value);
+            shape[axis] += part[axis];
+        }
+        self.push(Op::Concat(axis as u8), &parts, TileType::new(ty.dtype, &shape));
+    }
+
     pub fn reduce(&mut self) {
         let tiles: Vec<Value> = self.pool.iter().copied().filter(|v| !self.b.ty(*v).is_scalar()).collect();
         let a = if tiles.is_empty() {
@@ -392,7 +446,8 @@ impl Maker<'_> {
         let reduce = if ty.dtype == DType::BOOL {
             self.tape.pick(&[Reduce::Any, Reduce::All])
         } else {
-            self.tape.pick(&[Reduce::Sum, Reduce::Max, Reduce::Min])
+            let integers = [Reduce::Sum, Reduce::Max, Reduce::Min, Reduce::Prod];
+            self.tape.pick(if ty.dtype == DType::F32 { &integers[..3] } else { &integers })
         };
         let mut shape = ty.shape.clone();
         shape.remove(axis);

@@ -65,11 +65,13 @@ rows! {
 }
 
 rows! {
-    /// Reduction along an axis, which disappears.
+    /// Reduction along an axis, which disappears; in a scan the running results along it.
     ///
-    /// The interpreter's order for f32 `sum` is ascending; compiled code may use any fixed order, within the stated bound.
+    /// The interpreter's order for f32 `sum` is ascending; compiled code may use any fixed order, within the stated bound. `prod` and every scan
+    /// ascend everywhere, so their bits are the same on every target.
     Reduce {
         Sum "sum" "f32, i32, u32: identity 0";
+        Prod "prod" "f32, i32, u32: identity 1";
         Min "min" "f32 (+inf), i32, u32 (MAX)";
         Max "max" "f32 (-inf), i32, u32 (MIN)";
         Any "any" "bool: identity false";
@@ -97,6 +99,9 @@ rows! {
         Reshape "reshape" "another shape";
         Permute "permute" "axes in another order";
         Reduce "reduce" "along an axis";
+        Scan "scan" "running results along an axis";
+        Gather "gather" "elements chosen along an axis";
+        Concat "concat" "tiles one after the other";
         Dot "dot" "a matrix product";
         Load "load" "a tile of a tensor";
         Store "store" "a tile to a tensor";
@@ -130,6 +135,9 @@ impl Op {
             Op::Reshape => Form::Reshape,
             Op::Permute(_) => Form::Permute,
             Op::Reduce(..) => Form::Reduce,
+            Op::Scan(..) => Form::Scan,
+            Op::Gather(_) => Form::Gather,
+            Op::Concat(_) => Form::Concat,
             Op::Dot => Form::Dot,
             Op::Load { .. } => Form::Load,
             Op::Store { .. } => Form::Store,
@@ -230,6 +238,13 @@ pub enum Op {
     Permute(Vec<u8>),
     /// Along this axis, which disappears.
     Reduce(Reduce, u8),
+    /// Along this axis, which stays: element i is the reduction of elements 0 to i, in ascending order from the identity on.
+    Scan(Reduce, u8),
+    /// `a, index: i32`: along this axis the element of `a` that `index` says, zero where there is none. Both have the same other extents, the
+    /// result has the shape of `index`.
+    Gather(u8),
+    /// Two operands or more, one after the other along this axis; their other extents are equal.
+    Concat(u8),
     /// `a: [M, K], b: [K, N], c: [M, N] -> [M, N]`: c + a b, terms in ascending k. f32 x f32 + f32 (each step fused or not)
     /// or i32 x i32 + i32.
     Dot,

@@ -477,6 +477,8 @@ impl Parser<'_> {
             "broadcast" => Op::Broadcast,
             "reshape" => Op::Reshape,
             "permute" => Op::Permute(self.permutation()?),
+            "gather" => Op::Gather(self.at.number("an axis", small)?),
+            "concat" => Op::Concat(self.at.number("an axis", small)?),
             "dot" => Op::Dot,
             "load" => return self.load(),
             "store" => return self.store(),
@@ -488,6 +490,7 @@ impl Parser<'_> {
             "print" => Op::Print(self.at.u32("a message's number")?),
             word => match named(word).ok_or(unknown)? {
                 Op::Reduce(reduce, _) => Op::Reduce(reduce, self.at.number("an axis", small)?),
+                Op::Scan(reduce, _) => Op::Scan(reduce, self.at.number("an axis", small)?),
                 op => op,
             },
         };
@@ -582,6 +585,7 @@ fn named(word: &str) -> Option<Op> {
         return match head {
             "cast" => CastRule::ALL.into_iter().find(|rule| rule.name() == tail).map(Op::Cast),
             "reduce" => Reduce::ALL.iter().find(|r| r.name() == tail).map(|r| Op::Reduce(*r, 0)),
+            "scan" => Reduce::ALL.iter().find(|r| r.name() == tail).map(|r| Op::Scan(*r, 0)),
             _ => None,
         };
     }

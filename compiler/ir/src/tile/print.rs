@@ -312,6 +312,9 @@ pub(super) fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType
             write!(f, "permute ({}){}", axes.join(", "), operands())
         }
         Op::Reduce(reduce, axis) => write!(f, "reduce.{} {axis}{}", reduce.name(), operands()),
+        Op::Scan(reduce, axis) => write!(f, "scan.{} {axis}{}", reduce.name(), operands()),
+        Op::Gather(axis) => write!(f, "gather {axis}{}", operands()),
+        Op::Concat(axis) => write!(f, "concat {axis}{}", operands()),
         Op::Dot => write!(f, "dot{}", operands()),
         Op::Load { memory, indices, padded } => {
             write!(f, "load {}", place(*memory, indices, &inst.args))?;

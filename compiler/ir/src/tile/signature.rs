@@ -163,14 +163,41 @@ pub(super) fn check(
         }
         Op::Reduce(reduce, axis) => {
             count(args, 1)?;
-            let axis = usize::from(*axis);
-            if axis >= args[0].shape.len() {
-                return fail(Rule::Axis, format!("axis {axis} of a tile of {} axes", args[0].shape.len()));
-            }
+            has_axis(args[0], *axis)?;
             dtype(reduce_takes(*reduce, args[0].dtype), args[0])?;
             let mut shape = args[0].shape.clone();
-            shape.remove(axis);
+            shape.remove(usize::from(*axis));
             gives(TileType::new(args[0].dtype, &shape))
+        }
+        Op::Scan(reduce, axis) => {
+            count(args, 1)?;
+            has_axis(args[0], *axis)?;
+            dtype(reduce_takes(*reduce, args[0].dtype), args[0])?;
+            gives(args[0].clone())
+        }
+        Op::Gather(axis) => {
+            count(args, 2)?;
+            has_axis(args[0], *axis)?;
+            dtype(args[1].dtype == DType::I32, args[1])?;
+            same_beside(args[0], args[1], *axis)?;
+            gives(TileType::new(args[0].dtype, &args[1].shape))
+        }
+        Op::Concat(axis) => {
+            let [first, rest @ ..] = args else { return fail(Rule::OperandCount, "joins no tiles") };
+            if rest.is_empty() {
+                return fail(Rule::OperandCount, "joins two tiles or more");
+            }
+            has_axis(first, *axis)?;
+            let mut shape = first.shape.clone();
+            for part in rest {
+                if part.dtype != first.dtype {
+                    return fail(Rule::DType, format!("{} meets {}", first.dtype, part.dtype));
+                }
+                same_beside(first, part, *axis)?;
+                let along = &mut shape[usize::from(*axis)];
+                *along = along.checked_add(part.shape[usize::from(*axis)]).unwrap_or(0);
+            }
+            gives(TileType::new(first.dtype, &shape))
         }
         Op::Dot => {
             count(args, 3)?;
@@ -353,6 +380,9 @@ pub(super) fn elementwise(op: &Op, args: &[&TileType], result: Option<&TileType>
         | Op::Reshape
         | Op::Permute(_)
         | Op::Reduce(..)
+        | Op::Scan(..)
+        | Op::Gather(_)
+        | Op::Concat(_)
         | Op::Dot
         | Op::Load { .. }
         | Op::Store { .. }
@@ -363,6 +393,26 @@ pub(super) fn elementwise(op: &Op, args: &[&TileType], result: Option<&TileType>
         | Op::Assert(_)
         | Op::Print(_) => fail(Rule::DecodeOnly, "is no operation on single elements"),
     }
+}
+
+fn has_axis(ty: &TileType, axis: u8) -> Result<(), Broken> {
+    if usize::from(axis) < ty.shape.len() {
+        return Ok(());
+    }
+    fail(Rule::Axis, format!("axis {axis} of a tile of {} axes", ty.shape.len()))
+}
+
+/// Two tiles whose shapes differ at most along one axis.
+fn same_beside(a: &TileType, b: &TileType, axis: u8) -> Result<(), Broken> {
+    let others = |ty: &TileType| {
+        let mut shape = ty.shape.clone();
+        shape.get_mut(usize::from(axis)).into_iter().for_each(|extent| *extent = 0);
+        shape
+    };
+    if others(a) == others(b) {
+        return Ok(());
+    }
+    fail(Rule::Shape, format!("{a} and {b} differ beside axis {axis}"))
 }
 
 fn gives(ty: TileType) -> Checked {
@@ -469,7 +519,9 @@ fn binary_takes(op: Binary, dtype: DType) -> bool {
 
 fn reduce_takes(reduce: Reduce, dtype: DType) -> bool {
     match reduce {
-        Reduce::Sum | Reduce::Min | Reduce::Max => matches!(dtype, DType::F32 | DType::I32 | DType::U32),
+        Reduce::Sum | Reduce::Prod | Reduce::Min | Reduce::Max => {
+            matches!(dtype, DType::F32 | DType::I32 | DType::U32)
+        }
         Reduce::Any | Reduce::All => dtype == DType::BOOL,
     }
 }

@@ -658,6 +658,9 @@ fn decode_op(
         | Op::Reshape
         | Op::Permute(_)
         | Op::Reduce(..)
+        | Op::Scan(..)
+        | Op::Gather(_)
+        | Op::Concat(_)
         | Op::Dot
         | Op::Load { .. }
         | Op::Store { .. }

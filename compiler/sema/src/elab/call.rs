@@ -3,6 +3,7 @@
 //! Constants stay constants through `min`, `max`, `ceil`, `where` and the rounding functions. A fn's argument takes the dtype of its parameter
 //! and keeps its own shape: the fn is element-wise, so applied to tiles it works element by element.
 
+use super::along::ALONG;
 use super::{Elab, Local, Operand};
 use crate::constant;
 use crate::host::item_word;
@@ -28,17 +29,21 @@ impl Elab<'_, '_> {
             self.report(
                 Diagnostic::error(Code::UnknownArgument, format!("`{name}` has no argument of this name"))
                     .at(arg.span, "not known")
-                    .help("the only named argument is `axis`, of reductions"),
+                    .help("the only named argument is `axis`, of functions along one"),
             );
             return None;
         }
         let axis = args.iter().find(|a| a.name.is_some());
         let plain: Vec<&Arg> = args.iter().filter(|a| a.name.is_none()).collect();
         let reduces = match name {
-            "sum" | "any" | "all" => true,
+            "sum" | "prod" | "any" | "all" => true,
             "min" | "max" => plain.len() == 1,
             _ => false,
         };
+        let along = ALONG.iter().find(|known| **known == name).copied();
+        if let Some(along) = along.or_else(|| (name == "concat" && axis.is_some()).then_some("concat")) {
+            return self.along(along, &plain, axis, span);
+        }
         if let Some(axis) = axis.filter(|_| !reduces) {
             self.report(
                 Diagnostic::error(Code::UnknownArgument, format!("`{name}` takes no `axis` here"))
@@ -48,7 +53,9 @@ impl Elab<'_, '_> {
             return None;
         }
         match name {
-            "sum" | "min" | "max" | "any" | "all" if reduces => self.reduce(name, &plain, axis, span),
+            "sum" | "prod" | "min" | "max" | "any" | "all" if reduces => {
+                self.reduce(name, &plain, axis, span)
+            }
             "iota" => self.iota(&plain, span),
             "full" => self.full_tile(&plain, span),
             "zeros" => {

@@ -3,6 +3,7 @@
 use super::{Elab, Mode, Operand, shape_text};
 use crate::constant::Constant;
 use crate::host::Env;
+use crate::library::METHODS;
 use tvmc_ir::tile::{Binary, MAX_RANK, Op, TileType, Value};
 use tvmc_lang::ast::{self, ExprId, ExprKind, IndexItem, IndexKind};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
@@ -179,11 +180,10 @@ impl Elab<'_, '_> {
         if !self.in_kernel(&name.name, span) {
             return None;
         }
-        let known = ["unsqueeze", "squeeze", "reshape", "permute"];
-        if !known.contains(&name.name.as_str()) {
+        if !METHODS.contains(&name.name.as_str()) {
             let d = Diagnostic::error(Code::UnknownMember, format!("there is no method `{}`", name.name))
                 .at(name.span, "not known");
-            self.report(match closest(&name.name, known) {
+            self.report(match closest(&name.name, METHODS) {
                 Some(near) => d.help(format!("did you mean `{near}`?")),
                 None => d.help("tiles have `unsqueeze`, `squeeze`, `reshape`, `permute` and `T`"),
             });

@@ -15,11 +15,13 @@
 //! | `expr`, `names`, `index` | operators; what a name means; `.T`, index lists, methods |
 //! | `known` | what must be known when the kernel is compiled |
 //! | `call`, `tiles` | element-wise functions and fns; functions of whole tiles |
+//! | `along` | functions along one axis: scans, `gather`, `sort` |
 //! | `pins` | pinned layouts, `relayout`, `view` |
 //! | `product` | `dot` and what adds onto it |
 //! | `memory`, `encode` | loads and stores; stores to formats |
 //! | `stmt`, `flow` | statements; control flow with its variables |
 
+mod along;
 mod call;
 mod convert;
 mod encode;
@@ -128,6 +130,8 @@ pub(crate) struct Elab<'c, 'l> {
     pub first_layout: Option<tvmc_types::layout::Layout>,
     /// Where layouts of values are written.
     pub pinned_at: HashMap<Value, Span>,
+    /// Operations that stand for something else in messages about padding.
+    pub roles: HashMap<Value, crate::padding::Role>,
     /// Loops around the current statement, with a `break` flag if they have one.
     loops: Vec<Option<Slot>>,
     full: bool,
@@ -165,6 +169,7 @@ impl<'c, 'l> Elab<'c, 'l> {
             lanes: None,
             first_layout: None,
             pinned_at: HashMap::new(),
+            roles: HashMap::new(),
             loops: Vec::new(),
             full: false,
         }
@@ -362,6 +367,9 @@ impl<'c, 'l> Elab<'c, 'l> {
             | Op::Bitcast
             | Op::View
             | Op::Reduce(..)
+            | Op::Scan(..)
+            | Op::Gather(_)
+            | Op::Concat(_)
             | Op::Dot
             | Op::Load { .. }
             | Op::Store { .. }

@@ -125,6 +125,7 @@ impl Elab<'_, '_> {
         let ty = self.ty(value);
         let (op, good) = match name {
             "sum" => (Reduce::Sum, ty.dtype != DType::BOOL),
+            "prod" => (Reduce::Prod, ty.dtype != DType::BOOL),
             "min" => (Reduce::Min, ty.dtype != DType::BOOL),
             "max" => (Reduce::Max, ty.dtype != DType::BOOL),
             "any" => (Reduce::Any, ty.dtype == DType::BOOL),

@@ -160,6 +160,8 @@ pub fn identity(reduce: Reduce, dtype: DType) -> u32 {
     match (reduce, dtype.kind()) {
         (Reduce::Sum | Reduce::Any, _) => 0,
         (Reduce::All, _) => 1,
+        (Reduce::Prod, Kind::Float) => 1f32.to_bits(),
+        (Reduce::Prod, Kind::Signed | Kind::Unsigned | Kind::Bool) => 1,
         (Reduce::Min, Kind::Float) => f32::INFINITY.to_bits(),
         (Reduce::Max, Kind::Float) => f32::NEG_INFINITY.to_bits(),
         (Reduce::Min, Kind::Signed) => i32::MAX as u32,
@@ -173,6 +175,7 @@ pub fn identity(reduce: Reduce, dtype: DType) -> u32 {
 pub fn reduce_step(reduce: Reduce, dtype: DType, total: u32, next: u32) -> Result<u32, Trap> {
     let op = match reduce {
         Reduce::Sum => Binary::Add,
+        Reduce::Prod => Binary::Mul,
         Reduce::Min => Binary::Min,
         Reduce::Max => Binary::Max,
         Reduce::Any => Binary::Or,

@@ -21,7 +21,7 @@ use memory::{SharedTensor, filled, for_each_index};
 use std::fmt;
 use tvmc_ir::lane::spell_out;
 use tvmc_ir::tile::launch::Binding;
-use tvmc_ir::tile::{Inst, Kernel, Memory, Op, Param, Region, Stmt, TensorDecl, TileType, Value};
+use tvmc_ir::tile::{Inst, Kernel, Memory, Op, Param, Reduce, Region, Stmt, TensorDecl, TileType, Value};
 use tvmc_types::dtype::{DType, Kind};
 
 /// A tile: for each element in row-major order its 32-bit form.
@@ -372,24 +372,10 @@ impl<'k> Machine<'k, '_> {
                 }
                 from
             })),
-            Op::Reduce(reduce, axis) => {
-                let from = kernel.ty(arg(0)).clone();
-                let extent = from.shape[*axis as usize] as usize;
-                let inner: usize = from.shape[*axis as usize + 1..].iter().map(|e| *e as usize).product();
-                self.spend(from.elements())?;
-                let source = &self.values[arg(0).index()].bits;
-                let mut bits = Vec::new();
-                for place in 0..ty.elements() as usize {
-                    let start = place / inner * inner * extent + place % inner;
-                    let mut total = element::identity(*reduce, from.dtype);
-                    for step in 0..extent {
-                        total =
-                            element::reduce_step(*reduce, from.dtype, total, source[start + step * inner])?;
-                    }
-                    bits.push(total);
-                }
-                Ok(Tile { bits })
-            }
+            Op::Reduce(reduce, axis) => self.along(*reduce, arg(0), usize::from(*axis), false),
+            Op::Scan(reduce, axis) => self.along(*reduce, arg(0), usize::from(*axis), true),
+            Op::Gather(axis) => self.choose(ty, arg(0), arg(1), usize::from(*axis)),
+            Op::Concat(axis) => Ok(self.join(ty, &inst.args, usize::from(*axis))),
             Op::Dot => self.dot(ty, arg(0), arg(1), arg(2)),
             Op::Load { memory, indices, padded } => {
                 let count = indices.len();
@@ -445,6 +431,57 @@ impl<'k> Machine<'k, '_> {
                 source[flat]
             })
             .collect();
+        Tile { bits }
+    }
+
+    /// Reductions along an axis: the last of the running results, or (in a scan) all of them where they stand.
+    fn along(&mut self, reduce: Reduce, operand: Value, axis: usize, scan: bool) -> Result<Tile, Trap> {
+        let from = self.kernel.ty(operand).clone();
+        self.spend(from.elements())?;
+        let extent = from.shape[axis] as usize;
+        let inner: usize = from.shape[axis + 1..].iter().map(|e| *e as usize).product();
+        let source = &self.values[operand.index()].bits;
+        let mut running = source.clone();
+        let mut last = Vec::with_capacity(source.len() / extent);
+        for place in 0..source.len() / extent {
+            let start = place / inner * inner * extent + place % inner;
+            let mut total = element::identity(reduce, from.dtype);
+            for at in (0..extent).map(|step| start + step * inner) {
+                total = element::reduce_step(reduce, from.dtype, total, source[at])?;
+                running[at] = total;
+            }
+            last.push(total);
+        }
+        Ok(Tile { bits: if scan { running } else { last } })
+    }
+
+    /// Elements of a tile by a tile of indices; zero where an index points outside.
+    fn choose(&mut self, ty: &TileType, operand: Value, index: Value, axis: usize) -> Result<Tile, Trap> {
+        let extent = self.kernel.ty(operand).shape[axis] as usize;
+        let along = ty.shape[axis] as usize;
+        let inner: usize = ty.shape[axis + 1..].iter().map(|e| *e as usize).product();
+        let source = &self.values[operand.index()].bits;
+        let bits = self.values[index.index()].bits.iter().enumerate().map(|(place, index)| {
+            let (outer, within) = (place / (along * inner), place % inner);
+            match usize::try_from(*index as i32) {
+                Ok(index) if index < extent => source[(outer * extent + index) * inner + within],
+                Ok(_) | Err(_) => 0,
+            }
+        });
+        Ok(Tile { bits: bits.collect() })
+    }
+
+    /// Tiles one after the other along an axis: of each in turn all that lies below one outer index.
+    fn join(&self, ty: &TileType, parts: &[Value], axis: usize) -> Tile {
+        let outer: usize = ty.shape[..axis].iter().map(|e| *e as usize).product();
+        let mut bits = Vec::with_capacity(ty.elements() as usize);
+        for row in 0..outer {
+            for part in parts {
+                let source = &self.values[part.index()].bits;
+                let length = source.len() / outer;
+                bits.extend(&source[row * length..(row + 1) * length]);
+            }
+        }
         Tile { bits }
     }
 
