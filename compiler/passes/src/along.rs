@@ -173,7 +173,7 @@ impl<'k> Lowering<'k> {
                     return Ok(());
                 }
                 // A whole chunk would write over what comes behind it.
-                let mask = (extent % this.target.lanes != 0).then(|| {
+                let mask = (!extent.is_multiple_of(this.target.lanes)).then(|| {
                     let index = this.coord_value(at[axis]);
                     let limit = this.emit.i32(extent as i32);
                     this.emit.pure(Pure::ILtU, &[index, limit])

@@ -410,20 +410,21 @@ impl Elab<'_, '_> {
         row.insert(rank - 1, 1);
         pairs.push(extent);
         self.check_shape(&pairs, span)?;
-        let (mine, other) = (self.reshaped(key, &column, span)?, self.reshaped(key, &row, span)?);
+        // Own positions lie along the last axis, as lanes do: counting then needs no steps across lanes.
+        let (mine, other) = (self.reshaped(key, &row, span)?, self.reshaped(key, &column, span)?);
         let (mine, other) = (self.broadcast(mine, &pairs, span)?, self.broadcast(other, &pairs, span)?);
         let less = match order {
             Order::Ascending => self.elementwise(Binary::Lt, other, mine, span)?,
             Order::Descending => self.elementwise(Binary::Lt, mine, other, span)?,
         };
         let equal = self.elementwise(Binary::Eq, mine, other, span)?;
-        let (i, j) = (self.positions(&pairs, rank - 1, span)?, self.positions(&pairs, rank, span)?);
+        let (i, j) = (self.positions(&pairs, rank, span)?, self.positions(&pairs, rank - 1, span)?);
         let earlier = self.elementwise(Binary::Lt, j, i, span)?;
         let tie = self.elementwise(Binary::And, equal, earlier, span)?;
         let before = self.elementwise(Binary::Or, less, tie, span)?;
         let one = self.cast_value(before, DType::I32, CastRule::Exact, span)?;
         let sum = |axis: usize| Op::Reduce(Reduce::Sum, axis as u8);
-        let place = self.define(sum(rank), &[one], TileType::new(DType::I32, &shape), span)?;
+        let place = self.define(sum(rank - 1), &[one], TileType::new(DType::I32, &shape), span)?;
         self.roles.insert(place, Role::Orders(name));
 
         let mut wanted = shape.clone();
