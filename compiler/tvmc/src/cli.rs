@@ -236,7 +236,7 @@ pub enum Command {
     },
     /// Store a model's weights in other types.
     #[command(
-        after_help = "Examples:\n  tvmc quantize smollm2 small.gguf --type q4_0\n  tvmc quantize model.gguf out.gguf --type q4_0 --rule 'token_embd=q8_0' --rule 'blk.*.ffn_down=q5_1'"
+        after_help = "Examples:\n  tvmc quantize smollm2 half.gguf --type f16\n  tvmc quantize model.gguf out.gguf --type bf16 --rule 'token_embd=f16' --rule 'blk.*.ffn_down=f32'\nThe types of GGUF files, as `tvmc inspect` shows them, are written in the same way."
     )]
     Quantize(QuantizeOptions),
     /// Show the tokens of a text.

@@ -82,7 +82,7 @@ fn argmax_takes_the_first_of_several() {
     x[n..2 * n].fill(f32::NEG_INFINITY);
     npy_f32(&dir.path().join("x.npy"), &[m, n], &x);
     for target in TARGETS {
-        run(dir.path(), "argmax", "argmax", &["x"], ("y", "i32[4]"), target, &[]);
+        run(dir.path(), "argmax", "first_largest", &["x"], ("y", "i32[4]"), target, &[]);
         let got: Vec<i32> = read_bytes(&dir.path().join("y.npy"))
             .chunks_exact(4)
             .map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]))

@@ -19,6 +19,7 @@ fn name(op: &Op) -> String {
         Op::Binary(op) => op.name().to_owned(),
         Op::Cast(rule) => format!("cast.{}", rule.name()),
         Op::Reduce(op, _) => format!("reduce.{}", op.name()),
+        Op::Scan(op, _) => format!("scan.{}", op.name()),
         Op::Const(_)
         | Op::Dim(_)
         | Op::Scalar(_)
@@ -32,6 +33,8 @@ fn name(op: &Op) -> String {
         | Op::Broadcast
         | Op::Reshape
         | Op::Permute(_)
+        | Op::Gather(_)
+        | Op::Concat(_)
         | Op::Dot
         | Op::Load { .. }
         | Op::Store { .. }
@@ -50,7 +53,8 @@ fn names() -> Vec<String> {
     names.extend(Binary::ALL.iter().map(|op| op.name().to_owned()));
     names.extend(CastRule::ALL.iter().map(|rule| format!("cast.{}", rule.name())));
     names.extend(Reduce::ALL.iter().map(|op| format!("reduce.{}", op.name())));
-    let kinds = [Form::Unary, Form::Binary, Form::Cast, Form::Reduce];
+    names.extend(Reduce::ALL.iter().map(|op| format!("scan.{}", op.name())));
+    let kinds = [Form::Unary, Form::Binary, Form::Cast, Form::Reduce, Form::Scan];
     names.extend(Form::ALL.iter().filter(|form| !kinds.contains(form)).map(|form| form.name().to_owned()));
     names
 }
