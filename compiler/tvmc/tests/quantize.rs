@@ -124,11 +124,9 @@ fn a_model_loses_what_its_types_lose() {
     let dir = tempfile::tempdir().unwrap();
     let file = |kind: &str| name(&dir.path().join(format!("{kind}.gguf")));
     stdout(&tvmc(&["quantize", "smollm2", &file("f32"), "--type", "f32"]));
-    for (kind, expected) in [("q4_0", 30.79)] {
-        let rules = ["--type", kind, "--rule", "token_embd=q8_0"];
-        stdout(&tvmc(&[&["quantize", &file("f32"), &file(kind)], &rules[..]].concat()));
-        let value = json(&tvmc(&["perplexity", &file(kind), "--text", &name(&text), "--json"]));
-        let got = value["perplexity"].as_f64().unwrap();
-        assert!((got - expected).abs() < 0.05, "{kind}: {got}");
-    }
+    let rules = ["--type", "q4_0", "--rule", "token_embd=q8_0"];
+    stdout(&tvmc(&[&["quantize", &file("f32"), &file("q4_0")], &rules[..]].concat()));
+    let value = json(&tvmc(&["perplexity", &file("q4_0"), "--text", &name(&text), "--json"]));
+    let got = value["perplexity"].as_f64().unwrap();
+    assert!((got - 30.79).abs() < 0.05, "{got}");
 }
