@@ -13,3 +13,4 @@ pub mod generate;
 pub mod machines;
 pub mod random;
 pub mod source_programs;
+pub mod sources;

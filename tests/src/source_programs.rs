@@ -7,8 +7,9 @@
 
 use crate::generate::{Argument, Case, Data};
 use crate::random::Random;
+use crate::sources::{self, shown};
 use tvmc_ir::tile::{Element, Kernel};
-use tvmc_sema::{Instance, Library, Source, Use};
+use tvmc_sema::{Instance, Loaded};
 use tvmc_types::dtype::DType;
 
 /// A kernel named `random` and its arguments.
@@ -31,22 +32,13 @@ impl SourceCase {
     }
 
     fn kernel(&self) -> Result<Kernel, String> {
-        let mut load = |wanted: Use<'_>| match wanted {
-            Use::Library(name) => {
-                tvmc_stdlib::module(name).map(|text| Source { name: name.to_owned(), text: text.to_owned() })
-            }
-            Use::File { .. } => None,
-        };
-        let root = Source { name: "random.tile".into(), text: self.source.clone() };
-        let loaded = Library::load(root, tvmc_stdlib::PRELUDE, &mut load);
-        let show = |list: &[tvmc_lang::diag::Diagnostic]| -> String {
-            list.iter().map(|d| tvmc_lang::diag::render(d, loaded.library.sources(), false)).collect()
-        };
-        if !loaded.diagnostics.is_empty() {
-            return Err(show(&loaded.diagnostics));
+        let Loaded { library, diagnostics } = sources::load("random.tile", &self.source);
+        if !diagnostics.is_empty() {
+            return Err(shown(&library, &diagnostics));
         }
         let instance = Instance { dims: self.constants.iter().cloned().collect(), ..Instance::default() };
-        let kernel = tvmc_sema::instantiate(&loaded.library, "random", &instance).map_err(|l| show(&l))?;
+        let kernel =
+            tvmc_sema::instantiate(&library, "random", &instance).map_err(|l| shown(&library, &l))?;
         let verified = tvmc_ir::tile::verify(kernel).map_err(|errors| format!("{errors:?}"))?;
         Ok(verified.into_inner())
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use tvmc_ir::lane::{self, Inst as LaneInst};
-use tvmc_ir::tile::{Binary, CastRule, Form, Inst, Op, Reduce, Region, Stmt, Unary};
+use tvmc_ir::tile::{Binary, CastRule, Form, Op, Reduce, Unary};
 use tvmc_lang::diag::Code;
 use tvmc_tests::filetests::{self, FileTest, Stage};
 
@@ -46,25 +46,12 @@ fn every_verifier_rule_has_a_filetest() {
     }
 }
 
-fn visit<'a>(region: &'a Region, each: &mut dyn FnMut(&'a Inst)) {
-    for stmt in &region.stmts {
-        match stmt {
-            Stmt::Inst(inst) => each(inst),
-            Stmt::For { body, .. } | Stmt::Loop { body, .. } => visit(body, each),
-            Stmt::If { then, otherwise, .. } => {
-                visit(then, each);
-                visit(otherwise, each);
-            }
-        }
-    }
-}
-
 #[test]
 fn every_tile_operation_has_a_filetest_that_runs() {
     let mut found: Vec<Op> = Vec::new();
     for test in tests(Stage::Run).filter(|t| !t.is_lane()) {
         let kernel = filetests::instance(&test).unwrap_or_else(|e| panic!("{}: {e}", test.name()));
-        visit(&kernel.body, &mut |inst| found.push(inst.op.clone()));
+        kernel.body.visit(&mut |inst| found.push(inst.op.clone()));
         for format in &kernel.formats {
             found.extend(format.decode.insts.iter().map(|inst| inst.op.clone()));
         }

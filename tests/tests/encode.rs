@@ -1,9 +1,10 @@
 //! Stores to formats: what the tile interpreter leaves in memory, every machine leaves there, bit for bit.
 
 use tvmc_ir::tile::{Element, Kernel, TensorDecl};
-use tvmc_sema::{ElementChoice, Instance, Library, Source, Use};
+use tvmc_sema::{ElementChoice, Instance, Loaded};
 use tvmc_tests::generate::{Argument, Case, Data};
 use tvmc_tests::machines::Machines;
+use tvmc_tests::sources::{load, shown};
 use tvmc_types::dtype::DType;
 
 const SOURCE: &str = "
@@ -45,21 +46,11 @@ fn case(name: &str, format: &str, m: u64, k: u64) -> Case {
 
 /// An instance of a kernel of a source.
 fn instantiate(source: &str, name: &str, instance: &Instance) -> Kernel {
-    let mut load = |wanted: Use<'_>| match wanted {
-        Use::Library(name) => {
-            tvmc_stdlib::module(name).map(|text| Source { name: name.to_owned(), text: text.to_owned() })
-        }
-        Use::File { .. } => None,
-    };
-    let root = Source { name: "t.tile".into(), text: source.to_owned() };
-    let loaded = Library::load(root, tvmc_stdlib::PRELUDE, &mut load);
-    let show = |list: &[tvmc_lang::diag::Diagnostic]| -> String {
-        list.iter().map(|d| tvmc_lang::diag::render(d, loaded.library.sources(), false)).collect()
-    };
-    assert!(loaded.diagnostics.is_empty(), "{}", show(&loaded.diagnostics));
-    match tvmc_sema::instantiate(&loaded.library, name, instance) {
+    let Loaded { library, diagnostics } = load("t.tile", source);
+    assert!(diagnostics.is_empty(), "{}", shown(&library, &diagnostics));
+    match tvmc_sema::instantiate(&library, name, instance) {
         Ok(kernel) => kernel,
-        Err(list) => panic!("{}", show(&list)),
+        Err(list) => panic!("{}", shown(&library, &list)),
     }
 }
 

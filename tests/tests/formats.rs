@@ -14,9 +14,10 @@
 
 use std::path::PathBuf;
 use tvmc_ir::tile::{Element, Format, TensorDecl};
-use tvmc_sema::{ElementChoice, Instance, Library, Source, Use, choose_tunes, interface};
+use tvmc_sema::{ElementChoice, Instance, Library, choose_tunes, interface};
 use tvmc_tests::generate::{Argument, Case, Data};
 use tvmc_tests::machines::Machines;
+use tvmc_tests::sources::load;
 use tvmc_types::dtype::DType;
 
 const SOURCE: &str = "
@@ -77,14 +78,7 @@ fn goldens() -> Vec<Golden> {
 }
 
 fn library() -> Library {
-    let mut load = |wanted: Use<'_>| match wanted {
-        Use::Library(name) => {
-            tvmc_stdlib::module(name).map(|text| Source { name: name.to_owned(), text: text.to_owned() })
-        }
-        Use::File { .. } => None,
-    };
-    let root = Source { name: "decode.tile".into(), text: SOURCE.to_owned() };
-    let loaded = Library::load(root, tvmc_stdlib::PRELUDE, &mut load);
+    let loaded = load("decode.tile", SOURCE);
     assert!(loaded.diagnostics.is_empty(), "{}", loaded.diagnostics[0].message);
     loaded.library
 }

@@ -12,7 +12,8 @@ use tvmc_ir::tile::launch::{ArgumentShape, Binding, bind};
 use tvmc_passes::packing::{Packing, pack, packed_bytes, unit_bytes};
 use tvmc_passes::target::{CRANELIFT, Target, X86_V3, X86_V4};
 use tvmc_passes::{Options, ScalarBinding, lower};
-use tvmc_sema::{ElementChoice, Instance, Library, Source, Use};
+use tvmc_sema::{ElementChoice, Instance, Loaded};
+use tvmc_tests::sources::{load, shown};
 
 /// Formats of every kind that `affine` takes, and some that it refuses.
 const FORMATS: &str = "
@@ -70,26 +71,17 @@ fn formats() -> Vec<String> {
 
 fn kernel(format: &str, bm: u32, n: u64, k: u64) -> Kernel {
     let text = source().replace("const BM = 1", &format!("const BM = {bm}"));
-    let mut load = |wanted: Use<'_>| match wanted {
-        Use::Library(name) => {
-            tvmc_stdlib::module(name).map(|text| Source { name: name.to_owned(), text: text.to_owned() })
-        }
-        Use::File { .. } => None,
-    };
-    let loaded = Library::load(Source { name: "t.tile".into(), text }, tvmc_stdlib::PRELUDE, &mut load);
-    let show = |list: &[tvmc_lang::diag::Diagnostic]| -> String {
-        list.iter().map(|d| tvmc_lang::diag::render(d, loaded.library.sources(), false)).collect()
-    };
-    assert!(loaded.diagnostics.is_empty(), "{}", show(&loaded.diagnostics));
+    let Loaded { library, diagnostics } = load("t.tile", &text);
+    assert!(diagnostics.is_empty(), "{}", shown(&library, &diagnostics));
     let mut instance = Instance::default();
     instance.dims.insert("N".into(), n);
     instance.dims.insert("K".into(), k);
     for (name, value) in [("X", "act"), ("W", format)] {
         instance.formats.insert(name.into(), ElementChoice::Format(value.into()));
     }
-    match tvmc_sema::instantiate(&loaded.library, "linear", &instance) {
+    match tvmc_sema::instantiate(&library, "linear", &instance) {
         Ok(kernel) => kernel,
-        Err(list) => panic!("{}", show(&list)),
+        Err(list) => panic!("{}", shown(&library, &list)),
     }
 }
 

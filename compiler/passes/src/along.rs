@@ -15,7 +15,7 @@ use crate::eval::{Coord, Position};
 use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
 use crate::materialise::ReduceKind;
 use crate::memory::{Address, Stride};
-use tvmc_ir::lane::{self, Mem, MemoryOp, Place, Pure, Scalar};
+use tvmc_ir::lane::{self, MemoryOp, Pure};
 use tvmc_ir::tile::{Inst, Reduce, Value};
 
 impl<'k> Lowering<'k> {
@@ -92,22 +92,6 @@ impl<'k> Lowering<'k> {
         self.put_at(tile, MemoryOp::Scatter, base, Some(offset), value, mask);
     }
 
-    fn put_at(
-        &mut self,
-        tile: &ArenaTile,
-        form: MemoryOp,
-        base: lane::Value,
-        offset: Option<lane::Value>,
-        value: lane::Value,
-        mask: Option<lane::Value>,
-    ) {
-        let value =
-            if tile.scalar == Scalar::Bool { self.emit.pure(Pure::BoolToI32, &[value]) } else { value };
-        let mem = if tile.scalar == Scalar::F32 { Mem::F32 } else { Mem::I32 };
-        self.before_write(tile.arena);
-        self.emit.store(form, mem, Place::Arena(tile.arena), base, offset, value, mask);
-    }
-
     /// One element, or a chunk of them, of a `gather`.
     pub(crate) fn eval_gather(
         &mut self,
@@ -132,21 +116,7 @@ impl<'k> Lowering<'k> {
                 inside = self.emit.both(Some(inside), lanes).unwrap_or(inside);
             }
         }
-        self.before_read(tile.arena);
-        let mem = if tile.scalar == Scalar::F32 { Mem::F32 } else { Mem::I32 };
-        let place = Place::Arena(tile.arena);
-        let value = if self.emit.is_varying(index) || self.emit.is_varying(inside) {
-            let (base, index) = (self.emit.i64(0), self.emit.splat(index));
-            self.emit.load(MemoryOp::Gather, mem, place, base, Some(index), Some(inside))
-        } else {
-            let base = self.emit.pure(Pure::I32ToI64, &[index]);
-            self.emit.load(MemoryOp::LoadUniform, mem, place, base, None, Some(inside))
-        };
-        if tile.scalar == Scalar::Bool {
-            let zero = self.emit.i32(0);
-            return Ok(self.emit.pure(Pure::INe, &[value, zero]));
-        }
-        Ok(value)
+        Ok(self.load_scratch(&tile, index, Some(inside)))
     }
 
     /// Tiles one after the other.

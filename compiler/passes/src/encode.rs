@@ -274,8 +274,9 @@ impl<'k> Lowering<'k> {
                 base
             }
             Packing::Interleaved => {
-                let unit = unit_bytes(target.bytes as usize) as i64;
-                self.packed_row_start((&axes, extents), target.row_bytes() / unit)?
+                let unit = unit_bytes(target.bytes as usize) as u32;
+                let units = target.row_bytes() / i64::from(unit);
+                self.row(&target.tensor, &axes, extents, units, unit, None)?.base
             }
         };
         let first = self.position_value(column.offset);
@@ -487,7 +488,7 @@ impl<'k> Lowering<'k> {
         coords.push(Coord::zero());
         let base = self.arena_address(tile, &coords).base;
         self.before_read(tile.arena);
-        let mem = if tile.scalar == Scalar::F32 { Mem::F32 } else { Mem::I32 };
+        let mem = tile.mem();
         let place = Place::Arena(tile.arena);
         let value = self.emit.load(MemoryOp::Gather, mem, place, base, Some(offset), mask);
         Ok(self.code_of(value, field.dtype))

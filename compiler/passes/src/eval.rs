@@ -11,7 +11,7 @@
 
 use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
 use crate::memory::{Address, Stride};
-use tvmc_ir::lane::{self, Mem, Place, Pure, Scalar};
+use tvmc_ir::lane::{self, Place, Pure, Scalar};
 use tvmc_ir::tile::facts::Facts;
 use tvmc_ir::tile::{Inst, Op, Value};
 
@@ -181,7 +181,6 @@ impl<'k> Lowering<'k> {
 
     fn eval_arena(&mut self, tile: &ArenaTile, at: &[Coord]) -> lane::Value {
         self.before_read(tile.arena);
-        let mem = if tile.scalar == Scalar::F32 { Mem::F32 } else { Mem::I32 };
         let address = self.arena_address(tile, at);
         let mask = match address {
             Address { stride: None, .. } => None,
@@ -189,12 +188,22 @@ impl<'k> Lowering<'k> {
             // Lanes past the axis would read past the arena, or what nobody wrote.
             Address { stride: Some(_), .. } => self.lanes_inside(tile, at),
         };
-        let value = self.load_at(mem, Place::Arena(tile.arena), address, mask);
-        if tile.scalar == Scalar::Bool {
-            let zero = self.emit.i32(0);
-            return self.emit.pure(Pure::INe, &[value, zero]);
+        let value = self.load_at(tile.mem(), Place::Arena(tile.arena), address, mask);
+        self.as_register(tile, value)
+    }
+
+    /// What was read from scratch, as a register has it: truth values are stored as 0 and 1.
+    pub(crate) fn as_register(&mut self, tile: &ArenaTile, value: lane::Value) -> lane::Value {
+        if tile.scalar != Scalar::Bool {
+            return value;
         }
-        value
+        let zero = self.emit.i32(0);
+        self.emit.pure(Pure::INe, &[value, zero])
+    }
+
+    /// The inverse of [`Self::as_register`].
+    pub(crate) fn as_scratch(&mut self, tile: &ArenaTile, value: lane::Value) -> lane::Value {
+        if tile.scalar == Scalar::Bool { self.emit.pure(Pure::BoolToI32, &[value]) } else { value }
     }
 
     /// The mask of lanes that lie inside a tile's axis, if some could lie outside.

@@ -8,7 +8,7 @@ use crate::eval::{Coord, Position};
 use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
 use crate::memory::{Address, Axis, Extent, Stride, mem_of};
 use crate::packing::Packing;
-use tvmc_ir::lane::{self, Mem, MemoryOp, Place, Pure, Scalar};
+use tvmc_ir::lane::{self, MemoryOp, Place, Pure, Scalar};
 use tvmc_ir::tile::{self, Element, Index, Inst, Memory, Reduce, Value};
 use tvmc_types::dtype::{DType, Kind};
 
@@ -139,13 +139,44 @@ impl<'k> Lowering<'k> {
 
     /// Writes one chunk (lanes along the last axis) or one element of an arena.
     pub(crate) fn put(&mut self, tile: &ArenaTile, at: &[Coord], value: lane::Value) {
-        let value =
-            if tile.scalar == Scalar::Bool { self.emit.pure(Pure::BoolToI32, &[value]) } else { value };
-        let mem = if tile.scalar == Scalar::F32 { Mem::F32 } else { Mem::I32 };
         let Address { base, stride, .. } = self.arena_address(tile, at);
-        self.before_write(tile.arena);
         let form = if stride.is_some() { MemoryOp::StoreContig } else { MemoryOp::StoreUniform };
-        self.emit.store(form, mem, Place::Arena(tile.arena), base, None, value, None);
+        self.put_at(tile, form, base, None, value, None);
+    }
+
+    /// Writes elements of kept values at a place in their scratch.
+    pub(crate) fn put_at(
+        &mut self,
+        tile: &ArenaTile,
+        form: MemoryOp,
+        base: lane::Value,
+        offset: Option<lane::Value>,
+        value: lane::Value,
+        mask: Option<lane::Value>,
+    ) {
+        let value = self.as_scratch(tile, value);
+        self.before_write(tile.arena);
+        self.emit.store(form, tile.mem(), Place::Arena(tile.arena), base, offset, value, mask);
+    }
+
+    /// Reads elements of kept values at an index into their scratch, which may differ by lane; what `inside` masks off is zero.
+    pub(crate) fn load_scratch(
+        &mut self,
+        tile: &ArenaTile,
+        index: lane::Value,
+        inside: Option<lane::Value>,
+    ) -> lane::Value {
+        self.before_read(tile.arena);
+        let (mem, place) = (tile.mem(), Place::Arena(tile.arena));
+        let varying = self.emit.is_varying(index) || inside.is_some_and(|mask| self.emit.is_varying(mask));
+        let value = if varying {
+            let base = self.emit.i64(0);
+            self.emit.load(MemoryOp::Gather, mem, place, base, Some(index), inside)
+        } else {
+            let base = self.emit.pure(Pure::I32ToI64, &[index]);
+            self.emit.load(MemoryOp::LoadUniform, mem, place, base, None, inside)
+        };
+        self.as_register(tile, value)
     }
 
     /// A value as lane registers, in order.
@@ -229,24 +260,13 @@ impl<'k> Lowering<'k> {
         let column = self.emit.pure(Pure::IRemU, &[flat, columns]);
         let start = self.emit.pure(Pure::IMul, &[row, distance]);
         let index = self.emit.pure(Pure::IAdd, &[start, column]);
-        self.before_read(tile.arena);
-        let mem = if tile.scalar == Scalar::F32 { Mem::F32 } else { Mem::I32 };
-        let place = Place::Arena(tile.arena);
-        let value = if self.emit.is_varying(index) {
-            let base = self.emit.i64(0);
+        // Lanes past the last axis may lie past the tile.
+        let inside = self.emit.is_varying(index).then(|| {
             let elements: u64 = from.iter().map(|e| u64::from(*e)).product();
             let limit = self.emit.i32(elements as i32);
-            let inside = self.emit.pure(Pure::ILtU, &[flat, limit]);
-            self.emit.load(MemoryOp::Gather, mem, place, base, Some(index), Some(inside))
-        } else {
-            let base = self.emit.pure(Pure::I32ToI64, &[index]);
-            self.emit.load(MemoryOp::LoadUniform, mem, place, base, None, None)
-        };
-        if tile.scalar == Scalar::Bool {
-            let zero = self.emit.i32(0);
-            return Ok(self.emit.pure(Pure::INe, &[value, zero]));
-        }
-        Ok(value)
+            self.emit.pure(Pure::ILtU, &[flat, limit])
+        });
+        Ok(self.load_scratch(&tile, index, inside))
     }
 
     /// A store: the value's chunks to the tensor, outside elements skipped.
@@ -318,10 +338,8 @@ impl<'k> Lowering<'k> {
                 let Some(tile) = self.shared_tile(memory) else {
                     return self.unsupported("an unknown block-shared tensor", Some(inst));
                 };
-                let mem = if tile.scalar == Scalar::F32 { Mem::F32 } else { Mem::I32 };
-                if tile.scalar == Scalar::Bool {
-                    element = self.emit.pure(Pure::BoolToI32, &[element]);
-                }
+                let mem = tile.mem();
+                element = self.as_scratch(&tile, element);
                 let extents: Vec<Extent> =
                     tile.shape.iter().map(|e| Extent::Constant(i64::from(*e))).collect();
                 let strides = self.padded_extents(&tile.shape, tile.row);

@@ -11,7 +11,7 @@
 //! One unsigned comparison covers both ends.
 
 use crate::eval::{Coord, Position};
-use crate::lower::{LowerError, Lowering};
+use crate::lower::{ArenaTile, LowerError, Lowering};
 use crate::packing::Packing;
 use tvmc_ir::host::Expr;
 use tvmc_ir::lane::{self, Access, Buffer, Mem, MemoryOp, Place, Pure};
@@ -72,6 +72,13 @@ pub(crate) fn mem_of(dtype: DType) -> Option<Mem> {
         (Kind::Unsigned, 8) => Some(Mem::U8),
         (Kind::Signed, 8) => Some(Mem::I8),
         _ => None,
+    }
+}
+
+impl ArenaTile {
+    /// How its elements are stored.
+    pub fn mem(&self) -> Mem {
+        if self.scalar == lane::Scalar::F32 { Mem::F32 } else { Mem::I32 }
     }
 }
 
@@ -403,12 +410,8 @@ impl<'k> Lowering<'k> {
         let padded = self.padded_extents(&tile.shape, tile.row);
         let address = self.address(axes, &padded);
         self.before_read(tile.arena);
-        let mem = if tile.scalar == lane::Scalar::F32 { Mem::F32 } else { Mem::I32 };
-        let mut value = self.load_at(mem, Place::Arena(tile.arena), address, mask);
-        if tile.scalar == lane::Scalar::Bool {
-            let zero = self.emit.i32(0);
-            value = self.emit.pure(Pure::INe, &[value, zero]);
-        }
+        let value = self.load_at(tile.mem(), Place::Arena(tile.arena), address, mask);
+        let value = self.as_register(&tile, value);
         self.pad(value, mask, pad)
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct Row {
     /// Bytes of a unit.
     pub unit: u32,
     /// u.i64.
-    base: lane::Value,
+    pub base: lane::Value,
     /// v.i32; absent where lanes share a row or read neighbours.
     offset: Option<lane::Value>,
     /// 1, or the rows of a packed block.
@@ -272,25 +272,6 @@ impl<'k> Lowering<'k> {
         let start = self.emit.lmul(block, block_units);
         let within = self.emit.pure(Pure::I32ToI64, &[within]);
         self.emit.ladd(start, within)
-    }
-
-    /// The first unit of a packed row that no lanes lie along.
-    pub(crate) fn packed_row_start(
-        &mut self,
-        (outer, extents): (&[Axis], &[Extent]),
-        row_units: i64,
-    ) -> Result<lane::Value, LowerError> {
-        let (Some((axis, matrix)), Some((rows, extents))) = (outer.split_last(), extents.split_last()) else {
-            return self.unsupported("a packed tensor without rows", None);
-        };
-        let total = self.total(axis);
-        let index = self.position_value(total);
-        let matrix = self.address(matrix, extents).base;
-        let blocks = self.packed_blocks(*rows);
-        let size = self.emit.i32(ROWS as i32);
-        let place =
-            (self.emit.pure(Pure::IDivU, &[index, size]), self.emit.pure(Pure::IRemU, &[index, size]));
-        Ok(self.packed_start(matrix, blocks, place, row_units))
     }
 
     /// Splits the column into group and index.

@@ -70,31 +70,8 @@ pub struct Library {
 /// Most modules of a library.
 const MAX_MODULES: usize = 1024;
 
-/// Names that are built in, so that no fn may have them.
-pub const BUILTINS: &[&str] = &[
-    "zeros",
-    "full",
-    "iota",
-    "dot",
-    "sum",
-    "min",
-    "max",
-    "any",
-    "all",
-    "where",
-    "fma",
-    "abs",
-    "sqrt",
-    "floor",
-    "ceil",
-    "trunc",
-    "round",
-    "popcount",
-    "bitcast",
-    "relayout",
-    "view",
-    "concat",
-    "prod",
+/// Built-in functions that work along one axis and keep it (or, as `argmin` and `argmax`, drop it).
+pub(crate) const ALONG: [&str; 14] = [
     "argmin",
     "argmax",
     "cumsum",
@@ -110,6 +87,21 @@ pub const BUILTINS: &[&str] = &[
     "top_k",
     "argtop_k",
 ];
+
+/// The other built-in functions.
+const PLAIN: [&str; 23] = [
+    "zeros", "full", "iota", "dot", "sum", "min", "max", "any", "all", "where", "fma", "abs", "sqrt",
+    "floor", "ceil", "trunc", "round", "popcount", "bitcast", "relayout", "view", "concat", "prod",
+];
+
+/// Names that are built in, so that no fn may have them.
+pub const BUILTINS: &[&str] = &{
+    let mut all = [""; PLAIN.len() + ALONG.len()];
+    let (plain, along) = all.split_at_mut(PLAIN.len());
+    plain.copy_from_slice(&PLAIN);
+    along.copy_from_slice(&ALONG);
+    all
+};
 
 /// Methods of tiles, beside the field `T`.
 pub const METHODS: [&str; 4] = ["unsqueeze", "squeeze", "reshape", "permute"];

@@ -1,6 +1,10 @@
 //! GGUF: what is written is read, and every class of malformed file is refused at the right field, at once, and
 //! without memory beyond a small multiple of the file. The allocator of this test counts per thread.
 
+#[path = "support/raw.rs"]
+mod raw;
+
+use raw::Raw;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -48,44 +52,6 @@ fn parse_bounded(file: &[u8]) -> Result<Header, GgufError> {
 
 fn refused(file: &[u8]) -> GgufError {
     parse_bounded(file).expect_err("this file must be refused")
-}
-
-/// A file put together field by field, so that each can be wrong.
-#[derive(Clone, Default)]
-struct Raw(Vec<u8>);
-
-impl Raw {
-    fn start(version: u32, tensors: u64, entries: u64) -> Self {
-        Raw(b"GGUF".to_vec()).u32(version).u64(tensors).u64(entries)
-    }
-
-    fn bytes(mut self, bytes: &[u8]) -> Self {
-        self.0.extend_from_slice(bytes);
-        self
-    }
-
-    fn u32(self, value: u32) -> Self {
-        self.bytes(&value.to_le_bytes())
-    }
-
-    fn u64(self, value: u64) -> Self {
-        self.bytes(&value.to_le_bytes())
-    }
-
-    fn string(self, text: &[u8]) -> Self {
-        self.u64(text.len() as u64).bytes(text)
-    }
-
-    fn tensor(self, name: &str, fastest_first: &[u64], type_id: u32, offset: u64) -> Self {
-        let raw = self.string(name.as_bytes()).u32(fastest_first.len() as u32);
-        fastest_first.iter().fold(raw, |raw, &dimension| raw.u64(dimension)).u32(type_id).u64(offset)
-    }
-
-    fn data(mut self, bytes: usize) -> Vec<u8> {
-        self.0.resize(self.0.len().next_multiple_of(32), 0);
-        self.0.extend((0..bytes).map(|i| i as u8));
-        self.0
-    }
 }
 
 /// One tensor record and `data` bytes.
@@ -266,14 +232,14 @@ fn caps_hold_at_the_limit_and_one_beyond() {
     let over = |kind: &GgufErrorKind| matches!(kind, GgufErrorKind::OverLimit { .. });
     let text = |length: u64| vec![b'x'; length as usize];
     // String values.
-    let string = |length| one_entry(Raw::default().u32(8).string(&text(length)), 0);
+    let string = |length| one_entry(Raw::default().u32(8).string(text(length)), 0);
     assert!(parse_bounded(&string(MAX_STRING_BYTES)).is_ok());
     assert!(over(&refused(&string(MAX_STRING_BYTES + 1)).kind));
-    let strings = |length| one_entry(Raw::default().u32(9).u32(8).u64(1).string(&text(length)), 0);
+    let strings = |length| one_entry(Raw::default().u32(9).u32(8).u64(1).string(text(length)), 0);
     assert!(parse_bounded(&strings(MAX_STRING_BYTES)).is_ok());
     assert!(over(&refused(&strings(MAX_STRING_BYTES + 1)).kind));
     // Keys and names.
-    let key = |length| Raw::start(3, 0, 1).string(&text(length)).u32(0).bytes(&[1]).0;
+    let key = |length| Raw::start(3, 0, 1).string(text(length)).u32(0).bytes(&[1]).0;
     assert!(parse_bounded(&key(MAX_KEY_BYTES)).is_ok());
     assert!(over(&refused(&key(MAX_KEY_BYTES + 1)).kind));
     let name = |length| Raw::start(3, 1, 0).tensor(&"x".repeat(length as usize), &[4], 24, 0).data(4);

@@ -3,48 +3,13 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use tvmc_ir::tile::{Binary, CastRule, Form, Inst, Kernel, Op, Reduce, Region, Stmt, Unary};
+use tvmc_ir::tile::{Binary, CastRule, Form, Kernel, Op, Reduce, Unary};
 
 /// How often an operation ran with a type on a machine: kernels that contain it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Coverage {
     /// By `operation`, then `type`, then machine.
     counts: BTreeMap<String, BTreeMap<String, BTreeMap<String, u64>>>,
-}
-
-/// The name of an operation, with what tells its kinds apart.
-fn name(op: &Op) -> String {
-    match op {
-        Op::Unary(op) => op.name().to_owned(),
-        Op::Binary(op) => op.name().to_owned(),
-        Op::Cast(rule) => format!("cast.{}", rule.name()),
-        Op::Reduce(op, _) => format!("reduce.{}", op.name()),
-        Op::Scan(op, _) => format!("scan.{}", op.name()),
-        Op::Const(_)
-        | Op::Dim(_)
-        | Op::Scalar(_)
-        | Op::BlockIndex(_)
-        | Op::Iota
-        | Op::Fma
-        | Op::Select
-        | Op::Bitcast
-        | Op::View
-        | Op::Relayout
-        | Op::Broadcast
-        | Op::Reshape
-        | Op::Permute(_)
-        | Op::Gather(_)
-        | Op::Concat(_)
-        | Op::Dot
-        | Op::Load { .. }
-        | Op::Store { .. }
-        | Op::StoreGroups { .. }
-        | Op::Field(_)
-        | Op::Table(_)
-        | Op::GroupIndex
-        | Op::Assert(_)
-        | Op::Print(_) => op.form().name().to_owned(),
-    }
 }
 
 /// The names of all operations.
@@ -59,24 +24,11 @@ fn names() -> Vec<String> {
     names
 }
 
-fn visit<'a>(region: &'a Region, each: &mut dyn FnMut(&'a Inst)) {
-    for stmt in &region.stmts {
-        match stmt {
-            Stmt::Inst(inst) => each(inst),
-            Stmt::For { body, .. } | Stmt::Loop { body, .. } => visit(body, each),
-            Stmt::If { then, otherwise, .. } => {
-                visit(then, each);
-                visit(otherwise, each);
-            }
-        }
-    }
-}
-
 impl Coverage {
     /// Notes that a kernel ran on these machines.
     pub fn ran(&mut self, kernel: &Kernel, machines: &[&str]) {
         let mut seen = std::collections::BTreeSet::new();
-        visit(&kernel.body, &mut |inst| {
+        kernel.body.visit(&mut |inst| {
             // A cast is known by both types, another operation by what it takes, or what it makes of nothing.
             let from = inst.args.last().map(|value| kernel.ty(*value).dtype);
             let to = inst.result.map(|value| kernel.ty(value).dtype);
@@ -87,11 +39,11 @@ impl Coverage {
                 (_, None, Some(to)) => to.to_string(),
                 (_, None, None) => "none".to_owned(),
             };
-            seen.insert((name(&inst.op), dtype));
+            seen.insert((inst.op.mnemonic().into_owned(), dtype));
         });
         for format in &kernel.formats {
             for inst in &format.decode.insts {
-                seen.insert((name(&inst.op), "in a format".to_owned()));
+                seen.insert((inst.op.mnemonic().into_owned(), "in a format".to_owned()));
             }
         }
         for (op, dtype) in seen {

@@ -1,47 +1,16 @@
 //! Hostile files: what broke other readers, by its record, and every truncation of small sound files. Each is judged as the fuzzer judges: no panic, bounded memory
 //! and time, and here it must be refused.
 
+#[path = "../../../runtime/weights/tests/support/raw.rs"]
+mod raw;
+
+use raw::Raw;
 use tvmc_fuzz::corpus;
 use tvmc_fuzz::report::Coverage;
 use tvmc_fuzz::targets::{Depth, Outcome, Target};
 use tvmc_fuzz::trial::judge;
 
-/// A GGUF file put together field by field, so that each can be wrong.
-struct Raw(Vec<u8>);
-
 impl Raw {
-    fn start(tensors: u64, entries: u64) -> Self {
-        Raw(b"GGUF".to_vec()).u32(3).u64(tensors).u64(entries)
-    }
-
-    fn bytes(mut self, bytes: &[u8]) -> Self {
-        self.0.extend_from_slice(bytes);
-        self
-    }
-
-    fn u32(self, value: u32) -> Self {
-        self.bytes(&value.to_le_bytes())
-    }
-
-    fn u64(self, value: u64) -> Self {
-        self.bytes(&value.to_le_bytes())
-    }
-
-    fn string(self, text: &str) -> Self {
-        self.u64(text.len() as u64).bytes(text.as_bytes())
-    }
-
-    fn tensor(self, name: &str, fastest_first: &[u64], type_id: u32, offset: u64) -> Self {
-        let raw = self.string(name).u32(fastest_first.len() as u32);
-        fastest_first.iter().fold(raw, |raw, &dimension| raw.u64(dimension)).u32(type_id).u64(offset)
-    }
-
-    fn data(mut self, bytes: usize) -> Vec<u8> {
-        self.0.resize(self.0.len().next_multiple_of(32), 0);
-        self.0.extend((0..bytes).map(|i| i as u8));
-        self.0
-    }
-
     /// An array's element type and count.
     fn array(self, element: u32, count: u64) -> Self {
         self.u32(9).u32(element).u64(count)
@@ -65,21 +34,21 @@ fn npy(header: &str, data: usize) -> Vec<u8> {
 
 /// (where others broke, what is wrong, target, file)
 fn record() -> Vec<(&'static str, &'static str, Target, Vec<u8>)> {
-    let one = |shape: &[u64], id, offset, data| Raw::start(1, 0).tensor("w", shape, id, offset).data(data);
-    let entry = |key: &str| Raw::start(0, 1).string(key);
+    let one = |shape: &[u64], id, offset, data| Raw::start(3, 1, 0).tensor("w", shape, id, offset).data(data);
+    let entry = |key: &str| Raw::start(3, 0, 1).string(key);
     use Target::{Gguf, Npy, SafeTensors};
     vec![
         (
             "CVE-2024-23496, TALOS-2024-1913",
             "a count of metadata for which there is no room",
             Gguf,
-            Raw::start(0, 1 << 61).data(64),
+            Raw::start(3, 0, 1 << 61).data(64),
         ),
         (
             "CVE-2024-21802",
             "a count of tensors for which there is no room",
             Gguf,
-            Raw::start(1 << 61, 0).data(64),
+            Raw::start(3, 1 << 61, 0).data(64),
         ),
         (
             "CVE-2025-49847",
@@ -91,13 +60,16 @@ fn record() -> Vec<(&'static str, &'static str, Target, Vec<u8>)> {
             "CVE-2025-53630",
             "sizes of tensors that wrap when they are added up",
             Gguf,
-            Raw::start(2, 0).tensor("a", &[1 << 62], 24, 0).tensor("b", &[1 << 62, 3], 24, 1 << 62).data(64),
+            Raw::start(3, 2, 0)
+                .tensor("a", &[1 << 62], 24, 0)
+                .tensor("b", &[1 << 62, 3], 24, 1 << 62)
+                .data(64),
         ),
         (
             "CVE-2026-27940",
             "the same, past a check of each alone",
             Gguf,
-            Raw::start(2, 0)
+            Raw::start(3, 2, 0)
                 .tensor("a", &[u64::MAX - 63], 24, 0)
                 .tensor("b", &[128], 24, u64::MAX - 63)
                 .data(64),
@@ -150,7 +122,7 @@ fn record() -> Vec<(&'static str, &'static str, Target, Vec<u8>)> {
             "imp I1603",
             "tensors that overlap",
             Gguf,
-            Raw::start(2, 0).tensor("a", &[8], 0, 0).tensor("b", &[8], 0, 0).data(64),
+            Raw::start(3, 2, 0).tensor("a", &[8], 0, 0).tensor("b", &[8], 0, 0).data(64),
         ),
         (
             "mlx P3364",

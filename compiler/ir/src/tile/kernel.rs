@@ -132,6 +132,22 @@ pub struct Region {
     pub stmts: Vec<Stmt>,
 }
 
+impl Region {
+    /// Calls `each` for every operation, those of inner regions included, in order.
+    pub fn visit<'a>(&'a self, each: &mut dyn FnMut(&'a Inst)) {
+        for stmt in &self.stmts {
+            match stmt {
+                Stmt::Inst(inst) => each(inst),
+                Stmt::For { body, .. } | Stmt::Loop { body, .. } => body.visit(each),
+                Stmt::If { then, otherwise, .. } => {
+                    then.visit(each);
+                    otherwise.visit(each);
+                }
+            }
+        }
+    }
+}
+
 /// A layout that the source writes for a value. Only [`Op::View`] gives it a meaning; no other operation depends on it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pin {

@@ -2,6 +2,8 @@
 //! (sema inserts `broadcast`), and its meaning per element is that of the lane operation of the same name
 //! (`lane::op` states the numeric policies).
 
+use std::borrow::Cow;
+
 use super::kernel::{Dim, Index, Memory, Param};
 
 macro_rules! rows {
@@ -147,6 +149,43 @@ impl Op {
             Op::GroupIndex => Form::GroupIndex,
             Op::Assert(_) => Form::Assert,
             Op::Print(_) => Form::Print,
+        }
+    }
+}
+
+impl Op {
+    /// Its word in the text form: that of [`Form`], or what tells its kinds apart.
+    pub fn mnemonic(&self) -> Cow<'static, str> {
+        match self {
+            Op::Unary(op) => op.name().into(),
+            Op::Binary(op) => op.name().into(),
+            Op::Cast(rule) => format!("cast.{}", rule.name()).into(),
+            Op::Reduce(op, _) => format!("reduce.{}", op.name()).into(),
+            Op::Scan(op, _) => format!("scan.{}", op.name()).into(),
+            Op::Const(_)
+            | Op::Dim(_)
+            | Op::Scalar(_)
+            | Op::BlockIndex(_)
+            | Op::Iota
+            | Op::Fma
+            | Op::Select
+            | Op::Bitcast
+            | Op::View
+            | Op::Relayout
+            | Op::Broadcast
+            | Op::Reshape
+            | Op::Permute(_)
+            | Op::Gather(_)
+            | Op::Concat(_)
+            | Op::Dot
+            | Op::Load { .. }
+            | Op::Store { .. }
+            | Op::StoreGroups { .. }
+            | Op::Field(_)
+            | Op::Table(_)
+            | Op::GroupIndex
+            | Op::Assert(_)
+            | Op::Print(_) => self.form().name().into(),
         }
     }
 }

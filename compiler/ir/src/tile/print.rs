@@ -288,36 +288,36 @@ pub(super) fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType
         let values = list(&inst.args);
         if values.is_empty() { values } else { format!(" {values}") }
     };
+    write!(f, "{}", inst.op.mnemonic())?;
     match &inst.op {
         Op::Const(bits) => {
             let dtype = inst.result.and_then(|r| values.get(r.index())).map_or(DType::I32, |ty| ty.dtype);
-            write!(f, "const {}", constant(dtype, *bits))
+            write!(f, " {}", constant(dtype, *bits))
         }
-        Op::Dim(dim) => write!(f, "dim {dim}"),
-        Op::Scalar(param) => write!(f, "scalar {param}"),
-        Op::BlockIndex(axis) => write!(f, "block_index {axis}"),
-        Op::Iota => write!(f, "iota"),
-        Op::Unary(op) => write!(f, "{}{}", op.name(), operands()),
-        Op::Binary(op) => write!(f, "{}{}", op.name(), operands()),
-        Op::Fma => write!(f, "fma{}", operands()),
-        Op::Select => write!(f, "select{}", operands()),
-        Op::Cast(rule) => write!(f, "cast.{}{}", rule.name(), operands()),
-        Op::Bitcast => write!(f, "bitcast{}", operands()),
-        Op::View => write!(f, "view{}", operands()),
-        Op::Relayout => write!(f, "relayout{}", operands()),
-        Op::Broadcast => write!(f, "broadcast{}", operands()),
-        Op::Reshape => write!(f, "reshape{}", operands()),
+        Op::Dim(dim) => write!(f, " {dim}"),
+        Op::Scalar(param) => write!(f, " {param}"),
+        Op::BlockIndex(axis) => write!(f, " {axis}"),
+        Op::Iota | Op::GroupIndex => Ok(()),
+        Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Fma
+        | Op::Select
+        | Op::Cast(_)
+        | Op::Bitcast
+        | Op::View
+        | Op::Relayout
+        | Op::Broadcast
+        | Op::Reshape
+        | Op::Dot => write!(f, "{}", operands()),
         Op::Permute(permutation) => {
             let axes: Vec<String> = permutation.iter().map(ToString::to_string).collect();
-            write!(f, "permute ({}){}", axes.join(", "), operands())
+            write!(f, " ({}){}", axes.join(", "), operands())
         }
-        Op::Reduce(reduce, axis) => write!(f, "reduce.{} {axis}{}", reduce.name(), operands()),
-        Op::Scan(reduce, axis) => write!(f, "scan.{} {axis}{}", reduce.name(), operands()),
-        Op::Gather(axis) => write!(f, "gather {axis}{}", operands()),
-        Op::Concat(axis) => write!(f, "concat {axis}{}", operands()),
-        Op::Dot => write!(f, "dot{}", operands()),
+        Op::Reduce(_, axis) | Op::Scan(_, axis) | Op::Gather(axis) | Op::Concat(axis) => {
+            write!(f, " {axis}{}", operands())
+        }
         Op::Load { memory, indices, padded } => {
-            write!(f, "load {}", place(*memory, indices, &inst.args))?;
+            write!(f, " {}", place(*memory, indices, &inst.args))?;
             let rest = inst.args.get(indices.len()..).unwrap_or_default();
             match (rest, padded) {
                 ([], false) => Ok(()),
@@ -327,7 +327,7 @@ pub(super) fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType
             }
         }
         Op::Store { memory, indices } => {
-            write!(f, "store {}", place(*memory, indices, &inst.args))?;
+            write!(f, " {}", place(*memory, indices, &inst.args))?;
             match inst.args.get(indices.len()..).unwrap_or_default() {
                 [] => write!(f, ", v?"),
                 [value] => write!(f, ", {value}"),
@@ -335,17 +335,14 @@ pub(super) fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType
             }
         }
         Op::StoreGroups { memory, indices } => {
-            write!(f, "store.groups {}", place(*memory, indices, &inst.args))?;
+            write!(f, " {}", place(*memory, indices, &inst.args))?;
             for value in inst.args.get(indices.len()..).unwrap_or_default() {
                 write!(f, ", {value}")?;
             }
             Ok(())
         }
-        Op::Field(at) => write!(f, "field {at}{}", operands()),
-        Op::Table(at) => write!(f, "table {at}{}", operands()),
-        Op::GroupIndex => write!(f, "group_index"),
-        Op::Assert(message) => write!(f, "assert {message}{}", operands()),
-        Op::Print(message) => write!(f, "print {message}{}", operands()),
+        Op::Field(at) | Op::Table(at) => write!(f, " {at}{}", operands()),
+        Op::Assert(message) | Op::Print(message) => write!(f, " {message}{}", operands()),
     }
 }
 

@@ -32,26 +32,8 @@ enum Order {
     Descending,
 }
 
-/// The functions that work along one axis and keep it (or, as `argmin` and `argmax`, drop it).
-pub(super) const ALONG: &[&str] = &[
-    "argmin",
-    "argmax",
-    "cumsum",
-    "cumprod",
-    "cummin",
-    "cummax",
-    "gather",
-    "flip",
-    "repeat",
-    "repeat_interleave",
-    "sort",
-    "argsort",
-    "top_k",
-    "argtop_k",
-];
-
 impl Elab<'_, '_> {
-    /// A call of one of [`ALONG`], or of `concat` with an axis.
+    /// A call of one of [`ALONG`](crate::library::ALONG), or of `concat` with an axis.
     pub(super) fn along(
         &mut self,
         name: &'static str,
@@ -458,8 +440,8 @@ impl Elab<'_, '_> {
 mod tests {
     #[test]
     fn every_function_along_an_axis_is_built_in() {
-        for name in super::ALONG {
-            assert!(crate::BUILTINS.contains(name), "{name}");
+        for name in crate::library::ALONG {
+            assert!(crate::BUILTINS.contains(&name), "{name}");
         }
     }
 }

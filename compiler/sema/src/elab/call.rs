@@ -3,11 +3,10 @@
 //! Constants stay constants through `min`, `max`, `ceil`, `where` and the rounding functions. A fn's argument takes the dtype of its parameter
 //! and keeps its own shape: the fn is element-wise, so applied to tiles it works element by element.
 
-use super::along::ALONG;
 use super::{Elab, Local, Operand};
 use crate::constant;
 use crate::host::item_word;
-use crate::library::{BUILTINS, ItemId};
+use crate::library::{ALONG, BUILTINS, ItemId};
 use tvmc_ir::tile::{Binary, Op, TileType, Unary, Value};
 use tvmc_lang::ast::{self, Arg, ArgValue, ExprId, ItemKind};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
@@ -40,7 +39,7 @@ impl Elab<'_, '_> {
             "min" | "max" => plain.len() == 1,
             _ => false,
         };
-        let along = ALONG.iter().find(|known| **known == name).copied();
+        let along = ALONG.into_iter().find(|known| *known == name);
         if let Some(along) = along.or_else(|| (name == "concat" && axis.is_some()).then_some("concat")) {
             return self.along(along, &plain, axis, span);
         }

@@ -141,7 +141,7 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
     let mut dump = Dump::open(options.dump_passes.as_deref())?;
     if form == Some(Emit::Tokens) || options.dump_passes.is_some() {
         let tokens = tokens(&options.file)?;
-        dump.write("tokens", &tokens)?;
+        dump.write("tokens.txt", &tokens)?;
         if form == Some(Emit::Tokens) {
             say(&tokens)?;
         }
@@ -151,7 +151,7 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
     }
     let library = Library::open(&options.file)?;
     let ast = library.printed();
-    dump.write("ast", &ast)?;
+    dump.write("ast.txt", &ast)?;
     if form == Some(Emit::Ast) {
         say(&ast)?;
         if options.dump_passes.is_none() {
@@ -164,7 +164,7 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
         let names = library.program_names();
         let name = pick("program", options.program.as_ref(), &names, &options.file)?;
         let text = library.program(&name, &ProgramChoices::default())?.to_string();
-        dump.write("program", &text)?;
+        dump.write("program.txt", &text)?;
         return if form.is_some() { say(&text) } else { Ok(()) };
     }
     let kernel = pick("kernel", options.kernel.as_ref(), &library.kernel_names(), &options.file)?;
@@ -181,9 +181,9 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
             let start = Instant::now();
             let text = forms.text(at)?;
             if at == Emit::Lane {
-                dump.write("cleanup", &forms.cleanup()?)?;
+                dump.write("cleanup.diff", &forms.cleanup()?)?;
             }
-            dump.write(&spelled(&at), &text)?;
+            dump.write(&format!("{}.txt", spelled(&at)), &text)?;
             verbose(&format!("{}: {} lines in {:.1} ms", spelled(&at), text.lines().count(), millis(start)));
         }
     }
@@ -250,8 +250,7 @@ impl<'a> Dump<'a> {
     fn write(&mut self, name: &str, text: &str) -> Result<(), Failure> {
         let Some(folder) = self.folder else { return Ok(()) };
         self.count += 1;
-        let extension = if name == "cleanup" { "diff" } else { "txt" };
-        let path = folder.join(format!("{}-{name}.{extension}", self.count));
+        let path = folder.join(format!("{}-{name}", self.count));
         save(&path, text.as_bytes())
     }
 }

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tvmc_types::dtype::DType;
-use tvmc_weights::gguf::type_ids::TENSOR_TYPES;
+use tvmc_weights::gguf::type_ids::{self, TENSOR_TYPES};
 use tvmc_weights::gguf::{GgufBody, GgufPlan, Value};
 use tvmc_weights::sizes::Block;
 use tvmc_weights::{FileKind, TensorInfo, Weights};
@@ -43,6 +43,8 @@ struct Step<'a> {
     to: &'static str,
     /// The type that was asked for, where rows do not fit it.
     instead_of: Option<&'static str>,
+    /// Bytes of what it becomes.
+    bytes: u64,
     loss: Loss,
 }
 
@@ -82,16 +84,16 @@ pub fn quantize(options: &QuantizeOptions, interrupted: &Arc<AtomicBool>) -> Res
     let mut steps = plan(options, &file, &known)?;
     let mut plan = GgufPlan::new();
     metadata(&file, &steps, &mut plan)?;
-    for step in &steps {
-        plan.tensor(&step.info.name, &step.info.shape, step.to).map_err(Failure::from_error)?;
+    for step in &mut steps {
+        step.bytes = plan.tensor(&step.info.name, &step.info.shape, step.to).map_err(Failure::from_error)?;
     }
-    let kernel = |name: &str| -> Result<api::Kernel, Failure> {
-        api::Kernel::on(Library::standard("quantize")?, name, &options.machine).map_err(Failure::from_error)
+    let kernel = |library: Library, name: &str| {
+        api::Kernel::on(library, name, &options.machine).map_err(Failure::from_error)
     };
     let mut work = Work {
         file: &file,
-        encode: kernel("quantize")?,
-        compare: kernel("quantization_error")?,
+        encode: kernel(library, "quantize")?,
+        compare: kernel(Library::standard("quantize")?, "quantization_error")?,
         interrupted,
         failure: None,
     };
@@ -143,7 +145,7 @@ impl Types {
         if let Some(found) = self.stored.iter().find(|known| **known == lower) {
             return Ok(found);
         }
-        if TENSOR_TYPES.iter().any(|row| row.name == lower) {
+        if type_ids::by_name(&lower).is_some() {
             return Err(Failure::user(format!(
                 "`{lower}` can be read, but not written: it does not say how numbers become its codes"
             ))
@@ -156,7 +158,7 @@ impl Types {
 
 /// Elements of a group of a type.
 fn group(name: &str) -> u64 {
-    TENSOR_TYPES.iter().find(|row| row.name == name).map_or(1, |row| u64::from(row.block.elements))
+    type_ids::by_name(name).map_or(1, |row| u64::from(row.block.elements))
 }
 
 /// What becomes of each tensor.
@@ -197,7 +199,7 @@ fn plan<'a>(options: &QuantizeOptions, file: &'a Weights, known: &Types) -> Resu
         } else {
             (known.for_rows_of(columns), Some(asked))
         };
-        steps.push(Step { info, at, to, instead_of, loss: Loss::default() });
+        steps.push(Step { info, at, to, instead_of, bytes: 0, loss: Loss::default() });
     }
     if let Some((pattern, ..)) = rules.iter().find(|(_, _, used)| !used) {
         return Err(Failure::user(format!("the rule for `{pattern}` decides about no tensor"))
@@ -279,8 +281,8 @@ impl Work<'_> {
         };
         let columns = step.info.shape.last().copied().unwrap_or(1);
         let rows = step.info.elements() / columns.max(1);
-        let from_row = bytes.len() / (rows as usize).max(1);
-        let to_row = self.row_bytes(step.to, columns);
+        let row = |bytes: u64| bytes as usize / (rows as usize).max(1);
+        let (from_row, to_row) = (row(step.info.bytes), row(step.bytes));
         let most = (CHUNK / columns.max(1)).clamp(1, rows.max(1));
         let (mut encoded, mut lost) = (Vec::new(), Vec::new());
         for first in (0..rows).step_by(most as usize) {
@@ -323,27 +325,18 @@ impl Work<'_> {
         }
         Ok(())
     }
-
-    fn row_bytes(&self, kind: &str, columns: u64) -> usize {
-        let block = TENSOR_TYPES.iter().find(|row| row.name == kind).map(|row| row.block);
-        block.map_or(0, |block| (columns / u64::from(block.elements) * u64::from(block.bytes)) as usize)
-    }
 }
 
 fn report(options: &QuantizeOptions, steps: &[Step<'_>], start: Instant) -> Result<(), Failure> {
-    let after = |step: &Step<'_>| {
-        let block = TENSOR_TYPES.iter().find(|row| row.name == step.to).map(|row| row.block);
-        block.map_or(0, |b| step.info.elements() / u64::from(b.elements) * u64::from(b.bytes))
-    };
     let (old, new): (u64, u64) =
-        (steps.iter().map(|step| step.info.bytes).sum(), steps.iter().map(after).sum());
+        (steps.iter().map(|step| step.info.bytes).sum(), steps.iter().map(|step| step.bytes).sum());
     if options.json {
         let tensors: Vec<serde_json::Value> = steps
             .iter()
             .map(|step| {
                 serde_json::json!({
                     "name": step.info.name, "shape": step.info.shape, "from": step.info.format, "to": step.to,
-                    "instead_of": step.instead_of, "bytes": after(step), "error": step.loss.relative(),
+                    "instead_of": step.instead_of, "bytes": step.bytes, "error": step.loss.relative(),
                     "worst": step.loss.worst, "largest": step.loss.most,
                 })
             })
@@ -375,7 +368,7 @@ fn report(options: &QuantizeOptions, steps: &[Step<'_>], start: Instant) -> Resu
             step.info.name,
             shape.join(" x "),
             step.info.format,
-            after(step)
+            step.bytes
         );
     }
     output::note(&format!(

@@ -23,6 +23,8 @@ pub struct Forms<'a> {
     v3: bool,
     cpu: CpuLevel,
     lowered: Option<(Target, Verified)>,
+    /// Made where someone asks how the lowering went.
+    history: Option<History>,
 }
 
 /// Blocks that keep a target busy.
@@ -39,7 +41,7 @@ impl<'a> Forms<'a> {
         let features = Features::detect();
         let narrow = features.is_some_and(|f| f.level == Level::V3) && options.cpu == CpuLevel::Native;
         let v3 = options.cpu == CpuLevel::V3 || narrow;
-        Self { kernel, target: options.target, features, v3, cpu: options.cpu, lowered: None }
+        Self { kernel, target: options.target, features, v3, cpu: options.cpu, lowered: None, history: None }
     }
 
     /// The last form before machine code: what the target's backend is shown as.
@@ -83,14 +85,20 @@ impl<'a> Forms<'a> {
     }
 
     /// How the lowering for the target went.
-    fn history(&self) -> Result<History, Failure> {
-        let (_, history) = lower_with_history(self.kernel, &self.row(Emit::Lane), &Options::default())
-            .map_err(Failure::from_error)?;
-        Ok(history)
+    fn history(&mut self) -> Result<&History, Failure> {
+        let row = self.row(Emit::Lane);
+        match &mut self.history {
+            Some(history) => Ok(history),
+            empty @ None => {
+                let (_, history) = lower_with_history(self.kernel, &row, &Options::default())
+                    .map_err(Failure::from_error)?;
+                Ok(empty.insert(history))
+            }
+        }
     }
 
     /// What the last pass over the lane function took away, as a unified diff.
-    pub fn cleanup(&self) -> Result<String, Failure> {
+    pub fn cleanup(&mut self) -> Result<String, Failure> {
         let history = self.history()?;
         let diff = similar::TextDiff::from_lines(&history.emitted, &history.swept);
         Ok(diff.unified_diff().context_radius(2).header("emitted", "cleaned up").to_string())
@@ -122,12 +130,13 @@ impl<'a> Forms<'a> {
             Emit::Tokens | Emit::Ast | Emit::Program | Emit::Tile | Emit::Tvm => Ok(self.kernel.to_string()),
             Emit::Header | Emit::Obj | Emit::Lib => Ok(self.export()?.header),
             Emit::Laid => {
-                let placements = self.history()?.placements;
+                let kernel = self.kernel;
+                let placements = &self.history()?.placements;
                 let note = |value: Value| {
                     let placement = placements.get(value.index())?;
                     Some(placement.as_ref().map_or("only inside its user".to_owned(), ToString::to_string))
                 };
-                Ok(self.kernel.annotated(&note).to_string())
+                Ok(kernel.annotated(&note).to_string())
             }
             Emit::Lane => Ok(self.lane(form)?.to_string()),
             Emit::Clif => {

@@ -540,13 +540,14 @@ impl Device for Engine {
     }
 
     fn packed_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError> {
-        let [.., rows, _] = shape else {
+        let [matrices @ .., rows, columns] = shape else {
             return Err(DeviceError(format!("a tensor of shape {shape:?} has no rows to pack")));
         };
         let large = || DeviceError(format!("a tensor of shape {shape:?} is too large"));
-        let mut whole = shape.to_vec();
-        whole[shape.len() - 2] = rows.checked_next_multiple_of(packing::ROWS as u64).ok_or_else(large)?;
-        self.library.tensor_bytes(element, &whole)
+        let rows = rows.checked_next_multiple_of(packing::ROWS as u64).ok_or_else(large)?;
+        // So many rows fill whole bytes, whatever an element has.
+        let matrix = self.library.tensor_bytes(element, &[rows, *columns])?;
+        matrices.iter().try_fold(matrix, |bytes, count| bytes.checked_mul(*count)).ok_or_else(large)
     }
 
     fn prefers_packed(

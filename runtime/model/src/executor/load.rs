@@ -316,6 +316,7 @@ fn bind_weights(
 }
 
 /// What is packed.
+#[derive(Clone)]
 struct Packed {
     weights: Vec<bool>,
     states: Vec<bool>,
@@ -326,8 +327,7 @@ struct Packed {
 fn arrangements<D: Device>(program: &Program, device: &mut D) -> Result<Packed, ExecutorError> {
     let mut wanted =
         Packed { weights: vec![false; program.weights.len()], states: vec![false; program.states.len()] };
-    let mut barred =
-        Packed { weights: vec![false; program.weights.len()], states: vec![false; program.states.len()] };
+    let mut barred = wanted.clone();
     for (at, state) in program.states.iter().enumerate() {
         let axes = state.shape.len();
         // A packed row is stored whole.

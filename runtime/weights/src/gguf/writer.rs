@@ -58,6 +58,22 @@ struct Declared {
     bytes: u64,
 }
 
+impl Declared {
+    /// What the reader would accept.
+    fn new(name: &str, shape: &[u64], format: &str) -> Result<Self, WriteError> {
+        if name.is_empty() || name.len() as u64 > MAX_TENSOR_NAME_BYTES {
+            return Err(WriteError::NameLength(name.len()));
+        }
+        let tensor_type =
+            type_ids::by_name(format).ok_or_else(|| WriteError::UnknownFormat(format.to_owned()))?;
+        if shape.is_empty() || shape.len() > MAX_DIMENSIONS as usize {
+            return Err(WriteError::Rank(shape.len()));
+        }
+        let bytes = tensor_bytes(shape, tensor_type.block)?;
+        Ok(Declared { name: name.to_owned(), shape: shape.to_vec(), tensor_type, bytes })
+    }
+}
+
 /// What a file will hold: metadata, and the tensors without their bytes.
 #[derive(Default)]
 pub struct GgufPlan {
@@ -89,20 +105,15 @@ impl GgufPlan {
 
     /// Declares the next tensor: `shape` slowest first. Gives its bytes.
     pub fn tensor(&mut self, name: &str, shape: &[u64], format: &str) -> Result<u64, WriteError> {
-        if name.is_empty() || name.len() as u64 > MAX_TENSOR_NAME_BYTES {
-            return Err(WriteError::NameLength(name.len()));
+        self.add(Declared::new(name, shape, format)?)
+    }
+
+    fn add(&mut self, tensor: Declared) -> Result<u64, WriteError> {
+        if !self.names.insert(tensor.name.clone()) {
+            return Err(WriteError::Duplicate(tensor.name));
         }
-        let tensor_type =
-            type_ids::by_name(format).ok_or_else(|| WriteError::UnknownFormat(format.to_owned()))?;
-        if shape.is_empty() || shape.len() > MAX_DIMENSIONS as usize {
-            return Err(WriteError::Rank(shape.len()));
-        }
-        let bytes = tensor_bytes(shape, tensor_type.block)?;
-        if self.names.contains(name) {
-            return Err(WriteError::Duplicate(name.to_owned()));
-        }
-        self.names.insert(name.to_owned());
-        self.tensors.push(Declared { name: name.to_owned(), shape: shape.to_vec(), tensor_type, bytes });
+        let bytes = tensor.bytes;
+        self.tensors.push(tensor);
         Ok(bytes)
     }
 
@@ -215,15 +226,12 @@ impl<'a> GgufWriter<'a> {
         bytes: impl Into<Cow<'a, [u8]>>,
     ) -> Result<&mut Self, WriteError> {
         let bytes = bytes.into();
-        let tensor_type =
-            type_ids::by_name(format).ok_or_else(|| WriteError::UnknownFormat(format.to_owned()))?;
-        if !shape.is_empty() && shape.len() <= MAX_DIMENSIONS as usize {
-            let (given, needed) = (bytes.len() as u64, tensor_bytes(shape, tensor_type.block)?);
-            if given != needed {
-                return Err(WriteError::ByteCount { given, needed });
-            }
+        let tensor = Declared::new(name, shape, format)?;
+        let (given, needed) = (bytes.len() as u64, tensor.bytes);
+        if given != needed {
+            return Err(WriteError::ByteCount { given, needed });
         }
-        self.plan.tensor(name, shape, format)?;
+        self.plan.add(tensor)?;
         self.contents.push(bytes);
         Ok(self)
     }

@@ -9,8 +9,9 @@ use tvmc_lang::diag::{Diagnostic, render};
 use tvmc_lang::source::SourceMap;
 use tvmc_passes::target::TARGETS;
 use tvmc_passes::{Options, lower};
-use tvmc_sema::{Instance, Library, Source, Use};
+use tvmc_sema::{Instance, Loaded};
 use tvmc_tests::random::Random;
+use tvmc_tests::sources::{load, shown};
 
 /// See the head of [`super`].
 pub struct Language {
@@ -35,19 +36,9 @@ impl Language {
 
     /// What comes after the parser.
     fn check(&mut self, text: &str) -> Result<Outcome, String> {
-        let mut load = |wanted: Use<'_>| match wanted {
-            Use::Library(name) => {
-                tvmc_stdlib::module(name).map(|text| Source { name: name.to_owned(), text: text.to_owned() })
-            }
-            Use::File { .. } => None,
-        };
-        let root = Source { name: "fuzz.tile".into(), text: text.to_owned() };
-        let loaded = Library::load(root, tvmc_stdlib::PRELUDE, &mut load);
-        let library = loaded.library;
-        let show = |list: &[Diagnostic]| -> String {
-            list.iter().map(|d| render(d, library.sources(), false)).collect()
-        };
-        let mut errors = show(&loaded.diagnostics);
+        let Loaded { library, diagnostics } = load("fuzz.tile", text);
+        let show = |list: &[Diagnostic]| shown(&library, list);
+        let mut errors = show(&diagnostics);
         errors += &show(&tvmc_sema::check(&library));
         for name in library.programs() {
             match tvmc_sema::program(&library, name) {
