@@ -209,9 +209,9 @@ pub enum Command {
         /// A code such as E0201.
         code: String,
     },
-    /// Run a kernel of a file on .npy arrays.
+    /// Run a kernel or a program of a file on .npy arrays.
     #[command(
-        after_help = "Example: tvmc run my.tile --kernel matmul --arg a=a.npy --arg b=b.npy --out 'c=f32[64,32]:c.npy' --verify"
+        after_help = "Examples:\n  tvmc run my.tile --kernel matmul --arg a=a.npy --arg b=b.npy --out 'c=f32[64,32]:c.npy' --verify\n  tvmc run my.tile --kernel scale --arg x=x.npy --out y=f32[4]:y.npy --target interp --trace\n  tvmc run net.tile --program net --set layers=2 --arg x=x.npy --arg 'w[0]=w0.npy' --arg 'w[1]=w1.npy' --out y=y.npy\n  tvmc run stdlib/models/llama.tile --program llama --model smollm2 --arg tokens=ids.npy --arg start=0 --set R=1 --out logits=l.npy"
     )]
     Run(RunOptions),
     /// Build a module (.tvm), or show an intermediate form of a kernel.
@@ -441,15 +441,21 @@ pub struct QuantizeOptions {
 /// Options of `run`.
 #[derive(Args, Clone, Debug)]
 pub struct RunOptions {
-    /// The source file.
+    /// The source file, or a module.
     pub file: PathBuf,
     /// The kernel to run.
+    #[arg(long, conflicts_with = "program")]
+    pub kernel: Option<String>,
+    /// The program to run, once, with all that it keeps from call to call at zero.
     #[arg(long)]
-    pub kernel: String,
-    /// A constant: a generic (W=q4_1), a dimension (K=64) or a tune name (BM=8).
+    pub program: Option<String>,
+    /// Where a program's weights and hyper-parameters come from: a fetched model's name, or the path of a weight file.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// A constant: a generic (W=q4_1), a dimension (K=64), a tune name (BM=8) or a hyper-parameter of a program.
     #[arg(long = "set", value_name = "K=V")]
     pub set: Vec<String>,
-    /// An argument: a tensor from an .npy file (x=x.npy) or a number (n=128).
+    /// An argument: a tensor from an .npy file (x=x.npy) or a number (n=128). Programs take weights so as well, before those of --model: w=w.npy, wq[0]=w.npy, w=q4_0[64,32]:bytes.npy.
     #[arg(long = "arg", value_name = "NAME=VALUE")]
     pub arg: Vec<String>,
     /// An output: y=f32[128,64]:y.npy, or y=y.npy for an `inout` argument.
@@ -458,6 +464,9 @@ pub struct RunOptions {
     /// Also run the interpreter and report the first difference.
     #[arg(long)]
     pub verify: bool,
+    /// Also run the interpreter and print on stdout what every instruction computes.
+    #[arg(long)]
+    pub trace: bool,
     /// Machine.
     #[command(flatten)]
     pub machine: MachineOptions,

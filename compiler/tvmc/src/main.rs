@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tvmc::cli::{Cli, ColorChoice, Command, ErrorFormat};
-use tvmc::commands::{Failure, bench, chat, doctor, fmt, kernels, layout, models, quantize, weights};
+use tvmc::commands::{Failure, bench, chat, doctor, fmt, kernels, layout, models, quantize, run, weights};
 use tvmc::output;
 
 fn main() -> ExitCode {
@@ -106,7 +106,7 @@ fn run(command: &Command, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> 
         Command::Fmt { files, check } => fmt::fmt(files, *check),
         Command::Layout(options) => layout::layout(options),
         Command::Explain { code } => kernels::explain(code),
-        Command::Run(options) => kernels::run(options),
+        Command::Run(options) => run::run(options),
         Command::Build(options) => kernels::build(options, interrupted),
         Command::Quantize(options) => quantize::quantize(options, interrupted),
         Command::Fetch { name } => weights::fetch(name, interrupted),

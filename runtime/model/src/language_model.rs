@@ -195,6 +195,7 @@ impl<D: Device> LanguageModel<D> {
                 ("start", Number::Int(self.position() as i64)),
             ],
             tensors: vec![("tokens", &bytes)],
+            shapes: Vec::new(),
         };
         self.session.call(&call)?;
         self.fed.extend(tokens);

@@ -141,7 +141,9 @@ fn session(text: &str, context: i64) -> Session<Store> {
 fn call(session: &mut Session<Store>, values: &[u8], start: usize, ask: usize) -> Result<Vec<u8>, String> {
     let number = |n: usize| Number::Int(n as i64);
     let numbers = vec![("S", number(values.len())), ("start", number(start)), ("ask", number(ask))];
-    session.call(&Call { numbers, tensors: vec![("values", values)] }).map_err(|error| error.to_string())?;
+    session
+        .call(&Call { numbers, tensors: vec![("values", values)], ..Call::default() })
+        .map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     session.output("answer", &mut bytes).map_err(|error| error.to_string())?;
     Ok(bytes)

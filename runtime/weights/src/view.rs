@@ -167,6 +167,11 @@ impl Weights {
         }
     }
 
+    /// The place of the tensor of a name among [`Self::tensors`].
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
     /// The tensor of a name.
     pub fn find(&self, name: &str) -> Option<&TensorInfo> {
         self.by_name.get(name).map(|&index| &self.tensors()[index])

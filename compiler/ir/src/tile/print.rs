@@ -62,7 +62,25 @@ impl Display for Kernel {
     }
 }
 
+/// One operation of a kernel.
+struct Operation<'k> {
+    kernel: &'k Kernel,
+    inst: &'k Inst,
+}
+
+impl Display for Operation<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        instruction(f, self.inst, &self.kernel.values)?;
+        self.kernel.location(f, self.inst)
+    }
+}
+
 impl Kernel {
+    /// One operation as its line of the text form, with its place in the source.
+    pub fn operation<'k>(&'k self, inst: &'k Inst) -> impl Display + 'k {
+        Operation { kernel: self, inst }
+    }
+
     /// The text form with a comment after each operation that `note` has something to say of.
     pub fn annotated<'k>(&'k self, note: Note<'k>) -> impl Display + 'k {
         Annotated { kernel: self, note }

@@ -24,7 +24,7 @@ pub fn pair<'a>(text: &'a str, option: &str) -> Result<(&'a str, &'a str), Failu
 }
 
 /// Element type and extents, as in `f32[128, 64]`.
-type TensorType = (String, Vec<u64>);
+pub type TensorType = (String, Vec<u64>);
 
 /// Reads `f32[128,64]`; `None` if it is written otherwise.
 fn tensor_type(text: &str) -> Option<TensorType> {
@@ -36,12 +36,27 @@ fn tensor_type(text: &str) -> Option<TensorType> {
     (!element.is_empty() && element.chars().all(word)).then(|| (element.to_owned(), sizes))
 }
 
-/// Where an output goes.
+/// A file for a tensor, and of what type the tensor is.
 pub struct Output {
-    /// Declared element type and shape, if given.
-    ty: Option<TensorType>,
+    /// Element type and shape, if given.
+    pub ty: Option<TensorType>,
     /// The file.
     pub path: PathBuf,
+}
+
+impl Output {
+    /// Reads `f32[128,64]:y.npy` or `y.npy`.
+    pub fn read(text: &str, option: &str) -> Result<Self, Failure> {
+        let bad =
+            || Failure::usage(format!("{option} takes NAME=TYPE[SIZES]:PATH or NAME=PATH, got `{text}`"));
+        Ok(match text.split_once("]:") {
+            None => Self { ty: None, path: text.into() },
+            Some((ty, path)) => {
+                let ty = tensor_type(&format!("{ty}]")).ok_or_else(bad)?;
+                Self { ty: Some(ty), path: path.into() }
+            }
+        })
+    }
 }
 
 /// Outputs by the names of their arguments, each `NAME=f32[128,64]:y.npy` or `NAME=y.npy`.
@@ -50,15 +65,7 @@ pub fn outputs(out: &[String], interface: &Interface) -> Result<HashMap<String, 
     for text in out {
         let (name, rest) = pair(text, "--out")?;
         known_argument(&interface.params, name)?;
-        let bad = || Failure::usage(format!("--out takes NAME=TYPE[SIZES]:PATH or NAME=PATH, got `{rest}`"));
-        let output = match rest.split_once("]:") {
-            None => Output { ty: None, path: rest.into() },
-            Some((ty, path)) => {
-                let ty = tensor_type(&format!("{ty}]")).ok_or_else(bad)?;
-                Output { ty: Some(ty), path: path.into() }
-            }
-        };
-        outputs.insert(name.to_owned(), output);
+        outputs.insert(name.to_owned(), Output::read(rest, "--out")?);
     }
     Ok(outputs)
 }
@@ -70,7 +77,8 @@ fn known_argument(params: &[InterfaceParam], name: &str) -> Result<usize, Failur
     })
 }
 
-fn number(text: &str) -> Option<Number> {
+/// A number or truth value as the command line spells it.
+pub fn number(text: &str) -> Option<Number> {
     match text {
         "true" => Some(Number::Bool(true)),
         "false" => Some(Number::Bool(false)),
@@ -299,7 +307,7 @@ pub fn shapes(
 }
 
 /// Whether an array's bytes are those of the element type under another name (bf16 and small floats travel as integers).
-fn same_storage(element: &str, array: NpyDtype) -> bool {
+pub fn same_storage(element: &str, array: NpyDtype) -> bool {
     let unsigned = matches!(array, NpyDtype::U8 | NpyDtype::U16 | NpyDtype::U32);
     DType::from_name(element).is_some_and(|d| unsigned && d.bits() as usize == array.bytes() * 8)
 }
@@ -460,29 +468,31 @@ impl Job {
     pub fn compare(&self, got: &[Vec<u8>], expected: &[Vec<u8>]) -> Result<(), Failure> {
         for (at, param) in self.params.iter().enumerate() {
             let Some((element, sizes)) = &self.shapes[at] else { continue };
-            let Some(dtype) = DType::from_name(element) else { continue };
-            let value =
-                |bytes: &[u8], i: usize| dtype.decode(tvmc_types::packing::get_bits(bytes, i, dtype.bits()));
-            let count = sizes.iter().product::<u64>() as usize;
-            for i in 0..count {
-                let (a, b) = (value(&got[at], i), value(&expected[at], i));
-                let close = a == b
-                    || (a.is_nan() && b.is_nan())
-                    || (dtype.is_float() && (a - b).abs() <= 1e-4 * b.abs().max(1.0));
-                if !close {
-                    let mut rest = i as u64;
-                    let mut index = Vec::new();
-                    for size in sizes.iter().rev() {
-                        index.insert(0, rest % size);
-                        rest /= size;
-                    }
-                    return Err(Failure::user(format!(
-                        "`{}`{index:?} is {a}, the interpreter says {b}",
-                        param.name()
-                    )));
-                }
-            }
+            compare(param.name(), element, sizes, [&got[at], &expected[at]])?;
         }
         Ok(())
     }
+}
+
+/// Reports the first element in which a tensor of a run differs from that of the interpreter beyond what the order of sums explains. Formats
+/// are not compared: their bytes say nothing about how near values are.
+pub fn compare(name: &str, element: &str, sizes: &[u64], tensors: [&[u8]; 2]) -> Result<(), Failure> {
+    let Some(dtype) = DType::from_name(element) else { return Ok(()) };
+    let value = |bytes: &[u8], i: usize| dtype.decode(tvmc_types::packing::get_bits(bytes, i, dtype.bits()));
+    for i in 0..sizes.iter().product::<u64>() as usize {
+        let [a, b] = tensors.map(|bytes| value(bytes, i));
+        let close = a == b
+            || (a.is_nan() && b.is_nan())
+            || (dtype.is_float() && (a - b).abs() <= 1e-4 * b.abs().max(1.0));
+        if !close {
+            let mut rest = i as u64;
+            let mut index = Vec::new();
+            for size in sizes.iter().rev() {
+                index.insert(0, rest % size);
+                rest /= size;
+            }
+            return Err(Failure::user(format!("`{name}`{index:?} is {a}, the interpreter says {b}")));
+        }
+    }
+    Ok(())
 }

@@ -1,19 +1,16 @@
-//! `check`, `explain`, `run`, `build`: kernels without a model.
+//! `check`, `explain`, `build`: kernels without a model.
 
-use super::arguments::{Job, given, outputs, settings, shapes};
+use super::arguments::settings;
 use super::{Failure, USER_ERROR, save, say};
-use crate::cli::{BuildOptions, Emit, RunOptions, TargetName, spelled};
+use crate::cli::{BuildOptions, Emit, spelled};
 use crate::engine::ProgramChoices;
 use crate::engine::{Forms, Library, blocks};
-use crate::files::write_whole_with;
 use crate::output;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use tvmc_ir::tile::Kernel;
-use tvmc_weights::npy::{NpyArray, NpyDtype};
 
 /// `tvmc check`.
 pub fn check(files: &[PathBuf]) -> Result<(), Failure> {
@@ -38,50 +35,6 @@ pub fn explain(code: &str) -> Result<(), Failure> {
         });
     };
     say(&format!("{code}: {}\n\n{}\n", code.title(), code.explanation()))
-}
-
-/// `tvmc run`.
-pub fn run(options: &RunOptions) -> Result<(), Failure> {
-    let library = Library::open(&options.file)?;
-    library.check()?;
-    let interface = library.required_interface(&options.kernel)?;
-    let settings = settings(&options.set, &interface)?;
-    let given = given(&interface.params, &options.arg, false)?;
-    let outputs = outputs(&options.out, &interface)?;
-    let shapes = shapes(&library, &interface.params, &given, &outputs, &settings)?;
-    let job = Job { kernel: options.kernel.clone(), params: interface.params, shapes, given, settings };
-    let execute = |library: Library, target: TargetName| {
-        let mut machine = options.machine.clone();
-        machine.target = target;
-        let mut bound = job.prepare(library, &machine, NonZeroU32::MIN)?;
-        for line in bound.launch()? {
-            output::note(&line);
-        }
-        bound.results()
-    };
-    let mut results = execute(library, options.machine.target)?;
-    if options.verify && options.machine.target != TargetName::Interp {
-        let expected = execute(Library::open(&options.file)?, TargetName::Interp)?;
-        job.compare(&results, &expected)?;
-        output::note("verified: equal to the interpreter");
-    }
-    for (at, param) in job.params.iter().enumerate() {
-        let Some(output) = outputs.get(param.name()) else { continue };
-        let Some((element, shape)) = &job.shapes[at] else { continue };
-        let data = std::mem::take(&mut results[at]);
-        // What numpy has no type for is given as it is taken: rows of bytes.
-        let (dtype, shape) = match NpyDtype::from_name(element) {
-            Some(dtype) => (dtype, shape.clone()),
-            None => {
-                let rows: u64 = shape.iter().rev().skip(1).product();
-                (NpyDtype::U8, vec![rows, data.len() as u64 / rows.max(1)])
-            }
-        };
-        let array = NpyArray::new(dtype, shape, data).map_err(Failure::from_error)?;
-        write_whole_with(&output.path, &mut |file| array.write_to(file).map_err(std::io::Error::other))
-            .map_err(|e| Failure::user(format!("cannot write {}: {e}", output.path.display())))?;
-    }
-    Ok(())
 }
 
 /// The one that was named, or the only one there is.

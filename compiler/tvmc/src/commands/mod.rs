@@ -9,9 +9,11 @@ pub mod kernels;
 pub mod layout;
 pub mod models;
 pub mod module;
+pub mod programs;
 pub mod progress;
 pub mod quantize;
 pub mod random;
+pub mod run;
 pub mod weights;
 
 use std::io::Write;

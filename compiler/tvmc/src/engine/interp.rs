@@ -1,7 +1,8 @@
 //! The interpreter as a machine: plain bytes, and kernels as they are.
 
 use super::machine::{MachineArgument, Printed, failure};
-use tvmc_interp::tile::{Argument, run};
+use std::ops::ControlFlow;
+use tvmc_interp::tile::{Argument, run, traced};
 use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_model::executor::{DeviceError, MemoryId};
@@ -9,10 +10,15 @@ use tvmc_model::executor::{DeviceError, MemoryId};
 /// Most elements one launch may compute.
 const FUEL: u64 = 1 << 42;
 
+/// Takes the lines of a trace; breaks when it wants no more.
+pub type Listener = Box<dyn FnMut(&str) -> ControlFlow<()>>;
+
 /// Memory as vectors of bytes.
 #[derive(Default)]
 pub struct InterpMachine {
     memory: Vec<Vec<u8>>,
+    /// Who is told what every statement of a launch computes.
+    pub(super) listener: Option<Listener>,
 }
 
 impl InterpMachine {
@@ -81,7 +87,11 @@ impl InterpMachine {
                 MachineArgument::Scalar(bits) => Argument::Scalar(*bits),
             })
             .collect();
-        let outcome = run(kernel, binding, given, FUEL).map_err(failure)?;
+        let outcome = match &mut self.listener {
+            None => run(kernel, binding, given, FUEL),
+            Some(listener) => traced(kernel, binding, given, FUEL, listener),
+        }
+        .map_err(failure)?;
         for ((argument, bytes), param) in arguments.iter().zip(&copies).zip(&kernel.params) {
             let written = matches!(param, tvmc_ir::tile::TensorDecl::Tensor { access, .. }
                 if *access != tvmc_ir::lane::Access::Read);

@@ -20,10 +20,11 @@ mod storage;
 
 pub use emit::{Forms, blocks};
 pub use export::Export;
+pub use interp::Listener;
 pub use library::{Interface, InterfaceElement, InterfaceParam, Library, source};
 pub use machine::{Code, Machine, MachineArgument};
 pub use module::{Specialisation, build_name, of_library, read as read_module};
-pub use storage::{ProgramChoices, Storage};
+pub use storage::{ProgramChoices, Storage, element};
 
 use crate::cli::{CpuLevel, MachineOptions, TargetName, spelled};
 use crate::commands::Failure;
@@ -194,6 +195,19 @@ impl Engine {
     /// Worker threads.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// Tells the listener from now on what every statement of a launch computes. Only the interpreter can.
+    pub fn trace(&mut self, listener: Listener) -> Result<(), Failure> {
+        match &mut self.machine {
+            Machine::Interp(machine) => {
+                machine.listener = Some(listener);
+                Ok(())
+            }
+            Machine::Cpu(_) | Machine::Gpu(_) => {
+                Err(Failure::usage("only the interpreter shows its steps: give --target interp"))
+            }
+        }
     }
 
     /// Figures so far.

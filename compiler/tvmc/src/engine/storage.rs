@@ -34,22 +34,27 @@ impl Storage<'_> {
             choices.insert(tvmc_stdlib::ACTIVATION_PARAMETER.to_owned(), element);
         }
         if let Some(name) = self.cache {
-            let element = element(library, name)?;
+            let element = element(library, "--kv", tvmc_stdlib::CACHE_PARAMETER, name)?;
             choices.insert(tvmc_stdlib::CACHE_PARAMETER.to_owned(), element);
         }
         Ok(choices)
     }
 }
 
-/// What memory may hold that a kernel stores fractions to.
-fn element(library: &Library, name: &str) -> Result<MemoryElement, Failure> {
+/// What memory may hold that a kernel stores fractions to; what an option says of a parameter of the program.
+pub fn element(
+    library: &Library,
+    option: &str,
+    parameter: &str,
+    name: &str,
+) -> Result<MemoryElement, Failure> {
     let formats = library.stored_formats();
     match DType::from_name(name) {
         Some(dtype) if dtype.is_float() && dtype.bits() <= 32 => Ok(MemoryElement::DType(dtype)),
         None if formats.contains(&name) => Ok(MemoryElement::Format(name.to_owned())),
         Some(_) | None => {
             let known = ["f16", "bf16", "f32"].into_iter().chain(formats);
-            Err(Failure::usage(format!("--kv {name}: keys and values cannot be stored so"))
+            Err(Failure::usage(format!("{option}: `{parameter}` cannot be stored as `{name}`"))
                 .did_you_mean(name, known))
         }
     }

@@ -2,13 +2,13 @@
 
 use super::ExecutorError;
 use super::device::{Arrangement, Device, MemoryId, Purpose, Slice};
+use super::source::WeightSource;
 use super::state::growing_axis;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tvmc_ir::host::{Expr, Number};
 use tvmc_ir::program::{Argument, Base, MemoryDecl, Program, Stmt, Verified, View, Weight, WeightElement};
 use tvmc_types::dtype::DType;
-use tvmc_weights::Weights;
 
 /// Most entries of a weight list (layers).
 const MAX_LIST: i64 = 4096;
@@ -74,7 +74,7 @@ impl<D: Device> Session<D> {
     /// Loads a program's weights.
     pub fn load(
         program: Verified,
-        weights: &Weights,
+        weights: &dyn WeightSource,
         mut device: D,
         options: &LoadOptions,
     ) -> Result<Self, ExecutorError> {
@@ -89,7 +89,7 @@ impl<D: Device> Session<D> {
             let arrangement = if packed[at] { Arrangement::Packed } else { Arrangement::Declared };
             let mut list = Vec::new();
             for tensor in tensors_of(&program, weights, Weight(at as u32), &fixed)? {
-                let info = &weights.tensors()[tensor];
+                let info = weights.tensor(tensor);
                 let arrangement = if info.shape.len() == 2 { arrangement } else { Arrangement::Declared };
                 let key = (tensor, arrangement == Arrangement::Packed);
                 if let Some(weight) = resident.get(&key) {
@@ -100,17 +100,16 @@ impl<D: Device> Session<D> {
                     && dtype.name() != info.format
                 {
                     return Err(ExecutorError::BadWeight {
-                        tensor: info.name.clone(),
+                        tensor: info.name.to_owned(),
                         found: info.format.to_owned(),
                         expected: dtype.name().to_owned(),
                     });
                 }
                 let rows = info.shape.iter().rev().skip(1).product::<u64>();
-                let bytes = weights.tensor_bytes(tensor);
-                let slice = device.weight(bytes, rows, info.format, arrangement, &info.name)?;
+                let slice = device.weight(info.bytes, rows, info.format, arrangement, info.name)?;
                 let weight = LoadedWeight {
                     slice,
-                    shape: info.shape.clone(),
+                    shape: info.shape.to_vec(),
                     element: info.format.to_owned(),
                     arrangement,
                 };
@@ -187,7 +186,7 @@ pub(crate) fn extents(
 
 fn hypers(
     program: &Program,
-    weights: &Weights,
+    weights: &dyn WeightSource,
     options: &LoadOptions,
 ) -> Result<HashMap<String, Number>, ExecutorError> {
     let mut numbers: HashMap<String, Number> = HashMap::new();
@@ -247,12 +246,12 @@ fn constants(program: &Program, fixed: &mut HashMap<String, Number>) {
 /// The tensors of a weight or weight list, following fallbacks.
 fn tensors_of(
     program: &Program,
-    weights: &Weights,
+    weights: &dyn WeightSource,
     weight: Weight,
     fixed: &HashMap<String, Number>,
 ) -> Result<Vec<usize>, ExecutorError> {
     let decl = &program.weights[weight.index()];
-    let find = |name: &str| weights.tensors().iter().position(|t| t.name == name);
+    let find = |name: &str| weights.find(name);
     let Some(count) = &decl.count else {
         return match (find(&decl.pattern), decl.fallback) {
             (Some(at), _) => Ok(vec![at]),
@@ -281,21 +280,21 @@ fn tensors_of(
 /// Checks every weight's shape; plain names without a value are bound by it.
 fn bind_weights(
     program: &Program,
-    weights: &Weights,
+    weights: &dyn WeightSource,
     fixed: &mut HashMap<String, Number>,
 ) -> Result<(), ExecutorError> {
     for (at, decl) in program.weights.iter().enumerate() {
         for tensor in tensors_of(program, weights, Weight(at as u32), fixed)? {
-            let info = &weights.tensors()[tensor];
+            let info = weights.tensor(tensor);
             let bad = |expected: String| ExecutorError::BadWeight {
-                tensor: info.name.clone(),
+                tensor: info.name.to_owned(),
                 found: format!("of shape {:?}", info.shape),
                 expected,
             };
             if info.shape.len() != decl.shape.len() {
                 return Err(bad(format!("{} dimensions", decl.shape.len())));
             }
-            for (expr, &size) in decl.shape.iter().zip(&info.shape) {
+            for (expr, &size) in decl.shape.iter().zip(info.shape) {
                 if let Expr::Name(name) = expr
                     && !fixed.contains_key(name)
                 {

@@ -14,11 +14,13 @@
 pub mod device;
 mod load;
 mod run;
+mod source;
 mod state;
 
 pub use device::{Argument, Arrangement, Device, DeviceError, Extent, MemoryId, Purpose, Slice};
 pub use load::{LoadOptions, Session};
 pub use run::Call;
+pub use source::{SourceTensor, WeightSource};
 pub use state::{CHUNK, SavedState};
 
 use tvmc_ir::host::EvalError;
@@ -26,8 +28,8 @@ use tvmc_ir::host::EvalError;
 /// Why a program cannot be loaded or called.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecutorError {
-    /// The file lacks a number that the program needs.
-    #[error("the model file has no `{key}`, which program `{program}` needs for `{name}`")]
+    /// The model lacks a number that the program needs.
+    #[error("program `{program}` needs the number `{key}` for `{name}`, which the model does not have")]
     MissingHyper {
         /// The program.
         program: String,
@@ -46,8 +48,8 @@ pub enum ExecutorError {
         /// What it must be.
         expected: &'static str,
     },
-    /// The file lacks a tensor.
-    #[error("the model file has no tensor `{0}`")]
+    /// The model lacks a tensor.
+    #[error("the program needs the tensor `{0}`, which the model does not have")]
     MissingWeight(String),
     /// A tensor has another shape or element type.
     #[error("tensor `{tensor}` is {found}, the program expects {expected}")]

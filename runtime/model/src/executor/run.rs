@@ -7,7 +7,7 @@ use super::state::growing_axis;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tvmc_ir::host::{Expr, Number};
-use tvmc_ir::program::{Argument as Declared, Base, Stmt, View};
+use tvmc_ir::program::{Argument as Declared, Base, MemoryDecl, Stmt, View};
 
 /// What a caller gives.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,9 @@ pub struct Call<'a> {
     pub numbers: Vec<(&'a str, Number)>,
     /// Tensor inputs by name: bytes in row-major order. Their shapes follow from the declarations.
     pub tensors: Vec<(&'a str, &'a [u8])>,
+    /// Shapes that the caller knows of inputs and outputs: they bind the dimensions that `numbers` leaves open, and must be what follows from
+    /// the declarations.
+    pub shapes: Vec<(&'a str, &'a [u64])>,
 }
 
 /// A tensor argument while its views are applied.
@@ -33,6 +36,13 @@ impl<D: Device> Session<D> {
         for (name, number) in &call.numbers {
             numbers.insert((*name).to_owned(), *number);
         }
+        for (decl, shape) in self.known_shapes(call) {
+            for (expr, size) in decl.shape.iter().zip(shape) {
+                if let (Expr::Name(name), Ok(size)) = (expr, i64::try_from(*size)) {
+                    numbers.entry(name.clone()).or_insert(Number::Int(size));
+                }
+            }
+        }
         for scalar in &self.program.scalars {
             if !numbers.contains_key(&scalar.name) {
                 return Err(ExecutorError::Call(format!("the call gives no value for `{}`", scalar.name)));
@@ -43,6 +53,15 @@ impl<D: Device> Session<D> {
                 .eval(&|n| numbers.get(n).copied())
                 .map_err(|error| ExecutorError::Expression { what: format!("constant `{name}`"), error })?;
             numbers.insert(name.clone(), value);
+        }
+        for (decl, given) in self.known_shapes(call) {
+            let shape = extents(&decl.shape, &decl.name, &numbers)?;
+            if shape != given {
+                return Err(ExecutorError::Call(format!(
+                    "`{}` is given as {given:?}, the program declares {shape:?}",
+                    decl.name
+                )));
+            }
         }
         self.size_memory(&numbers)?;
         self.grow_states(&numbers)?;
@@ -66,6 +85,18 @@ impl<D: Device> Session<D> {
         }
         let program = Arc::clone(&self.program);
         self.statements(&program.body, &mut numbers, &mut 0)
+    }
+
+    /// Inputs and outputs of which the caller knows the shape.
+    fn known_shapes<'c>(
+        &'c self,
+        call: &'c Call<'_>,
+    ) -> impl Iterator<Item = (&'c MemoryDecl, &'c [u64])> + 'c {
+        let declared = self.program.inputs.iter().chain(&self.program.outputs);
+        declared.filter_map(|decl| {
+            let (_, shape) = call.shapes.iter().find(|(name, _)| *name == decl.name)?;
+            Some((decl, *shape))
+        })
     }
 
     /// The bytes of an output of the last call.

@@ -8,17 +8,21 @@
 //! ([`Trap::Conflict`]); a read of a block-shared element that nobody wrote ([`Trap::Undefined`]); a program that does not end ([`Trap::Fuel`]).
 //!
 //! ```text
-//! run(kernel, binding, args, fuel)   blocks in order x fastest; each block: statements in order, one value table
+//! run(kernel, binding, args, fuel)      blocks in order x fastest; each block: statements in order, one value table
+//! traced(.., listener)                  the same, and says what every statement computed (`trace`)
 //! ```
 
 mod element;
 mod memory;
+mod trace;
 mod view;
 
 pub use memory::{Tensor, decode_element};
+pub use trace::Listener;
 
 use memory::{SharedTensor, filled, for_each_index};
 use std::fmt;
+use trace::Trace;
 use tvmc_ir::lane::spell_out;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_ir::tile::{Inst, Kernel, Memory, Op, Param, Reduce, Region, Stmt, TensorDecl, TileType, Value};
@@ -92,6 +96,8 @@ pub enum Trap {
     },
     /// The work limit was reached.
     Fuel,
+    /// The listener to the trace wants no more.
+    Unheard,
     /// Something without a meaning here.
     Unsupported(String),
 }
@@ -116,6 +122,7 @@ impl fmt::Display for Trap {
             }
             Trap::Assert { message, location } => write!(f, "{location}: assertion failed: {message}"),
             Trap::Fuel => write!(f, "the interpreter's work limit was reached"),
+            Trap::Unheard => write!(f, "nobody listens to the trace any more"),
             Trap::Unsupported(what) => write!(f, "the interpreter has no meaning for {what}"),
         }
     }
@@ -130,7 +137,29 @@ pub fn run(
     arguments: Vec<Argument<'_>>,
     fuel: u64,
 ) -> Result<Outcome, Trap> {
+    execute(kernel, binding, arguments, fuel, None)
+}
+
+/// As [`run`], and tells the listener what every statement computed.
+pub fn traced(
+    kernel: &Kernel,
+    binding: &Binding,
+    arguments: Vec<Argument<'_>>,
+    fuel: u64,
+    listener: Listener<'_>,
+) -> Result<Outcome, Trap> {
+    execute(kernel, binding, arguments, fuel, Some(Trace::new(listener)))
+}
+
+fn execute(
+    kernel: &Kernel,
+    binding: &Binding,
+    arguments: Vec<Argument<'_>>,
+    fuel: u64,
+    trace: Option<Trace<'_>>,
+) -> Result<Outcome, Trap> {
     let mut machine = Machine {
+        trace,
         kernel,
         binding,
         tensors: Vec::new(),
@@ -160,11 +189,13 @@ pub fn run(
         }
     }
     let [x, y, z] = binding.grid;
+    machine.say(|| format!("{} grid ({x}, {y}, {z})", kernel.name))?;
     for bz in 0..z {
         for by in 0..y {
             for bx in 0..x {
                 machine.block = [bx, by, bz];
                 machine.start_block();
+                machine.say(|| format!("block ({bx}, {by}, {bz})"))?;
                 machine.region(&kernel.body)?;
                 machine.linear += 1;
             }
@@ -173,7 +204,8 @@ pub fn run(
     Ok(machine.outcome)
 }
 
-struct Machine<'k, 'a> {
+struct Machine<'k, 'a, 't> {
+    trace: Option<Trace<'t>>,
     kernel: &'k Kernel,
     binding: &'k Binding,
     tensors: Vec<Option<Tensor<'a>>>,
@@ -186,7 +218,7 @@ struct Machine<'k, 'a> {
     outcome: Outcome,
 }
 
-impl<'k> Machine<'k, '_> {
+impl<'k> Machine<'k, '_, '_> {
     fn start_block(&mut self) {
         self.shared = self
             .kernel
@@ -222,17 +254,40 @@ impl<'k> Machine<'k, '_> {
         }
     }
 
+    /// A line of the trace, if there is one.
+    fn say(&mut self, line: impl FnOnce() -> String) -> Result<(), Trap> {
+        self.trace.as_mut().map_or(Ok(()), |trace| trace.say(&line()))
+    }
+
     fn region(&mut self, region: &'k Region) -> Result<(), Trap> {
+        if let Some(trace) = &mut self.trace {
+            trace.enter();
+        }
+        self.statements(region)?;
+        if let Some(trace) = &mut self.trace {
+            trace.leave();
+        }
+        Ok(())
+    }
+
+    fn statements(&mut self, region: &'k Region) -> Result<(), Trap> {
         for stmt in &region.stmts {
             self.spend(1)?;
             match stmt {
-                Stmt::Inst(inst) => self.inst(inst)?,
+                Stmt::Inst(inst) => {
+                    self.inst(inst)?;
+                    if let Some(trace) = &mut self.trace {
+                        let value = inst.result.map(|result| &self.values[result.index()]);
+                        trace.operation(self.kernel, inst, value)?;
+                    }
+                }
                 Stmt::For { counter, from, to, step, carried, body, yields, results } => {
                     carried.iter().for_each(|c| self.copy(c.param, c.initial));
                     let end = i64::from(self.scalar(*to) as i32);
                     let mut i = i64::from(self.scalar(*from) as i32);
                     while i < end {
                         self.values[counter.index()] = Tile { bits: vec![i as i32 as u32] };
+                        self.say(|| format!("for {counter} = {i}"))?;
                         self.region(body)?;
                         self.copy_all(carried.iter().zip(yields).map(|(c, y)| (c.param, *y)).collect());
                         i += i64::from(*step);
@@ -241,7 +296,8 @@ impl<'k> Machine<'k, '_> {
                 }
                 Stmt::Loop { carried, body, again, yields, results } => {
                     carried.iter().for_each(|c| self.copy(c.param, c.initial));
-                    loop {
+                    for turn in 0u64.. {
+                        self.say(|| format!("loop, turn {turn}"))?;
                         self.region(body)?;
                         let more = self.scalar(*again) != 0;
                         self.copy_all(carried.iter().zip(yields).map(|(c, y)| (c.param, *y)).collect());
@@ -252,11 +308,10 @@ impl<'k> Machine<'k, '_> {
                     self.copy_all(results.iter().zip(carried).map(|(r, c)| (*r, c.param)).collect());
                 }
                 Stmt::If { condition, then, then_yields, otherwise, otherwise_yields, results } => {
-                    let (body, yields) = if self.scalar(*condition) != 0 {
-                        (then, then_yields)
-                    } else {
-                        (otherwise, otherwise_yields)
-                    };
+                    let holds = self.scalar(*condition) != 0;
+                    let (body, yields) =
+                        if holds { (then, then_yields) } else { (otherwise, otherwise_yields) };
+                    self.say(|| format!("if {condition}, which is {holds}"))?;
                     self.region(body)?;
                     self.copy_all(results.iter().zip(yields).map(|(r, y)| (*r, *y)).collect());
                 }

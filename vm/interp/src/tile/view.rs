@@ -10,7 +10,7 @@
 use super::{Machine, Tile, Trap, element};
 use tvmc_ir::tile::{Inst, Value};
 
-impl Machine<'_, '_> {
+impl Machine<'_, '_, '_> {
     pub(super) fn view(&self, inst: &Inst, result: Value) -> Result<Tile, Trap> {
         let unpinned = || Trap::Unsupported("a view without layouts".into());
         let operand = *inst.args.first().ok_or_else(unpinned)?;
