@@ -9,7 +9,7 @@
 //! `spatial(4).spatial(2)` with the larger dimension reduced away, and the reverse; but `spatial(8)` does not cover
 //! `replicated(8).local(8)`: lane 0 lacks elements 1 to 7.
 
-use super::digit::{Digit, Place, check_shape, place_values};
+use super::digit::{Digit, Place, check_shape};
 use super::shape::check_distinct;
 use super::{Layout, LayoutError};
 
@@ -33,11 +33,10 @@ impl MultiFunction {
 
     /// Whether `lane` holds the element `index`.
     pub fn holds(&self, lane: u32, index: &[u32]) -> bool {
-        let ties = |(digit, weight): (&Digit, u32)| match digit.place {
+        weighted(&self.digits).all(|(weight, digit)| match digit.place {
             Some(_) => lane / weight % digit.extent == digit.of(index),
             None => true,
-        };
-        self.digits.iter().zip(place_values(&self.digits)).all(ties)
+        })
     }
 
     /// The same sets over another domain, in which dimension `dims[d]` gives the index along the old dimension `d`.
@@ -80,9 +79,8 @@ impl MultiFunction {
         }
         // A tie holds throughout `needed` only if it is part of one of its ties: a tie that spans two would have them count on
         // from each other, and then they would be one.
-        let own = self.digits.iter().zip(place_values(&self.digits));
-        let is_implied = |tie: &Digit, weight: u32, place: Place| {
-            needed.digits.iter().zip(place_values(&needed.digits)).any(|(other, other_weight)| {
+        let implied = |weight: u32, tie: &Digit, place: Place| {
+            weighted(&needed.digits).any(|(other_weight, other)| {
                 other.place.is_some_and(|other_place| {
                     let end = u64::from(weight) * u64::from(tie.extent);
                     let other_end = u64::from(other_weight) * u64::from(other.extent);
@@ -94,7 +92,7 @@ impl MultiFunction {
                 })
             })
         };
-        own.into_iter().all(|(tie, weight)| tie.place.is_none_or(|place| is_implied(tie, weight, place)))
+        weighted(&self.digits).all(|(weight, tie)| tie.place.is_none_or(|place| implied(weight, tie, place)))
     }
 
     /// The first index, in row-major order, that some lane of `needed` lacks here, and the lowest such lane: what an error
@@ -116,6 +114,15 @@ impl MultiFunction {
             index[dim + 1..].fill(0);
         }
     }
+}
+
+/// Digits from the least significant, each with its weight in the number they make.
+fn weighted(digits: &[Digit]) -> impl Iterator<Item = (u32, &Digit)> {
+    digits.iter().rev().scan(1, |next, digit| {
+        let weight = *next;
+        *next *= digit.extent;
+        Some((weight, digit))
+    })
 }
 
 impl Layout {

@@ -190,12 +190,17 @@ impl Layout {
     /// [`Layout::linear_element`] of every lane and slot: entry `lane * local_size() + slot`.
     pub fn linear_elements(&self) -> Vec<u32> {
         let strides = row_major_strides(&self.shape);
-        // Digit by digit from the most significant: each known prefix is continued by every value of the next digit.
-        let mut positions = vec![0];
-        for digit in self.spatial_digits().into_iter().chain(self.local_digits()) {
+        let mut positions = Vec::with_capacity((self.spatial_size() * self.local_size()) as usize);
+        positions.push(0);
+        // Digit by digit from the least significant: what is there is the part for 0, the other values follow.
+        for digit in self.spatial_digits().iter().chain(&self.local_digits()).rev() {
             let step = digit.place.map_or(0, |place| place.stride * strides[place.dim]);
-            positions =
-                positions.iter().flat_map(|start| (0..digit.extent).map(move |i| start + i * step)).collect();
+            let block = positions.len();
+            for value in 1..digit.extent {
+                for at in 0..block {
+                    positions.push(positions[at] + value * step);
+                }
+            }
         }
         positions
     }
