@@ -1,6 +1,6 @@
 //! Layouts with known answers: published examples, refusals, and the text form.
 
-use tvmc_types::layout::{Layout, LayoutError, SharedLayout, SpatialMode, Swizzle};
+use tvmc_types::layout::{FACTORS, Layout, LayoutError, SharedLayout, SpatialMode, Swizzle};
 
 fn layout(text: &str) -> Layout {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -187,7 +187,7 @@ fn refusals_name_the_rule() {
         ("local(4294967296)", syntax(6, "a 32-bit number")),
         ("local(2) spatial(2)", syntax(9, "`.` or the end")),
         ("local(2).", syntax(9, "a layout factor")),
-        ("vocal(2)", E::UnknownFactor("vocal".into())),
+        ("vocal(2)", E::UnknownFactor { name: "vocal".into(), known: &FACTORS }),
         ("local(0)", E::ZeroExtent),
         ("replicated(0)", E::ZeroExtent),
         ("replicated(2, 2)", E::RankMismatch { expected: 1, found: 2 }),

@@ -111,7 +111,7 @@ impl Layout {
 }
 
 /// Refuses a divisor that does not divide.
-fn divides(what: &'static str, dividend: u32, divisor: u32) -> Result<(), LayoutError> {
+pub(super) fn divides(what: &'static str, dividend: u32, divisor: u32) -> Result<(), LayoutError> {
     if dividend.is_multiple_of(divisor) {
         Ok(())
     } else {

@@ -17,7 +17,7 @@ pub enum LayoutError {
         /// What there are too many of.
         what: &'static str,
     },
-    /// A layout has at most [`MAX_PLACES`](super::MAX_PLACES) lanes times slots.
+    /// A layout has at most [`MAX_PLACES`](super::MAX_PLACES) places: lanes times slots, or elements in memory.
     TooManyPlaces {
         /// The number that was asked for.
         places: u64,
@@ -91,7 +91,7 @@ pub enum LayoutError {
         /// Number of elements.
         elements: u32,
     },
-    /// A swizzle does not survive this operation.
+    /// One swizzle cannot say what the operation would give.
     Swizzled {
         /// The operation.
         operation: &'static str,
@@ -102,7 +102,12 @@ pub enum LayoutError {
         needs: &'static str,
     },
     /// There is no layout factor of this name.
-    UnknownFactor(String),
+    UnknownFactor {
+        /// The name.
+        name: String,
+        /// The factors there are.
+        known: &'static [&'static str],
+    },
     /// The text is no layout expression.
     Syntax {
         /// Byte offset of the offending character.
@@ -121,7 +126,7 @@ impl fmt::Display for LayoutError {
             }
             LayoutError::TooLarge { what } => write!(f, "the number of {what} does not fit 32 bits"),
             LayoutError::TooManyPlaces { places } => {
-                write!(f, "a layout has at most {} lanes times slots, not {places}", super::MAX_PLACES)
+                write!(f, "a layout has at most {} places, not {places}", super::MAX_PLACES)
             }
             LayoutError::NotADecomposition { dim } => {
                 write!(f, "the modes of dimension {dim} do not multiply up to its extent, each used once")
@@ -154,11 +159,11 @@ impl fmt::Display for LayoutError {
                 write!(f, "{elements} elements cannot be spread evenly over {lanes} lanes")
             }
             LayoutError::Swizzled { operation } => {
-                write!(f, "{operation} of a swizzled layout is not defined")
+                write!(f, "a swizzled layout does not admit {operation}")
             }
             LayoutError::BadSwizzle { needs } => write!(f, "a swizzle needs {needs}"),
-            LayoutError::UnknownFactor(name) => {
-                write!(f, "`{name}` is no layout factor; there are {}", super::text::FACTORS.join(", "))
+            LayoutError::UnknownFactor { name, known } => {
+                write!(f, "`{name}` is no layout factor; there are {}", known.join(", "))
             }
             LayoutError::Syntax { at, expected } => write!(f, "expected {expected} at byte {at}"),
         }

@@ -9,6 +9,8 @@
 //! table    lane 0: 0 2   lane 1: 1 3         row-major positions, slot by slot
 //! ```
 
+#![allow(dead_code)] // each test file uses its part
+
 use tvmc_types::layout::{Layout, SpatialMode};
 
 /// Most places (lanes times slots) of a layout.
@@ -120,14 +122,14 @@ pub enum Forms {
 
 /// A form in the making.
 pub struct Form<'a> {
-    forms: Forms,
-    dims: &'a [usize],
-    modes: &'a [u32],
-    steps: &'a [u32],
-    used: Vec<bool>,
-    spatial: Vec<SpatialMode>,
-    local: Vec<u32>,
-    digits: Vec<Counted>,
+    pub forms: Forms,
+    pub dims: &'a [usize],
+    pub modes: &'a [u32],
+    pub steps: &'a [u32],
+    pub used: Vec<bool>,
+    pub spatial: Vec<SpatialMode>,
+    pub local: Vec<u32>,
+    pub digits: Vec<Counted>,
 }
 
 impl Form<'_> {
