@@ -27,6 +27,13 @@ pub enum LayoutError {
         /// The dimension.
         dim: usize,
     },
+    /// The operation takes another number of numbers.
+    NumberCount {
+        /// How many it takes.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
     /// The operation needs another rank.
     RankMismatch {
         /// The rank that is needed.
@@ -120,7 +127,7 @@ pub enum LayoutError {
 impl fmt::Display for LayoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LayoutError::ZeroExtent => write!(f, "an extent of a layout is at least 1"),
+            LayoutError::ZeroExtent => write!(f, "an extent or a number of copies is at least 1, not 0"),
             LayoutError::RankTooLarge { rank } => {
                 write!(f, "a layout has at most {} dimensions, not {rank}", super::MAX_RANK)
             }
@@ -131,8 +138,12 @@ impl fmt::Display for LayoutError {
             LayoutError::NotADecomposition { dim } => {
                 write!(f, "the modes of dimension {dim} do not multiply up to its extent, each used once")
             }
+            LayoutError::NumberCount { expected, found } => {
+                let s = if *expected == 1 { "" } else { "s" };
+                write!(f, "{expected} number{s} needed, not {found}")
+            }
             LayoutError::RankMismatch { expected, found } => {
-                write!(f, "expected rank {expected}, found rank {found}")
+                write!(f, "a layout of rank {expected} is needed, not of rank {found}")
             }
             LayoutError::BadDimension { dim, rank } => {
                 write!(f, "dimension {dim} does not exist or is named twice; the rank is {rank}")
@@ -150,7 +161,7 @@ impl fmt::Display for LayoutError {
             LayoutError::SizesDoNotDivide { what, dividend, divisor } => {
                 write!(
                     f,
-                    "the {what} of the divisor, {divisor}, does not divide that of the dividend, {dividend}"
+                    "the {what} of the divisor must divide those of the dividend: {divisor} does not divide {dividend}"
                 )
             }
             LayoutError::NotAFactor => write!(f, "the divisor is not a factor of the layout"),

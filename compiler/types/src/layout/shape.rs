@@ -7,7 +7,7 @@ use super::{Layout, LayoutError};
 /// Refuses what does not name every dimension once.
 pub(super) fn check_permutation(dims: &[usize], rank: usize) -> Result<(), LayoutError> {
     if dims.len() != rank {
-        return Err(LayoutError::RankMismatch { expected: rank, found: dims.len() });
+        return Err(LayoutError::NumberCount { expected: rank, found: dims.len() });
     }
     check_distinct(dims, rank)
 }

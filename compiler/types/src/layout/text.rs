@@ -33,7 +33,7 @@ impl Layout {
             "column_spatial" => self.then_column_spatial(arguments),
             "replicated" => match *arguments {
                 [lanes] => self.then_replicated(lanes),
-                _ => Err(LayoutError::RankMismatch { expected: 1, found: arguments.len() }),
+                _ => Err(LayoutError::NumberCount { expected: 1, found: arguments.len() }),
             },
             "reshape" => self.reshape(arguments),
             "permute" => self.permute(&arguments.iter().map(|&dim| dim as usize).collect::<Vec<_>>()),

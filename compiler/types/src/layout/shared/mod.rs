@@ -124,7 +124,7 @@ impl SharedLayout {
     /// Each dimension of one mode. Refused if an offset exceeds 32 bits.
     pub fn strided(shape: &[u32], strides: &[u32]) -> Result<Self, LayoutError> {
         if strides.len() != shape.len() {
-            return Err(LayoutError::RankMismatch { expected: shape.len(), found: strides.len() });
+            return Err(LayoutError::NumberCount { expected: shape.len(), found: strides.len() });
         }
         let modes: Vec<Vec<Mode>> =
             shape.iter().zip(strides).map(|(&extent, &stride)| vec![(extent, stride)]).collect();

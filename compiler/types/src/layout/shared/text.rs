@@ -25,7 +25,7 @@ impl SharedLayout {
     ///
     /// Post-condition: folding this over the factors of an expression gives what parsing its text gives.
     pub fn then(&self, name: &str, arguments: &[u32]) -> Result<Self, LayoutError> {
-        let mismatch = |expected| LayoutError::RankMismatch { expected, found: arguments.len() };
+        let mismatch = |expected| LayoutError::NumberCount { expected, found: arguments.len() };
         match name {
             "shared" => self.compose(&SharedLayout::row_major(arguments)?),
             "column_shared" => self.compose(&SharedLayout::column_major(arguments)?),
