@@ -75,7 +75,8 @@ fn worked_examples_from_their_text() {
         assert_eq!(serde_json::Value::from(keys.map(|key| found[key].clone()).to_vec()), expected, "{text}");
     }
     // What lane 5 holds, slot by slot.
-    let held: [(&str, u64, &[(u64, u64)]); 4] = [
+    type Held<'a> = (&'a str, u64, &'a [(u64, u64)]);
+    let held: [Held; 4] = [
         (C, 8, &[(1, 2), (1, 3), (9, 2), (9, 3)]),
         (A, 16, &[(1, 2), (1, 3), (9, 2), (9, 3), (1, 10), (1, 11), (9, 10), (9, 11)]),
         (B, 8, &[(2, 1), (3, 1), (10, 1), (11, 1)]),

@@ -132,6 +132,18 @@ fn operands_of_a_product_cover_its_result() {
     assert!(matches!(over("local(4, 4)", &[0, 1]), Err(LayoutError::NotAReduction { .. })));
 }
 
+/// The first element that is lacking was looked for in all lanes, element by element, and copies of a lane were listed for each of them: both without end
+/// for layouts of a million lanes.
+#[test]
+fn questions_to_a_million_lanes_are_answered() {
+    let owned = layout("spatial(2, 2).spatial(1, 262144)");
+    let needed = layout("column_spatial(2, 2).spatial(1, 262144)");
+    assert_eq!(owned.holders().first_lacking(&needed.holders()), Some((vec![0, 1 << 18], 1 << 19)));
+    let copies = layout("replicated(1048576)");
+    assert_eq!(copies.first_split(&copies), None);
+    assert_eq!(copies.first_split(&layout("spatial(1048576)")), Some((0, 1)));
+}
+
 #[test]
 fn flatten_includes_both_ends() {
     assert_eq!(layout("spatial(2, 3, 4)").flatten(0, 2), Ok(layout("spatial(24)")));

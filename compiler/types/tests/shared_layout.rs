@@ -8,11 +8,13 @@
 //! |---|---|
 //! | dense | every order of every factorisation of every shape of up to 64 elements and rank 3: the offsets are 0 to n - 1 |
 //! | strided | every shape of up to 8 elements and rank 3, every factorisation, every stride of each mode from 0 to 5 |
+//! | random | products of larger factors, beyond all these |
 //! | swizzled | each of these with each swizzle of up to 5 bits; dense ones of more than 12 elements with one in turn |
 
 mod counting;
 
 use counting::{Forms, RANK, divisors, factorisations, renumbered, shapes, unravel, visit_forms};
+use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use tvmc_types::layout::{LayoutError, SharedLayout, Swizzle};
 
@@ -465,4 +467,69 @@ fn divisions_refuse_exactly_where_there_is_no_quotient() {
         }
     }
     assert!(quotients > 1000, "{quotients}");
+}
+
+/// A random layout of rank 2: tiles of tiles, elements some way apart, and sometimes a swizzle.
+fn any_layout() -> impl Strategy<Value = SharedLayout> {
+    let factor = (any::<bool>(), 1u32..9, 1u32..9, 1u32..4);
+    let swizzle = (0u32..4, 1u32..4, 0u32..4);
+    let parts = (prop::collection::vec(factor, 1..4), prop::option::of(swizzle));
+    parts.prop_filter_map("small", |(factors, swizzle)| {
+        let mut layout = SharedLayout::row_major(&[1, 1]).ok()?;
+        for (column, rows, columns, apart) in factors {
+            let strides = if column { [apart, rows * apart] } else { [columns * apart, apart] };
+            layout = layout.compose(&SharedLayout::strided(&[rows, columns], &strides).ok()?).ok()?;
+        }
+        if let Some((base, bits, more)) = swizzle {
+            layout = layout.swizzled(Swizzle { base, bits, shift: bits + more }).ok()?;
+        }
+        (layout.elements() <= 20_000).then_some(layout)
+    })
+}
+
+proptest! {
+    #[test]
+    fn beyond_the_universe(f in any_layout(), g in any_layout()) {
+        let text = f.to_string();
+        prop_assert_eq!(text.parse(), Ok(f.clone()), "{}", text);
+        let [rows, columns] = *f.shape() else { panic!("two dimensions") };
+        let all = f.offsets();
+        let turned = f.permute(&[1, 0]).unwrap();
+        let flat = f.flatten(0, 1).unwrap();
+        for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+            let offset = f.offset(&[row, column]);
+            prop_assert_eq!(all[(row * columns + column) as usize], offset);
+            prop_assert_eq!(turned.offset(&[column, row]), offset);
+            prop_assert_eq!(flat.offset(&[row * columns + column]), offset);
+            prop_assert!(offset < f.size());
+        }
+        prop_assert_eq!(flat.reshape(f.shape()), Ok(f.clone()));
+        prop_assert_eq!(flat.unsqueeze(1).unwrap().squeeze(1), Ok(flat));
+        let Ok(h) = f.compose(&g) else { return Ok(()) };
+        if h.elements() <= 200_000 {
+            let [high, low] = *g.shape() else { panic!("two dimensions") };
+            let all = h.offsets();
+            for (at, offset) in all.iter().enumerate().step_by(1 + all.len() / 1000) {
+                let (x, y) = (at as u32 / h.shape()[1], at as u32 % h.shape()[1]);
+                prop_assert_eq!(*offset, f.offset(&[x / high, y / low]) * g.size() + g.offset(&[x % high, y % low]));
+            }
+        }
+        prop_assert_eq!(h.divide(&g), Ok(f.clone()));
+        prop_assert_eq!(h.left_divide(&f), Ok(g));
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(
+        factors in prop::collection::vec((0usize..7, prop::collection::vec(prop_oneof![0u32..40, any::<u32>()], 0..4)), 1..4)
+    ) {
+        // No panic; and what is read can be written.
+        let names = tvmc_types::layout::SHARED_FACTORS;
+        let factor = |(name, numbers): &(usize, Vec<u32>)| {
+            format!("{}({})", names[*name], numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", "))
+        };
+        let text = factors.iter().map(factor).collect::<Vec<_>>().join(".");
+        if let Ok(layout) = text.parse::<SharedLayout>() {
+            prop_assert_eq!(layout.to_string().parse(), Ok(layout));
+        }
+    }
 }

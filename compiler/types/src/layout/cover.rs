@@ -9,7 +9,7 @@
 //! `spatial(4).spatial(2)` with the larger dimension reduced away, and the reverse; but `spatial(8)` does not cover
 //! `replicated(8).local(8)`: lane 0 lacks elements 1 to 7.
 
-use super::digit::{Digit, Place, check_shape};
+use super::digit::{Digit, Place, check_shape, place_values};
 use super::shape::check_distinct;
 use super::{Layout, LayoutError};
 
@@ -95,6 +95,25 @@ impl MultiFunction {
         weighted(&self.digits).all(|(weight, tie)| tie.place.is_none_or(|place| implied(weight, tie, place)))
     }
 
+    /// The lanes that hold an element, ascending.
+    pub(super) fn holders_of(&self, index: &[u32]) -> Vec<u32> {
+        let mut lanes = vec![0];
+        for (weight, digit) in weighted(&self.digits).collect::<Vec<_>>().into_iter().rev() {
+            match digit.place {
+                Some(_) => lanes.iter_mut().for_each(|lane| *lane += digit.of(index) * weight),
+                // From the most significant digit down, so the order stays ascending.
+                None => {
+                    let copies = |lane: &u32| {
+                        let lane = *lane;
+                        (0..digit.extent).map(move |copy| lane + copy * weight)
+                    };
+                    lanes = lanes.iter().flat_map(copies).collect();
+                }
+            }
+        }
+        lanes
+    }
+
     /// The first index, in row-major order, that some lane of `needed` lacks here, and the lowest such lane: what an error
     /// message shows. `None` if this covers `needed`, or the domains or numbers of lanes differ.
     pub fn first_lacking(&self, needed: &MultiFunction) -> Option<(Vec<u32>, u32)> {
@@ -103,8 +122,7 @@ impl MultiFunction {
         }
         let mut index = vec![0; self.domain.len()];
         loop {
-            if let Some(lane) =
-                (0..self.lanes()).find(|&lane| needed.holds(lane, &index) && !self.holds(lane, &index))
+            if let Some(lane) = needed.holders_of(&index).into_iter().find(|&lane| !self.holds(lane, &index))
             {
                 return Some((index, lane));
             }
@@ -145,10 +163,15 @@ impl Layout {
         if self.spatial_size() != other.spatial_size() {
             return None;
         }
-        // The element in slot 0 tells the lanes that hold it, in every slot.
+        // The element in slot 0 tells the lanes that hold it, in every slot; of those, the first has every digit of copies 0.
+        let digits = self.spatial_digits();
+        let weights = place_values(&digits);
         (0..self.spatial_size()).find_map(|lane| {
-            let (copies, _) = self.places(&self.element(lane, 0));
-            let first = *copies.first()?;
+            let copy = |(digit, weight): (&Digit, &u32)| match digit.place {
+                Some(_) => 0,
+                None => lane / weight % digit.extent * weight,
+            };
+            let first = lane - digits.iter().zip(&weights).map(copy).sum::<u32>();
             (first < lane && other.element(first, 0) != other.element(lane, 0)).then_some((first, lane))
         })
     }

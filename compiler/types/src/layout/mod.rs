@@ -235,20 +235,7 @@ impl Layout {
         for (digit, value) in slot_digits.iter().zip(place_values(&slot_digits)) {
             slot += digit.of(index) * value;
         }
-        let lane_digits = self.spatial_digits();
-        let mut lanes = vec![0];
-        for (digit, value) in lane_digits.iter().zip(place_values(&lane_digits)) {
-            match digit.place {
-                Some(_) => lanes.iter_mut().for_each(|lane| *lane += digit.of(index) * value),
-                // From the most significant digit down, so the order stays ascending.
-                None => {
-                    lanes = lanes
-                        .iter()
-                        .flat_map(|lane| (0..digit.extent).map(move |copy| lane + copy * value))
-                        .collect();
-                }
-            }
-        }
+        let lanes = self.holders().holders_of(index);
         (lanes, slot)
     }
 }

@@ -125,8 +125,8 @@ impl SharedLayout {
             shape.push(extent);
             modes.push(cut(own, extent)?.1);
         }
-        let swizzle = self.swizzle.filter(|_| outer.swizzle.is_none());
-        let inner = SharedLayout::from_modes(&shape, &modes, swizzle)?;
+        // If the outer layout has it, its partner bits lie above the inner one's, and it is dropped.
+        let inner = SharedLayout::from_modes(&shape, &modes, self.swizzle)?;
         self.is_product(&outer, &inner).then_some(inner).ok_or(LayoutError::NotAFactor)
     }
 
