@@ -198,8 +198,8 @@ pub enum Command {
     ///
     /// An expression is made of the factors of the language (local, spatial, column_local, column_spatial, replicated, reshape, permute) or those
     /// of shared layouts (shared, column_shared, strides, swizzle, stages, reshape, permute), of A * B (compose), A / B (divide), A \ H (divide from
-    /// the left), and of compose, divide, left_divide, concat, reduce, reduce_keep, reduce_to, squeeze, unsqueeze, flatten, keep, swizzled, auto, cover
-    /// and equal, each as f(A, ..) or A.f(..).
+    /// the left), and of compose, divide, left_divide, concat, reduce, reduce_keep, reduce_to, squeeze, unsqueeze, flatten, keep, swizzled, reads, auto,
+    /// cover and equal, each as f(A, ..) or A.f(..).
     #[command(
         after_help = "Examples:\n  tvmc layout \"local(2, 1).spatial(8, 4).local(1, 2)\" --svg c.svg\n  tvmc layout \"reduce(spatial(3, 4), 0)\"\n  tvmc layout \"cover(replicated(4).spatial(2), spatial(4, 2).reduce(0))\"\n  tvmc layout \"shared(8, 64).swizzle(3, 3, 3)\" --dtype f16 --svg s.svg\n  tvmc layout my.tile --kernel matmul"
     )]

@@ -34,6 +34,8 @@ pub enum Value {
     Layout(Layout),
     /// A shared-memory layout.
     Shared(SharedLayout),
+    /// A tile in shared memory, and the lanes and slots into which it is read.
+    Read(SharedLayout, Layout),
     /// A number, as an argument.
     Number(u32),
     /// The answer to a question; false comes with why.

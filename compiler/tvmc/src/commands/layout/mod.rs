@@ -59,9 +59,10 @@ fn evaluate(options: &LayoutOptions) -> Result<(), Failure> {
     let source =
         sources.add_bytes("expression", expression.as_bytes()).map_err(|d| refused(&d, &SourceMap::new()))?;
     let value = expression::evaluate(expression, source).map_err(|d| refused(&d, &sources))?;
-    if options.dtype.is_some() && !matches!(value, Value::Shared(_)) {
+    if options.dtype.is_some() && !matches!(value, Value::Shared(_) | Value::Read(..)) {
         return Err(Failure::usage("--dtype is about the banks of a shared layout"));
     }
+    let dtype = options.dtype.unwrap_or(DType::F32);
     match value {
         Value::Layout(layout) => {
             if let Some(path) = svg {
@@ -70,7 +71,6 @@ fn evaluate(options: &LayoutOptions) -> Result<(), Failure> {
             if json { emit_json(&table::registers_json(&layout)?) } else { say(&table::registers(&layout)) }
         }
         Value::Shared(layout) => {
-            let dtype = options.dtype.unwrap_or(DType::F32);
             if let Some(path) = svg {
                 save_picture(svg::shared(&layout, dtype), layout.elements(), path)?;
             }
@@ -80,18 +80,23 @@ fn evaluate(options: &LayoutOptions) -> Result<(), Failure> {
                 say(&table::shared(&layout, dtype))
             }
         }
-        Value::Answer(answer, why) => {
-            if svg.is_some() {
-                return Err(Failure::usage("--svg draws a layout; this expression is a question"));
-            }
-            match json {
-                true => emit_json(&serde_json::json!({ "answer": answer, "why": why })),
-                false => say(&match why {
-                    Some(why) => format!("{answer}: {why}\n"),
-                    None => format!("{answer}\n"),
-                }),
+        Value::Read(_, _) | Value::Answer(..) | Value::Number(_) if svg.is_some() => {
+            Err(Failure::usage("--svg draws a layout; this expression is a question"))
+        }
+        Value::Read(memory, held) => {
+            if json {
+                emit_json(&table::read_json(&memory, &held, dtype))
+            } else {
+                say(&table::read(&memory, &held, dtype))
             }
         }
+        Value::Answer(answer, why) => match json {
+            true => emit_json(&serde_json::json!({ "answer": answer, "why": why })),
+            false => say(&match why {
+                Some(why) => format!("{answer}: {why}\n"),
+                None => format!("{answer}\n"),
+            }),
+        },
         Value::Number(number) => say(&format!("{number}\n")),
     }
 }

@@ -103,6 +103,21 @@ pub const OPERATIONS: &[Operation] = &[
         },
     },
     Operation {
+        name: "reads",
+        usage: "reads(S, A): in how many turns memory banks give a tile laid out by S to the lanes and slots of A",
+        apply: |a| {
+            let memory = a.shared()?;
+            let at = a.rest.as_slice().first().map(|argument| argument.1);
+            let held = a.layout()?;
+            a.end()?;
+            if memory.shape() != held.shape() {
+                let what = format!("two layouts of one tile: {:?} is not {:?}", held.shape(), memory.shape());
+                return Err(a.refuse(&what, at));
+            }
+            Ok(Value::Read(memory, held))
+        },
+    },
+    Operation {
         name: "auto",
         usage: "auto(lanes, extent, ..): lanes spread over a tile from its last dimension",
         apply: |a| {
@@ -226,7 +241,9 @@ impl Arguments {
         match self.rest.next() {
             Some((Value::Layout(layout), _)) => Ok(Either::Register(layout)),
             Some((Value::Shared(layout), _)) => Ok(Either::Shared(layout)),
-            Some((Value::Number(_) | Value::Answer(..), span)) => Err(self.refuse("a layout", Some(span))),
+            Some((Value::Read(..) | Value::Number(_) | Value::Answer(..), span)) => {
+                Err(self.refuse("a layout", Some(span)))
+            }
             None => Err(self.refuse("a layout", None)),
         }
     }
@@ -266,7 +283,7 @@ impl Arguments {
                 self.numbers.push((number, at));
                 Ok(number)
             }
-            Some((Value::Layout(_) | Value::Shared(_) | Value::Answer(..), span)) => {
+            Some((Value::Layout(_) | Value::Shared(_) | Value::Read(..) | Value::Answer(..), span)) => {
                 Err(self.refuse("a number", Some(span)))
             }
             None => Err(self.refuse("one more number", None)),
@@ -388,7 +405,7 @@ fn described(operand: &Value) -> Option<String> {
         Value::Shared(layout) => {
             Some(format!("{layout}: shape {:?}, {} elements of memory", layout.shape(), layout.size()))
         }
-        Value::Number(_) | Value::Answer(..) => None,
+        Value::Read(..) | Value::Number(_) | Value::Answer(..) => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Layouts as text and as JSON.
 
 use super::Failure;
-use super::banks::{BANKS, turns};
+use super::banks::{BANKS, slot_turns, turns};
 use serde_json::{Value, json};
 use tvmc_types::dtype::DType;
 use tvmc_types::layout::{Layout, SharedLayout, SpatialMode, Swizzle};
@@ -84,6 +84,34 @@ pub fn shared(layout: &SharedLayout, dtype: DType) -> String {
         swizzle(layout.swizzle()),
         layout.draw(TABLE.0, TABLE.1)
     )
+}
+
+/// Most slots whose turns are listed.
+const SLOTS: usize = 64;
+
+/// In how many turns lanes read their elements, slot by slot.
+pub fn read(memory: &SharedLayout, held: &Layout, dtype: DType) -> String {
+    let turns = slot_turns(memory, held, dtype);
+    let mut listed: Vec<String> = turns.iter().take(SLOTS).map(usize::to_string).collect();
+    if turns.len() > SLOTS {
+        listed.push("..".to_owned());
+    }
+    format!(
+        "{} lanes read {} slots of {dtype} from {BANKS} banks of 4 bytes in {} turns; at best {}\nof each slot: {}\n",
+        held.spatial_size(),
+        held.local_size(),
+        turns.iter().sum::<usize>(),
+        held.spatial_size().div_ceil(BANKS) as usize * turns.len(),
+        listed.join(" ")
+    )
+}
+
+/// The same with every slot.
+pub fn read_json(memory: &SharedLayout, held: &Layout, dtype: DType) -> Value {
+    json!({
+        "shared": memory.to_string(), "layout": held.to_string(), "dtype": dtype.to_string(),
+        "turns": slot_turns(memory, held, dtype),
+    })
 }
 
 fn listable(places: u64) -> Result<(), Failure> {
