@@ -7,7 +7,7 @@
 //! | operations | over |
 //! |---|---|
 //! | construction, text, `permute`, `squeeze`, `unsqueeze`, `flatten`, `reduce` | all |
-//! | `element`, `places`, `reduce_keep`, `reduce_to` | all up to 40 or 48 places; beyond, one element and one set of dimensions of each layout in turn |
+//! | `element`, `places`, `reduce_keep`, `reduce_to` | all up to 40 (`element`, `places`: 48) places; beyond, one element and one set of dimensions of each layout in turn |
 //! | `reshape` | all, each to every shape of up to three dimensions up to 40 places; beyond see [`reshapes`] |
 //! | `compose`, `divide`, `left_divide` | all pairs of rank 3 whose product has up to 64 places; refusals of every dividend of rank 3 |
 //! | `concat` | all pairs whose ranks add up to at most 3 and whose product has up to 64 places |
@@ -292,6 +292,8 @@ fn divisions_refuse_exactly_where_there_is_no_quotient() {
         let dividends = universe_of(elements).into_iter().filter(|known| known.shape.len() == RANK);
         for (turn, whole) in dividends.enumerate() {
             let layout = &whole.layout;
+            let indices: Vec<[u32; RANK]> =
+                whole.table.iter().map(|at| unravel(u32::from(*at), &whole.shape)).collect();
             // The whole and 1, in both orders.
             let one = layout.divide(layout).expect("itself divides");
             assert!(is(&one, &[1; RANK], 1, 1, &[0]));
@@ -303,7 +305,7 @@ fn divisions_refuse_exactly_where_there_is_no_quotient() {
             (right, left) = (right + 2, left + 2);
             for (inner, lanes, slots) in sizes(&whole) {
                 let outer = [0, 1, 2].map(|dim| whole.shape[dim] / inner[dim]);
-                let (corner, grid) = parts(&whole, inner, lanes, slots);
+                let (corner, grid) = parts(&whole, &indices, inner, lanes, slots);
                 let known = |shape: [u32; RANK], lanes, table: Option<Vec<u8>>| {
                     by_table.get(&(&shape[..], lanes, &table?[..])).copied()
                 };
@@ -327,7 +329,7 @@ fn divisions_refuse_exactly_where_there_is_no_quotient() {
                     assert_eq!(found.as_ref(), pair.map(|pair| pair.1), "{} \\ {layout}", divisor.layout);
                     left += u64::from(found.is_some());
                 }
-                if pair.is_none() || whole.table.len() > 48 {
+                if pair.is_none() || whole.table.len() > 40 {
                     continue;
                 }
                 let of_sizes = |shape: [u32; RANK], lanes, slots, right: Option<&Known>| {
@@ -375,35 +377,33 @@ fn sizes(whole: &Known) -> Vec<([u32; RANK], u32, u32)> {
     sizes
 }
 
-/// The corner of a layout, and every `lanes`-th lane and `slots`-th slot in whole tiles; `None` where an element lies outside.
-fn parts(whole: &Known, inner: [u32; RANK], lanes: u32, slots: u32) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
-    // A layout holds each element equally often.
-    let even = |places: u32, shape: [u32; RANK]| places.is_multiple_of(shape.iter().product());
-    let corner = || {
-        let mut table = vec![];
-        for (lane, slot) in (0..lanes).flat_map(|t| (0..slots).map(move |i| (t, i))) {
-            let index = whole.index(lane, slot);
-            if (0..RANK).any(|dim| index[dim] >= inner[dim]) {
-                return None;
-            }
-            table.push(ravel(&index, &inner) as u8);
-        }
-        Some(table)
-    };
+/// The corner of a layout whose places have these indices, and every `lanes`-th lane and `slots`-th slot in whole tiles; `None` where an element lies
+/// outside.
+fn parts(
+    whole: &Known,
+    indices: &[[u32; RANK]],
+    inner: [u32; RANK],
+    lanes: u32,
+    slots: u32,
+) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
     let outer = [0, 1, 2].map(|dim| whole.shape[dim] / inner[dim]);
-    let grid = || {
-        let mut table = vec![];
-        let (high_lanes, high_slots) = (whole.lanes / lanes, whole.slots / slots);
-        for (lane, slot) in (0..high_lanes).flat_map(|t| (0..high_slots).map(move |i| (t, i))) {
-            let index = whole.index(lane * lanes, slot * slots);
-            if (0..RANK).any(|dim| !index[dim].is_multiple_of(inner[dim])) {
-                return None;
-            }
-            table.push(ravel(&[0, 1, 2].map(|dim| index[dim] / inner[dim]), &outer) as u8);
-        }
-        Some(table)
+    let corner = |(lane, slot): (u32, u32)| {
+        let index = indices[(lane * whole.slots + slot) as usize];
+        (0..RANK).all(|dim| index[dim] < inner[dim]).then(|| ravel(&index, &inner) as u8)
     };
-    (corner(), even(whole.table.len() as u32 / (lanes * slots), outer).then(grid).flatten())
+    let grid = |(lane, slot): (u32, u32)| {
+        let index = indices[(lane * lanes * whole.slots + slot * slots) as usize];
+        let tile = [0, 1, 2].map(|dim| index[dim] / inner[dim]);
+        (0..RANK).all(|dim| tile[dim] * inner[dim] == index[dim]).then(|| ravel(&tile, &outer) as u8)
+    };
+    let places = |lanes: u32, slots: u32| (0..lanes).flat_map(move |t| (0..slots).map(move |i| (t, i)));
+    let (high_lanes, high_slots) = (whole.lanes / lanes, whole.slots / slots);
+    // A layout holds each element equally often.
+    let even = (high_lanes * high_slots).is_multiple_of(outer.iter().product());
+    (
+        places(lanes, slots).map(corner).collect(),
+        even.then(|| places(high_lanes, high_slots).map(grid).collect()).flatten(),
+    )
 }
 
 #[test]
