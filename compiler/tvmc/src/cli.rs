@@ -194,13 +194,14 @@ pub enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Show a layout: which lane holds which element of a tile, in which slot.
+    /// Show a layout: which lane holds which element of a tile, in which slot, or where elements lie in shared memory.
     ///
-    /// An expression is made of the factors of the language (local, spatial, column_local, column_spatial, replicated, reshape, permute),
-    /// of A * B (compose), A / B (divide), and of compose, divide, left_divide, reduce, reduce_keep, squeeze, unsqueeze, flatten,
-    /// concat, auto, cover and equal, each as f(A, ..) or A.f(..).
+    /// An expression is made of the factors of the language (local, spatial, column_local, column_spatial, replicated, reshape, permute) or those
+    /// of shared layouts (shared, column_shared, strides, swizzle, stages, reshape, permute), of A * B (compose), A / B (divide), A \ H (divide from
+    /// the left), and of compose, divide, left_divide, concat, reduce, reduce_keep, reduce_to, squeeze, unsqueeze, flatten, keep, swizzled, reads, auto,
+    /// cover and equal, each as f(A, ..) or A.f(..).
     #[command(
-        after_help = "Examples:\n  tvmc layout \"local(2, 1).spatial(8, 4).local(1, 2)\" --svg c.svg\n  tvmc layout \"reduce(spatial(3, 4), 0)\"\n  tvmc layout \"cover(replicated(4).spatial(2), spatial(4, 2).reduce(0))\"\n  tvmc layout my.tile --kernel matmul"
+        after_help = "Examples:\n  tvmc layout \"local(2, 1).spatial(8, 4).local(1, 2)\" --svg c.svg\n  tvmc layout \"reduce(spatial(3, 4), 0)\"\n  tvmc layout \"cover(replicated(4).spatial(2), spatial(4, 2).reduce(0))\"\n  tvmc layout \"shared(8, 64).swizzle(3, 3, 3)\" --dtype f16 --svg s.svg\n  tvmc layout my.tile --kernel matmul"
     )]
     Layout(LayoutOptions),
     /// Explain a diagnostic code.
@@ -362,7 +363,10 @@ pub struct LayoutOptions {
     /// Machine, for the lanes of tiles that are not pinned.
     #[command(flatten)]
     pub machine: MachineOptions,
-    /// Draw the layout to a file: lanes as colours, slots as numbers.
+    /// Type of the elements of a shared layout, which says in which bank each lies; f32 if not given.
+    #[arg(long, value_name = "TYPE")]
+    pub dtype: Option<tvmc_types::dtype::DType>,
+    /// Draw the layout to a file: lanes as colours and slots as numbers, or banks and offsets.
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
     /// As JSON.

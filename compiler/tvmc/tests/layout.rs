@@ -29,6 +29,97 @@ fn expressions_are_shown_drawn_and_answered() {
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.contains("lane 31"));
 }
 
+/// The stored form, as published: shape, modes, lane digits (negative: copies), slot digits, lanes and slots.
+type Stored = (&'static [i64], &'static [i64], &'static [i64], &'static [i64], (i64, i64));
+
+#[test]
+fn worked_examples_from_their_text() {
+    const C: &str = "local(2, 1).spatial(8, 4).local(1, 2)";
+    const A: &str = "column_local(2, 2).spatial(8, 4).local(1, 2)";
+    const B: &str = "local(2, 1).column_spatial(4, 8).local(2, 1)";
+    let quotient = format!("{C} / spatial(8, 4).local(1, 2)");
+    let remainder = format!(r"local(2, 1) \ {C}");
+    // Four warps in a grid of 2 x 2, the second dimension of which is reduced away: copies.
+    let block = format!("reduce(spatial(1, 2, 2).permute(1, 0, 2), 2).local(4, 2) * {A}");
+    let block_a = "spatial(2, 1).replicated(2).local(4, 2) * column_local(2, 2).spatial(8, 4).local(1, 2)";
+    let cases: [(&str, Stored); 16] = [
+        ("local(3, 4).spatial(2, 3)", (&[6, 12], &[3, 2, 4, 3], &[1, 3], &[0, 2], (6, 12))),
+        ("spatial(2, 3).local(3, 4)", (&[6, 12], &[2, 3, 3, 4], &[0, 2], &[1, 3], (6, 12))),
+        ("local(2, 4) / local(1, 2)", (&[2, 2], &[2, 2], &[], &[0, 1], (1, 4))),
+        ("reduce(spatial(3, 4), 0)", (&[4], &[4], &[-3, 0], &[], (12, 1))),
+        ("auto(128, 64, 64)", (&[64, 64], &[32, 2, 64], &[1, 2], &[0], (128, 32))),
+        ("auto(128, 16)", (&[16], &[16], &[-8, 0], &[], (128, 1))),
+        (C, (&[16, 8], &[2, 8, 4, 2], &[1, 2], &[0, 3], (32, 4))),
+        (A, (&[16, 16], &[2, 8, 2, 4, 2], &[1, 3], &[2, 0, 4], (32, 8))),
+        (B, (&[16, 8], &[2, 4, 2, 8], &[3, 1], &[0, 2], (32, 4))),
+        (&quotient, (&[2, 1], &[2], &[], &[0], (1, 2))),
+        (&remainder, (&[8, 8], &[8, 4, 2], &[0, 1], &[2], (32, 2))),
+        (&block, (&[128, 32], &[2, 4, 2, 8, 4, 4, 2], &[0, -2, 3, 5], &[1, 4, 2, 6], (128, 64))),
+        (block_a, (&[128, 32], &[2, 4, 2, 8, 4, 4, 2], &[0, -2, 3, 5], &[1, 4, 2, 6], (128, 64))),
+        (
+            "reshape(spatial(2, 4).local(3, 2).spatial(6, 8), 2, 3, 6, 4, 2, 8)",
+            (&[2, 3, 6, 4, 2, 8], &[2, 3, 6, 4, 2, 8], &[0, 3, 2, 5], &[1, 4], (384, 6)),
+        ),
+        // The bytes that 32 lanes view of 16 x 8 numbers of six bits.
+        ("local(3).spatial(32)", (&[96], &[3, 32], &[1], &[0], (32, 3))),
+        ("spatial(2, 3, 4).flatten(0, 1)", (&[6, 4], &[6, 4], &[0, 1], &[], (24, 1))),
+    ];
+    for (text, (shape, modes, lane_digits, slot_digits, sizes)) in cases {
+        let found = json(&tvmc(&["layout", text, "--json"]));
+        let digit = |n: &i64| {
+            if *n < 0 { serde_json::json!({ "copies": -n }) } else { serde_json::json!({ "mode": n }) }
+        };
+        let digits: Vec<_> = lane_digits.iter().map(digit).collect();
+        let expected = serde_json::json!([shape, modes, digits, slot_digits, sizes.0, sizes.1]);
+        let keys = ["shape", "mode_shape", "spatial_modes", "local_modes", "lanes", "slots"];
+        assert_eq!(serde_json::Value::from(keys.map(|key| found[key].clone()).to_vec()), expected, "{text}");
+    }
+    // What lane 5 holds, slot by slot.
+    type Held<'a> = (&'a str, u64, &'a [(u64, u64)]);
+    let held: [Held; 4] = [
+        (C, 8, &[(1, 2), (1, 3), (9, 2), (9, 3)]),
+        (A, 16, &[(1, 2), (1, 3), (9, 2), (9, 3), (1, 10), (1, 11), (9, 10), (9, 11)]),
+        (B, 8, &[(2, 1), (3, 1), (10, 1), (11, 1)]),
+        ("local(3).spatial(32)", 96, &[(0, 5), (0, 37), (0, 69)]),
+    ];
+    for (text, columns, elements) in held {
+        let found = json(&tvmc(&["layout", text, "--json"]));
+        let expected: Vec<u64> = elements.iter().map(|(row, column)| row * columns + column).collect();
+        assert_eq!(found["elements"][5], serde_json::json!(expected), "{text}");
+    }
+    // Element j of a sum over three rows is in lanes j, j + 4 and j + 8.
+    let found = json(&tvmc(&["layout", "reduce(spatial(3, 4), 0)", "--json"]));
+    for lane in 0..12 {
+        assert_eq!(found["elements"][lane], serde_json::json!([lane % 4]));
+    }
+}
+
+#[test]
+fn shared_layouts_are_shown_drawn_and_answered() {
+    let table = stdout(&tvmc(&["layout", "shared(4, 4).swizzle(0, 2, 2)"]));
+    assert!(table.ends_with("\n 0  1  2  3\n 5  4  7  6\n10 11  8  9\n15 14 13 12\n"), "{table}");
+    assert!(table.contains("swizzle: bits 0 to 1 xor bits 2 to 3"), "{table}");
+    let half = json(&tvmc(&["layout", "swizzled(16, 8, 64)", "--dtype", "f16", "--json"]));
+    assert_eq!(half["swizzle"], serde_json::json!({ "base": 3, "bits": 3, "shift": 3 }));
+    assert_eq!((&half["turns"], &half["size"]), (&serde_json::json!([1, 1]), &512.into()));
+    // Group g of row r lies at g ^ r.
+    for (row, group) in (0..8).flat_map(|row| (0..8).map(move |group| (row, group))) {
+        assert_eq!(half["offsets"][row * 64 + group * 8], row * 64 + (group ^ row) * 8);
+    }
+    let plain = json(&tvmc(&["layout", "shared(8, 64)", "--dtype", "f16", "--json"]));
+    assert_eq!(plain["turns"], serde_json::json!([8, 1]), "a column lies in one bank");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("s.svg");
+    let path = path.to_str().expect("a name");
+    stdout(&tvmc(&["layout", "shared(8, 64).swizzle(3, 3, 3)", "--dtype", "f16", "--svg", path]));
+    let svg = std::fs::read_to_string(path).expect("a picture");
+    assert!(svg.starts_with("<svg") && svg.contains("bank 31") && svg.contains(">511<"));
+    let answer = stdout(&tvmc(&["layout", "equal(shared(2, 2), column_shared(2, 2))"]));
+    assert_eq!(answer, "false: element [0, 1] lies at 1 in the first, at 2 in the second\n");
+    stderr(&tvmc(&["layout", "local(4)", "--dtype", "f16"]), 2);
+    stderr(&tvmc(&["layout", "shared(4)", "--dtype", "f17"]), 2);
+}
+
 #[test]
 fn mistakes_have_a_place() {
     let refused = stderr(&tvmc(&["layout", "spatial(2, 2) / column_spatial(2, 2)"]), 1);

@@ -1,4 +1,4 @@
-//! The layout algebra against enumeration.
+//! The layout algebra against enumeration: layouts of mixed ranks with more copies, and random ones; `layout_exhaustive.rs` has all of rank 3.
 //!
 //! The oracle is a [`Table`]: for each lane and slot the row-major position of the element, filled from the definition with
 //! nested counting and nothing else. Each operation has a counterpart on tables, written from its post-condition; layouts are
@@ -245,26 +245,6 @@ fn equality_is_equality_of_functions() {
     for all in [&UNIVERSE, &COPIES] {
         let distinct: std::collections::HashSet<&Layout> = all.values().collect();
         assert_eq!(distinct.len(), all.len());
-    }
-}
-
-#[test]
-fn sixty_four_elements_of_rank_three() {
-    for shape in shapes(3, 64..=64).iter().chain(&shapes(3, 60..=60)) {
-        // All orders of the finest modes; coarser ones are forms of the same functions.
-        let modes: Vec<Vec<u32>> = shape
-            .iter()
-            .map(|&extent| factorisations(extent).into_iter().max_by_key(Vec::len).expect("one at least"))
-            .collect();
-        let count = modes.iter().map(Vec::len).sum::<usize>() as u32;
-        for (i, order) in permutations(&(0..count).collect::<Vec<_>>()).into_iter().enumerate() {
-            let (spatial, local) = order.split_at(i % (order.len() + 1));
-            let spatial: Vec<SpatialMode> = spatial.iter().map(|&mode| SpatialMode::Mode(mode)).collect();
-            let table = Table::of_modes(&modes, &spatial, local);
-            let layout = Layout::from_modes(shape, &modes.concat(), &spatial, local).expect("a stored form");
-            assert_eq!(Table::of(&layout), table);
-            assert_eq!(layout.to_string().parse(), Ok(layout));
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Layouts with known answers: published examples, refusals, and the text form.
 
-use tvmc_types::layout::{Layout, LayoutError, SharedLayout, SpatialMode, Swizzle};
+use tvmc_types::layout::{Digit, FACTORS, Layout, LayoutError, SharedLayout, SpatialMode, Swizzle};
 
 fn layout(text: &str) -> Layout {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -132,6 +132,18 @@ fn operands_of_a_product_cover_its_result() {
     assert!(matches!(over("local(4, 4)", &[0, 1]), Err(LayoutError::NotAReduction { .. })));
 }
 
+/// The first element that is lacking was looked for in all lanes, element by element, and copies of a lane were listed for each of them: both without end
+/// for layouts of a million lanes.
+#[test]
+fn questions_to_a_million_lanes_are_answered() {
+    let owned = layout("spatial(2, 2).spatial(1, 262144)");
+    let needed = layout("column_spatial(2, 2).spatial(1, 262144)");
+    assert_eq!(owned.holders().first_lacking(&needed.holders()), Some((vec![0, 1 << 18], 1 << 19)));
+    let copies = layout("replicated(1048576)");
+    assert_eq!(copies.first_split(&copies), None);
+    assert_eq!(copies.first_split(&layout("spatial(1048576)")), Some((0, 1)));
+}
+
 #[test]
 fn flatten_includes_both_ends() {
     assert_eq!(layout("spatial(2, 3, 4)").flatten(0, 2), Ok(layout("spatial(24)")));
@@ -187,10 +199,10 @@ fn refusals_name_the_rule() {
         ("local(4294967296)", syntax(6, "a 32-bit number")),
         ("local(2) spatial(2)", syntax(9, "`.` or the end")),
         ("local(2).", syntax(9, "a layout factor")),
-        ("vocal(2)", E::UnknownFactor("vocal".into())),
+        ("vocal(2)", E::UnknownFactor { name: "vocal".into(), known: &FACTORS }),
         ("local(0)", E::ZeroExtent),
         ("replicated(0)", E::ZeroExtent),
-        ("replicated(2, 2)", E::RankMismatch { expected: 1, found: 2 }),
+        ("replicated(2, 2)", E::NumberCount { expected: 1, found: 2 }),
         ("local(65536, 65536)", E::TooLarge { what: "elements" }),
         ("spatial(65536).replicated(65536)", E::TooLarge { what: "lanes" }),
         ("local(4096, 4097)", E::TooManyPlaces { places: 4096 * 4097 }),
@@ -198,7 +210,7 @@ fn refusals_name_the_rule() {
         ("local(65536).local(65536)", E::TooLarge { what: "elements" }),
         ("local(6).reshape(4)", E::ElementCount { expected: 6, found: 4 }),
         ("local(2, 2).permute(0, 0)", E::BadDimension { dim: 0, rank: 2 }),
-        ("local(2, 2).permute(0)", E::RankMismatch { expected: 2, found: 1 }),
+        ("local(2, 2).permute(0)", E::NumberCount { expected: 2, found: 1 }),
         ("column_local(2, 6).reshape(3, 4)", E::CannotSplit { extent: 6, stride: 1, at: 4 }),
     ] {
         assert_eq!(text.parse::<Layout>(), Err(error), "{text}");
@@ -219,6 +231,93 @@ fn refusals_name_the_rule() {
         layout("spatial(4)").first_difference(&layout("column_spatial(2, 2).reshape(4)")),
         Some((1, 0))
     );
+}
+
+/// Each kind of refusal, caused and in its words. A new kind does not compile until it has a number, and fails until it has a line.
+#[test]
+fn every_refusal_has_its_words() {
+    use LayoutError as E;
+    let number = |error: &E| match error {
+        E::ZeroExtent => 0,
+        E::RankTooLarge { .. } => 1,
+        E::TooLarge { .. } => 2,
+        E::TooManyPlaces { .. } => 3,
+        E::NotADecomposition { .. } => 4,
+        E::NumberCount { .. } => 5,
+        E::RankMismatch { .. } => 6,
+        E::BadDimension { .. } => 7,
+        E::NotUnit { .. } => 8,
+        E::ElementCount { .. } => 9,
+        E::CopyInSlots => 10,
+        E::CannotSplit { .. } => 11,
+        E::SizesDoNotDivide { .. } => 12,
+        E::NotAFactor => 13,
+        E::NotAReduction { .. } => 14,
+        E::LanesDoNotDivide { .. } => 15,
+        E::Swizzled { .. } => 16,
+        E::BadSwizzle { .. } => 17,
+        E::UnknownFactor { .. } => 18,
+        E::Syntax { .. } => 19,
+    };
+    let mut seen = [false; 20];
+    let mut says = |refused: Result<Layout, E>, words: &str| {
+        let error = refused.expect_err(words);
+        assert_eq!(error.to_string(), words);
+        seen[number(&error)] = true;
+    };
+    let text = |text: &str| text.parse::<Layout>();
+    let shared = |text: &str| text.parse::<SharedLayout>().map(|layout| panic!("{layout}"));
+    let copies = Digit { extent: 2, place: None };
+    says(text("local(0)"), "an extent or a number of copies is at least 1, not 0");
+    says(text("replicated(0)"), "an extent or a number of copies is at least 1, not 0");
+    says(Layout::local(&[1; 33]), "a layout has at most 32 dimensions, not 33");
+    says(text("local(65536, 65536)"), "the number of elements does not fit 32 bits");
+    says(shared("shared(3).strides(4294967295)"), "the number of offsets does not fit 32 bits");
+    says(text("local(4096, 4097)"), "a layout has at most 16777216 places, not 16781312");
+    says(shared("shared(4096, 4097)"), "a layout has at most 16777216 places, not 16781312");
+    says(
+        Layout::from_modes(&[4], &[2, 3], &[], &[0, 1]),
+        "the modes of dimension 0 do not multiply up to its extent, each used once",
+    );
+    says(text("replicated(2, 2)"), "1 number needed, not 2");
+    says(shared("shared(2).swizzle(1)"), "3 numbers needed, not 1");
+    says(layout("local(2)").divide(&layout("local(2, 2)")), "a layout of rank 1 is needed, not of rank 2");
+    says(text("local(2, 2).permute(0, 0)"), "dimension 0 does not exist or is named twice; the rank is 2");
+    says(layout("local(2, 3)").squeeze(1), "dimension 1 has extent 3; only an extent of 1 can be dropped");
+    says(text("local(6).reshape(4)"), "the new shape has 4 elements, the layout 6");
+    says(Layout::from_digits(&[], &[], &[copies]), "copies exist among lanes, not among slots");
+    says(
+        text("column_local(2, 6).reshape(3, 4)"),
+        "the digit of extent 6 and stride 1 cannot be cut evenly at 4",
+    );
+    says(
+        layout("local(4)").divide(&layout("spatial(2)")),
+        "the lanes of the divisor must divide those of the dividend: 2 does not divide 1",
+    );
+    says(
+        layout("spatial(2, 2)").divide(&layout("column_spatial(2, 2)")),
+        "the divisor is not a factor of the layout",
+    );
+    says(layout("local(4, 4)").reduce_to(&[3]), "[4, 4] cannot be reduced to [3]");
+    says(Layout::auto_local_spatial(6, &[4]), "4 elements cannot be spread evenly over 6 lanes");
+    says(
+        shared("shared(4, 4).swizzle(0, 1, 2).swizzle(0, 1, 2)"),
+        "a swizzled layout does not admit another swizzle",
+    );
+    says(
+        shared("shared(4, 4).swizzle(0, 3, 2)"),
+        "a swizzle needs shift >= bits and base + shift + bits <= 32",
+    );
+    says(
+        text("vocal(2)"),
+        "`vocal` is no layout factor; there are local, spatial, column_local, column_spatial, replicated, reshape, permute",
+    );
+    says(
+        shared("local(2)"),
+        "`local` is no layout factor; there are shared, column_shared, strides, swizzle, stages, reshape, permute",
+    );
+    says(text("local(2"), "expected `,` or `)` at byte 7");
+    assert_eq!(seen, [true; 20]);
 }
 
 #[test]

@@ -71,7 +71,9 @@ impl Layout {
         divides("lanes", self.spatial_size(), lanes)?;
         divides("slots", self.local_size(), slots)?;
         let cut = |digits: Vec<Digit>, size| {
+            // Nothing straddles a boundary at 1.
             let digits = (0..self.rank())
+                .filter(|&dim| inner_shape[dim] > 1)
                 .try_fold(digits, |digits, dim| split_at_stride(&digits, dim, inner_shape[dim]))?;
             split_at_size(&digits, size)
         };
@@ -111,7 +113,7 @@ impl Layout {
 }
 
 /// Refuses a divisor that does not divide.
-fn divides(what: &'static str, dividend: u32, divisor: u32) -> Result<(), LayoutError> {
+pub(super) fn divides(what: &'static str, dividend: u32, divisor: u32) -> Result<(), LayoutError> {
     if dividend.is_multiple_of(divisor) {
         Ok(())
     } else {

@@ -33,11 +33,10 @@ impl MultiFunction {
 
     /// Whether `lane` holds the element `index`.
     pub fn holds(&self, lane: u32, index: &[u32]) -> bool {
-        let ties = |(digit, weight): (&Digit, u32)| match digit.place {
+        weighted(&self.digits).all(|(weight, digit)| match digit.place {
             Some(_) => lane / weight % digit.extent == digit.of(index),
             None => true,
-        };
-        self.digits.iter().zip(place_values(&self.digits)).all(ties)
+        })
     }
 
     /// The same sets over another domain, in which dimension `dims[d]` gives the index along the old dimension `d`.
@@ -80,9 +79,8 @@ impl MultiFunction {
         }
         // A tie holds throughout `needed` only if it is part of one of its ties: a tie that spans two would have them count on
         // from each other, and then they would be one.
-        let own = self.digits.iter().zip(place_values(&self.digits));
-        let is_implied = |tie: &Digit, weight: u32, place: Place| {
-            needed.digits.iter().zip(place_values(&needed.digits)).any(|(other, other_weight)| {
+        let implied = |weight: u32, tie: &Digit, place: Place| {
+            weighted(&needed.digits).any(|(other_weight, other)| {
                 other.place.is_some_and(|other_place| {
                     let end = u64::from(weight) * u64::from(tie.extent);
                     let other_end = u64::from(other_weight) * u64::from(other.extent);
@@ -94,7 +92,26 @@ impl MultiFunction {
                 })
             })
         };
-        own.into_iter().all(|(tie, weight)| tie.place.is_none_or(|place| is_implied(tie, weight, place)))
+        weighted(&self.digits).all(|(weight, tie)| tie.place.is_none_or(|place| implied(weight, tie, place)))
+    }
+
+    /// The lanes that hold an element, ascending.
+    pub(super) fn holders_of(&self, index: &[u32]) -> Vec<u32> {
+        let mut lanes = vec![0];
+        for (weight, digit) in weighted(&self.digits).collect::<Vec<_>>().into_iter().rev() {
+            match digit.place {
+                Some(_) => lanes.iter_mut().for_each(|lane| *lane += digit.of(index) * weight),
+                // From the most significant digit down, so the order stays ascending.
+                None => {
+                    let copies = |lane: &u32| {
+                        let lane = *lane;
+                        (0..digit.extent).map(move |copy| lane + copy * weight)
+                    };
+                    lanes = lanes.iter().flat_map(copies).collect();
+                }
+            }
+        }
+        lanes
     }
 
     /// The first index, in row-major order, that some lane of `needed` lacks here, and the lowest such lane: what an error
@@ -105,8 +122,7 @@ impl MultiFunction {
         }
         let mut index = vec![0; self.domain.len()];
         loop {
-            if let Some(lane) =
-                (0..self.lanes()).find(|&lane| needed.holds(lane, &index) && !self.holds(lane, &index))
+            if let Some(lane) = needed.holders_of(&index).into_iter().find(|&lane| !self.holds(lane, &index))
             {
                 return Some((index, lane));
             }
@@ -116,6 +132,15 @@ impl MultiFunction {
             index[dim + 1..].fill(0);
         }
     }
+}
+
+/// Digits from the least significant, each with its weight in the number they make.
+fn weighted(digits: &[Digit]) -> impl Iterator<Item = (u32, &Digit)> {
+    digits.iter().rev().scan(1, |next, digit| {
+        let weight = *next;
+        *next *= digit.extent;
+        Some((weight, digit))
+    })
 }
 
 impl Layout {
@@ -138,10 +163,15 @@ impl Layout {
         if self.spatial_size() != other.spatial_size() {
             return None;
         }
-        // The element in slot 0 tells the lanes that hold it, in every slot.
+        // The element in slot 0 tells the lanes that hold it, in every slot; of those, the first has every digit of copies 0.
+        let digits = self.spatial_digits();
+        let weights = place_values(&digits);
         (0..self.spatial_size()).find_map(|lane| {
-            let (copies, _) = self.places(&self.element(lane, 0));
-            let first = *copies.first()?;
+            let copy = |(digit, weight): (&Digit, &u32)| match digit.place {
+                Some(_) => 0,
+                None => lane / weight % digit.extent * weight,
+            };
+            let first = lane - digits.iter().zip(&weights).map(copy).sum::<u32>();
             (first < lane && other.element(first, 0) != other.element(lane, 0)).then_some((first, lane))
         })
     }

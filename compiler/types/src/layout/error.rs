@@ -17,7 +17,7 @@ pub enum LayoutError {
         /// What there are too many of.
         what: &'static str,
     },
-    /// A layout has at most [`MAX_PLACES`](super::MAX_PLACES) lanes times slots.
+    /// A layout has at most [`MAX_PLACES`](super::MAX_PLACES) places: lanes times slots, or elements in memory.
     TooManyPlaces {
         /// The number that was asked for.
         places: u64,
@@ -26,6 +26,13 @@ pub enum LayoutError {
     NotADecomposition {
         /// The dimension.
         dim: usize,
+    },
+    /// The operation takes another number of numbers.
+    NumberCount {
+        /// How many it takes.
+        expected: usize,
+        /// How many were given.
+        found: usize,
     },
     /// The operation needs another rank.
     RankMismatch {
@@ -91,7 +98,7 @@ pub enum LayoutError {
         /// Number of elements.
         elements: u32,
     },
-    /// A swizzle does not survive this operation.
+    /// One swizzle cannot say what the operation would give.
     Swizzled {
         /// The operation.
         operation: &'static str,
@@ -102,7 +109,12 @@ pub enum LayoutError {
         needs: &'static str,
     },
     /// There is no layout factor of this name.
-    UnknownFactor(String),
+    UnknownFactor {
+        /// The name.
+        name: String,
+        /// The factors there are.
+        known: &'static [&'static str],
+    },
     /// The text is no layout expression.
     Syntax {
         /// Byte offset of the offending character.
@@ -115,19 +127,23 @@ pub enum LayoutError {
 impl fmt::Display for LayoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LayoutError::ZeroExtent => write!(f, "an extent of a layout is at least 1"),
+            LayoutError::ZeroExtent => write!(f, "an extent or a number of copies is at least 1, not 0"),
             LayoutError::RankTooLarge { rank } => {
                 write!(f, "a layout has at most {} dimensions, not {rank}", super::MAX_RANK)
             }
             LayoutError::TooLarge { what } => write!(f, "the number of {what} does not fit 32 bits"),
             LayoutError::TooManyPlaces { places } => {
-                write!(f, "a layout has at most {} lanes times slots, not {places}", super::MAX_PLACES)
+                write!(f, "a layout has at most {} places, not {places}", super::MAX_PLACES)
             }
             LayoutError::NotADecomposition { dim } => {
                 write!(f, "the modes of dimension {dim} do not multiply up to its extent, each used once")
             }
+            LayoutError::NumberCount { expected, found } => {
+                let s = if *expected == 1 { "" } else { "s" };
+                write!(f, "{expected} number{s} needed, not {found}")
+            }
             LayoutError::RankMismatch { expected, found } => {
-                write!(f, "expected rank {expected}, found rank {found}")
+                write!(f, "a layout of rank {expected} is needed, not of rank {found}")
             }
             LayoutError::BadDimension { dim, rank } => {
                 write!(f, "dimension {dim} does not exist or is named twice; the rank is {rank}")
@@ -145,7 +161,7 @@ impl fmt::Display for LayoutError {
             LayoutError::SizesDoNotDivide { what, dividend, divisor } => {
                 write!(
                     f,
-                    "the {what} of the divisor, {divisor}, does not divide that of the dividend, {dividend}"
+                    "the {what} of the divisor must divide those of the dividend: {divisor} does not divide {dividend}"
                 )
             }
             LayoutError::NotAFactor => write!(f, "the divisor is not a factor of the layout"),
@@ -154,11 +170,11 @@ impl fmt::Display for LayoutError {
                 write!(f, "{elements} elements cannot be spread evenly over {lanes} lanes")
             }
             LayoutError::Swizzled { operation } => {
-                write!(f, "{operation} of a swizzled layout is not defined")
+                write!(f, "a swizzled layout does not admit {operation}")
             }
             LayoutError::BadSwizzle { needs } => write!(f, "a swizzle needs {needs}"),
-            LayoutError::UnknownFactor(name) => {
-                write!(f, "`{name}` is no layout factor; there are {}", super::text::FACTORS.join(", "))
+            LayoutError::UnknownFactor { name, known } => {
+                write!(f, "`{name}` is no layout factor; there are {}", known.join(", "))
             }
             LayoutError::Syntax { at, expected } => write!(f, "expected {expected} at byte {at}"),
         }

@@ -45,17 +45,33 @@
 //! lowest digit, and likewise each next one.
 //!
 //! # Operations
-//! Each is documented by its post-condition, and the tests check that, and that refusals are right, against enumeration.
+//! `f`, `g` and `h` are functions of lane and slot, `T` and `L` the lanes and slots of `g`; shapes and indices are multiplied, added and divided
+//! dimension by dimension. Each operation gives the only layout that meets its post-condition and refuses where there is none; the tests check
+//! both against enumeration, for every layout of up to 64 places and rank 3. The examples are expressions of `tvmc layout`.
 //!
-//! | operation | in short |
-//! |---|---|
-//! | [`Layout::compose`] | every element of one layout becomes a whole tile of the other |
-//! | [`Layout::divide`], [`Layout::left_divide`] | undo `compose` from the right, from the left |
-//! | [`Layout::permute`], [`Layout::reshape`], [`Layout::flatten`], [`Layout::squeeze`], [`Layout::unsqueeze`] | same places, other indices |
-//! | [`Layout::concat`] | independent dimensions side by side |
-//! | [`Layout::reduce`], [`Layout::reduce_to`] | where the results of a reduction are |
-//! | [`Layout::covers`], [`MultiFunction`] | does each lane that needs an element already hold it? |
-//! | [`SharedLayout`] | element to offset in shared memory, with swizzles |
+//! | operation | post-condition | example |
+//! |---|---|---|
+//! | [`local(e, ..)`](Layout::local) | `f(0, i)` is the row-major index of `i` | `local(2, 3)` = `local(2, 1).local(1, 3)` |
+//! | [`spatial(e, ..)`](Layout::spatial) | `f(t, 0)` is the row-major index of `t` | `spatial(2, 3)` = `spatial(2, 1).spatial(1, 3)` |
+//! | [`column_local`](Layout::column_local), [`column_spatial`](Layout::column_spatial) | the same, column-major | `column_local(2, 3)` = `local(1, 3).local(2, 1)` |
+//! | [`replicated(n)`](Layout::replicated) | `f(t, 0)` is the index of rank 0, for n lanes | `replicated(2).replicated(3)` = `replicated(6)` |
+//! | [`auto(lanes, e, ..)`](Layout::auto_local_spatial) | so many lanes, neighbours along the last dimension | `auto(8, 4, 4)` = `local(2, 1).spatial(2, 4)` |
+//! | [`compose`](Layout::compose) `f * g` | `h(t, i) = f(t / T, i / L) * g.shape + g(t % T, i % L)` | `local(2) * spatial(4)` = `local(2).spatial(4)` |
+//! | [`divide`](Layout::divide) `h / g` | the `f` with `f * g = h` | `local(2, 4) / local(1, 2)` = `local(2, 2)` |
+//! | [`left_divide`](Layout::left_divide) `f \ h` | the `g` with `f * g = h` | `local(2) \ local(2).spatial(4)` = `spatial(4)` |
+//! | [`permute(dims)`](Layout::permute) | `h(t, i)[k] = f(t, i)[dims[k]]` | `spatial(2, 3).permute(1, 0)` = `column_spatial(3, 2)` |
+//! | [`reshape(e, ..)`](Layout::reshape) | equal row-major positions | `spatial(2, 3).reshape(6)` = `spatial(6)` |
+//! | [`flatten(first, last)`](Layout::flatten) | the same, these dimensions as one | `spatial(2, 3, 4).flatten(0, 1)` = `spatial(6, 4)` |
+//! | [`squeeze(d)`](Layout::squeeze) | `f(t, i)` without component d, whose extent is 1 | `local(1, 4).squeeze(0)` = `local(4)` |
+//! | [`unsqueeze(d)`](Layout::unsqueeze) | `f(t, i)` with a 0 put in at d | `local(4).unsqueeze(1)` = `local(4, 1)` |
+//! | [`concat(f, g)`](Layout::concat) | `h(t, i)` is `f(t / T, i / L)`, then `g(t % T, i % L)` | `concat(local(2), spatial(3))` = `local(2, 1).spatial(1, 3)` |
+//! | [`reduce(dims)`](Layout::reduce) | each lane keeps what is left of its elements without `dims`, in order of first appearance | `spatial(3, 4).reduce(0)` = `replicated(3).spatial(4)` |
+//! | [`reduce_keep`](Layout::reduce_keep) | the same, the dimensions staying with extent 1 | `local(2, 3).reduce_keep(1)` = `local(2, 1)` |
+//! | [`reduce_to(e, ..)`](Layout::reduce_to) | where an operand of this shape is needed | `spatial(2, 3).reduce_to(3)` = `replicated(2).spatial(3)` |
+//! | [`cover(f, g)`](Layout::covers) | whether each lane holds in f every element that it holds in g | `cover(replicated(4).local(4), spatial(4))` = `true` |
+//!
+//! [`MultiFunction`] is what `cover` looks at: the sets of lanes alone. [`SharedLayout`] maps elements to offsets in shared memory, with swizzles and with
+//! the operations that make sense there.
 //!
 //! The text form is that of the language, read by [`str::parse`] and written by `Display`; writing and reading gives the same
 //! layout.
@@ -76,7 +92,7 @@ mod text;
 pub use cover::MultiFunction;
 pub use digit::{Digit, Place};
 pub use error::LayoutError;
-pub use shared::{SharedLayout, Swizzle};
+pub use shared::{SHARED_FACTORS, SharedLayout, Swizzle};
 pub use text::FACTORS;
 
 use digit::{place_values, ravel, row_major_strides};
@@ -190,12 +206,17 @@ impl Layout {
     /// [`Layout::linear_element`] of every lane and slot: entry `lane * local_size() + slot`.
     pub fn linear_elements(&self) -> Vec<u32> {
         let strides = row_major_strides(&self.shape);
-        // Digit by digit from the most significant: each known prefix is continued by every value of the next digit.
-        let mut positions = vec![0];
-        for digit in self.spatial_digits().into_iter().chain(self.local_digits()) {
+        let mut positions = Vec::with_capacity((self.spatial_size() * self.local_size()) as usize);
+        positions.push(0);
+        // Digit by digit from the least significant: what is there is the part for 0, the other values follow.
+        for digit in self.spatial_digits().iter().chain(&self.local_digits()).rev() {
             let step = digit.place.map_or(0, |place| place.stride * strides[place.dim]);
-            positions =
-                positions.iter().flat_map(|start| (0..digit.extent).map(move |i| start + i * step)).collect();
+            let block = positions.len();
+            for value in 1..digit.extent {
+                for at in 0..block {
+                    positions.push(positions[at] + value * step);
+                }
+            }
         }
         positions
     }
@@ -214,20 +235,7 @@ impl Layout {
         for (digit, value) in slot_digits.iter().zip(place_values(&slot_digits)) {
             slot += digit.of(index) * value;
         }
-        let lane_digits = self.spatial_digits();
-        let mut lanes = vec![0];
-        for (digit, value) in lane_digits.iter().zip(place_values(&lane_digits)) {
-            match digit.place {
-                Some(_) => lanes.iter_mut().for_each(|lane| *lane += digit.of(index) * value),
-                // From the most significant digit down, so the order stays ascending.
-                None => {
-                    lanes = lanes
-                        .iter()
-                        .flat_map(|lane| (0..digit.extent).map(move |copy| lane + copy * value))
-                        .collect();
-                }
-            }
-        }
+        let lanes = self.holders().holders_of(index);
         (lanes, slot)
     }
 }

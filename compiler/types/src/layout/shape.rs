@@ -7,7 +7,7 @@ use super::{Layout, LayoutError};
 /// Refuses what does not name every dimension once.
 pub(super) fn check_permutation(dims: &[usize], rank: usize) -> Result<(), LayoutError> {
     if dims.len() != rank {
-        return Err(LayoutError::RankMismatch { expected: rank, found: dims.len() });
+        return Err(LayoutError::NumberCount { expected: rank, found: dims.len() });
     }
     check_distinct(dims, rank)
 }
@@ -62,7 +62,9 @@ impl Layout {
                 }
                 digit
             }));
-            let flat = new.iter().try_fold(flat, |flat, &boundary| split_at_stride(&flat, 0, boundary))?;
+            // Nothing straddles a boundary at 1.
+            let mut boundaries = new.iter().filter(|&&boundary| boundary > 1);
+            let flat = boundaries.try_fold(flat, |flat, &boundary| split_at_stride(&flat, 0, boundary))?;
             let unflatten = |digit: Digit| match digit.place {
                 // Strides descend, so the first that fits is that of the dimension; dimensions of extent 1 share the stride of
                 // their right neighbour and hold no digit.

@@ -33,11 +33,11 @@ impl Layout {
             "column_spatial" => self.then_column_spatial(arguments),
             "replicated" => match *arguments {
                 [lanes] => self.then_replicated(lanes),
-                _ => Err(LayoutError::RankMismatch { expected: 1, found: arguments.len() }),
+                _ => Err(LayoutError::NumberCount { expected: 1, found: arguments.len() }),
             },
             "reshape" => self.reshape(arguments),
             "permute" => self.permute(&arguments.iter().map(|&dim| dim as usize).collect::<Vec<_>>()),
-            _ => Err(LayoutError::UnknownFactor(name.to_owned())),
+            _ => Err(LayoutError::UnknownFactor { name: name.to_owned(), known: &FACTORS }),
         }
     }
 }
@@ -94,25 +94,33 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Reads a chain of factors, each a step from the layout to its left; `layout` is what the chain begins with.
+pub(super) fn read<L>(
+    text: &str,
+    mut layout: L,
+    then: impl Fn(&L, &str, &[u32]) -> Result<L, LayoutError>,
+) -> Result<L, LayoutError> {
+    let mut reader = Reader { text, at: 0 };
+    loop {
+        let name = reader.run(|c| c.is_ascii_alphanumeric() || c == '_');
+        if name.is_empty() {
+            return Err(reader.refuse("a layout factor"));
+        }
+        let arguments = reader.arguments()?;
+        layout = then(&layout, name, &arguments)?;
+        if !reader.take('.') {
+            break;
+        }
+    }
+    reader.skip_space();
+    if reader.at < text.len() { Err(reader.refuse("`.` or the end")) } else { Ok(layout) }
+}
+
 impl FromStr for Layout {
     type Err = LayoutError;
 
     fn from_str(text: &str) -> Result<Self, LayoutError> {
-        let mut reader = Reader { text, at: 0 };
-        let mut layout = Layout::local(&[])?;
-        loop {
-            let name = reader.run(|c| c.is_ascii_alphanumeric() || c == '_');
-            if name.is_empty() {
-                return Err(reader.refuse("a layout factor"));
-            }
-            let arguments = reader.arguments()?;
-            layout = layout.then(name, &arguments)?;
-            if !reader.take('.') {
-                break;
-            }
-        }
-        reader.skip_space();
-        if reader.at < text.len() { Err(reader.refuse("`.` or the end")) } else { Ok(layout) }
+        read(text, Layout::local(&[])?, Layout::then)
     }
 }
 
@@ -146,7 +154,8 @@ impl Factor {
     }
 }
 
-fn list(numbers: &[u32]) -> String {
+/// Numbers between commas.
+pub(super) fn list(numbers: &[u32]) -> String {
     numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 

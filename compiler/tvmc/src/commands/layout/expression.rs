@@ -1,57 +1,52 @@
 //! Layout expressions of the command line: text to a value of the algebra, every refusal with its place in the text.
 //!
 //! ```text
-//! expression := unary (("*" | "/") unary)*                    `*` composes, `/` divides from the right; both group to the left
+//! expression := unary (("*" | "/" | "\") unary)*             composes; divides from the right; `A \ H` divides H from the left; all group to the left
 //! unary      := (call | "(" expression ")") ("." call)*
 //! call       := NAME "(" [argument ("," argument)*] ")"       argument: an expression or a number
 //! ```
 //!
-//! A name is a factor of the language (`local(2, 1)`) or an operation of the algebra, see [`OPERATIONS`]. `x.f(a)` is `f(x, a)`, so
+//! A name is a factor (`local(2, 1)`, `shared(4, 4)`) or another operation of the algebra, see `operations`. `x.f(a)` is `f(x, a)`, so
 //! `spatial(4).local(2)` composes as it does in the language.
 //!
 //! ```text
 //! local(2, 1).spatial(8, 4).local(1, 2) / spatial(8, 4).local(1, 2)       is local(2, 1)
+//! local(2) \ local(2).spatial(4)                                         is spatial(4)
 //! reduce(spatial(3, 4), 0)                                                is replicated(3).spatial(4)
+//! shared(4, 8).swizzle(0, 2, 3) / shared(1, 4)                            is refused: the swizzle reaches into the divisor
 //! cover(replicated(4).spatial(2), spatial(8).reshape(4, 2).reduce(0))     is true
 //! ```
 //!
 //! Refused: what the algebra refuses, text outside the grammar, and more than [`MAX_DEPTH`] brackets inside one another.
 
-use tvmc_lang::diag::{Code, Diagnostic, closest};
+use super::operations::{apply, names, unknown};
+use tvmc_lang::diag::{Code, Diagnostic};
 use tvmc_lang::span::{SourceId, Span};
-use tvmc_types::layout::{FACTORS, Layout, LayoutError};
+use tvmc_types::layout::{Layout, SharedLayout};
 
 /// Most brackets inside one another.
 const MAX_DEPTH: usize = 64;
-
-/// Operations besides the factors of the language, with what they take.
-pub const OPERATIONS: &[(&str, &str)] = &[
-    ("compose", "compose(A, B): each element of A becomes a tile laid out by B; also A * B"),
-    ("divide", "divide(H, B): the A with A * B = H; also H / B"),
-    ("left_divide", "left_divide(H, A): the B with A * B = H"),
-    ("reduce", "reduce(A, axis, ..): where results of a reduction are; the axes disappear"),
-    ("reduce_keep", "reduce_keep(A, axis, ..): as reduce, but the axes stay with extent 1"),
-    ("squeeze", "squeeze(A, axis): without a dimension of extent 1"),
-    ("unsqueeze", "unsqueeze(A, axis): with a dimension of extent 1 there"),
-    ("flatten", "flatten(A, first, last): these dimensions as one, both included"),
-    ("concat", "concat(A, B): dimensions side by side"),
-    ("auto", "auto(lanes, extent, ..): lanes spread over a tile from its last dimension"),
-    ("cover", "cover(A, B): whether each lane holds in A every element that it holds in B"),
-    ("equal", "equal(A, B): whether two layouts are one function"),
-];
 
 /// What an expression stands for.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Value {
     /// A register layout.
     Layout(Layout),
+    /// A shared-memory layout.
+    Shared(SharedLayout),
+    /// A tile in shared memory, and the lanes and slots into which it is read.
+    Read(SharedLayout, Layout),
     /// A number, as an argument.
     Number(u32),
-    /// The answer to a question; false comes with the layouts that were compared and why.
+    /// The answer to a question; false comes with why.
     Answer(bool, Option<String>),
 }
 
-type Refused<T> = Result<T, Box<Diagnostic>>;
+/// A result, or what is wrong with the text.
+pub type Refused<T> = Result<T, Box<Diagnostic>>;
+
+/// A value with the text that it stands for.
+pub type Placed = (Value, Span);
 
 /// Evaluates an expression; `source` is what its places refer to.
 pub fn evaluate(text: &str, source: SourceId) -> Refused<Value> {
@@ -59,7 +54,7 @@ pub fn evaluate(text: &str, source: SourceId) -> Refused<Value> {
     let value = reader.expression()?;
     reader.skip_space();
     if reader.at < text.len() {
-        return Err(reader.expected("`*`, `/`, `.` or the end"));
+        return Err(reader.expected(r"`*`, `/`, `\`, `.` or the end"));
     }
     Ok(value.0)
 }
@@ -70,8 +65,6 @@ struct Reader<'a> {
     source: SourceId,
     depth: usize,
 }
-
-type Placed = (Value, Span);
 
 impl<'a> Reader<'a> {
     fn span(&self, start: usize, end: usize) -> Span {
@@ -118,13 +111,16 @@ impl<'a> Reader<'a> {
             let name = match self.peek() {
                 Some('*') => "compose",
                 Some('/') => "divide",
+                Some('\\') => "left_divide",
                 Some(_) | None => return Ok(left),
             };
             let operator = self.span(self.at, self.at + 1);
             self.at += 1;
             let right = self.chain()?;
             let whole = left.1.to(right.1);
-            left = (apply(name, operator, vec![left, right])?, whole);
+            // The divisor stands to the left of `\`, as an argument behind the dividend.
+            let operands = if name == "left_divide" { vec![right, left] } else { vec![left, right] };
+            left = (apply(name, operator, operands)?, whole);
         }
     }
 
@@ -164,7 +160,7 @@ impl<'a> Reader<'a> {
             self.at = at.start as usize;
             return Err(self.expected("a layout"));
         }
-        if !FACTORS.contains(&name) && !OPERATIONS.iter().any(|(known, _)| *known == name) {
+        if !names().any(|known| known == name) {
             return Err(unknown(name, at));
         }
         if self.peek() != Some('(') {
@@ -198,170 +194,6 @@ impl<'a> Reader<'a> {
         })?;
         Ok((Value::Number(number), at))
     }
-}
-
-fn unknown(name: &str, at: Span) -> Box<Diagnostic> {
-    let known: Vec<&str> = FACTORS.iter().copied().chain(OPERATIONS.iter().map(|(name, _)| *name)).collect();
-    let d = Diagnostic::error(Code::UnknownLayout, format!("there is no layout operation `{name}`"))
-        .at(at, "not known");
-    Box::new(match closest(name, known.iter().copied()) {
-        Some(near) => d.help(format!("did you mean `{near}`?")),
-        None => d.help(format!("there is: {}", known.join(", "))),
-    })
-}
-
-/// The arguments of a call, taken one by one.
-struct Arguments {
-    name: &'static str,
-    at: Span,
-    rest: std::vec::IntoIter<Placed>,
-}
-
-impl Arguments {
-    fn refuse(&self, what: &str, found: Option<Span>) -> Box<Diagnostic> {
-        let d = Diagnostic::error(Code::LayoutInvalid, format!("`{}` needs {what}", self.name))
-            .at(found.unwrap_or(self.at), "here");
-        Box::new(match OPERATIONS.iter().find(|(name, _)| *name == self.name) {
-            Some((_, usage)) => d.help(*usage),
-            None => d,
-        })
-    }
-
-    fn layout(&mut self) -> Refused<(Layout, Span)> {
-        match self.rest.next() {
-            Some((Value::Layout(layout), span)) => Ok((layout, span)),
-            Some((Value::Number(_) | Value::Answer(..), span)) => Err(self.refuse("a layout", Some(span))),
-            None => Err(self.refuse("a layout", None)),
-        }
-    }
-
-    fn number(&mut self) -> Refused<u32> {
-        match self.rest.next() {
-            Some((Value::Number(number), _)) => Ok(number),
-            Some((Value::Layout(_) | Value::Answer(..), span)) => Err(self.refuse("a number", Some(span))),
-            None => Err(self.refuse("one more number", None)),
-        }
-    }
-
-    fn numbers(&mut self) -> Refused<Vec<u32>> {
-        let mut numbers = Vec::new();
-        while self.rest.len() > 0 {
-            numbers.push(self.number()?);
-        }
-        Ok(numbers)
-    }
-
-    fn end(&mut self) -> Refused<()> {
-        match self.rest.next() {
-            Some((_, span)) => Err(self.refuse("fewer arguments", Some(span))),
-            None => Ok(()),
-        }
-    }
-
-    fn check(&self, result: Result<Layout, LayoutError>, operands: &[&Layout]) -> Refused<Value> {
-        result.map(Value::Layout).map_err(|error| {
-            let d = Diagnostic::error(Code::LayoutInvalid, error.to_string()).at(self.at, "refused");
-            // With two operands, the reader sees both forms as the algebra sees them.
-            let d = operands.iter().fold(d, |d, layout| {
-                d.note(format!(
-                    "{layout}: shape {:?}, {} lanes x {} slots",
-                    layout.shape(),
-                    layout.spatial_size(),
-                    layout.local_size()
-                ))
-            });
-            Box::new(d)
-        })
-    }
-}
-
-fn apply(name: &str, at: Span, arguments: Vec<Placed>) -> Refused<Value> {
-    let known = FACTORS
-        .iter()
-        .copied()
-        .chain(OPERATIONS.iter().map(|(name, _)| *name))
-        .find(|known| *known == name)
-        .ok_or_else(|| unknown(name, at))?;
-    let mut a = Arguments { name: known, at, rest: arguments.into_iter() };
-    let dims = |numbers: Vec<u32>| numbers.into_iter().map(|n| n as usize).collect::<Vec<_>>();
-    match known {
-        "compose" | "divide" | "left_divide" | "concat" => {
-            let ((x, _), (y, _)) = (a.layout()?, a.layout()?);
-            a.end()?;
-            let result = match known {
-                "compose" => x.compose(&y),
-                "divide" => x.divide(&y),
-                "left_divide" => x.left_divide(&y),
-                _ => x.concat(&y),
-            };
-            a.check(result, &[&x, &y])
-        }
-        "reduce" | "reduce_keep" => {
-            let (x, _) = a.layout()?;
-            let axes = dims(a.numbers()?);
-            let result = if known == "reduce" { x.reduce(&axes) } else { x.reduce_keep(&axes) };
-            a.check(result, &[&x])
-        }
-        "squeeze" | "unsqueeze" => {
-            let (x, _) = a.layout()?;
-            let axis = a.number()? as usize;
-            a.end()?;
-            let result = if known == "squeeze" { x.squeeze(axis) } else { x.unsqueeze(axis) };
-            a.check(result, &[&x])
-        }
-        "flatten" => {
-            let (x, _) = a.layout()?;
-            let (first, last) = (a.number()? as usize, a.number()? as usize);
-            a.end()?;
-            a.check(x.flatten(first, last), &[&x])
-        }
-        "auto" => {
-            let lanes = a.number()?;
-            let shape = a.numbers()?;
-            a.check(Layout::auto_local_spatial(lanes, &shape), &[])
-        }
-        "cover" | "equal" => {
-            let ((x, _), (y, _)) = (a.layout()?, a.layout()?);
-            a.end()?;
-            Ok(if known == "cover" { cover(&x, &y) } else { equal(&x, &y) })
-        }
-        _ => {
-            // A factor: on what is to its left, or on nothing.
-            let mut a = a;
-            let base = match a.rest.as_slice() {
-                [(Value::Layout(_), _), ..] => a.layout()?.0,
-                [] | [(Value::Number(_) | Value::Answer(..), _), ..] => {
-                    Layout::local(&[]).map_err(|e| a.refuse(&e.to_string(), None))?
-                }
-            };
-            let numbers = a.numbers()?;
-            let shown: &[&Layout] = if base.rank() == 0 { &[] } else { &[&base] };
-            a.check(base.then(known, &numbers), shown)
-        }
-    }
-}
-
-fn cover(owned: &Layout, needed: &Layout) -> Value {
-    if owned.shape() != needed.shape() || owned.spatial_size() != needed.spatial_size() {
-        return Value::Answer(false, Some("the shapes or the numbers of lanes differ".to_owned()));
-    }
-    let lacking = owned.holders().first_lacking(&needed.holders());
-    Value::Answer(
-        lacking.is_none(),
-        lacking.map(|(index, lane)| format!("lane {lane} needs element {index:?} and does not hold it")),
-    )
-}
-
-fn equal(a: &Layout, b: &Layout) -> Value {
-    let why = match a.first_difference(b) {
-        Some((lane, slot)) => format!(
-            "lane {lane}, slot {slot} is element {:?} in the first, {:?} in the second",
-            a.element(lane, slot),
-            b.element(lane, slot)
-        ),
-        None => "shapes, lanes or slots differ".to_owned(),
-    };
-    Value::Answer(a == b, (a != b).then_some(why))
 }
 
 #[cfg(test)]
@@ -403,6 +235,58 @@ mod tests {
         assert!(matches!(value("equal(spatial(4), spatial(2, 2).reshape(4))"), Value::Answer(true, None)));
     }
 
+    /// Rows of the tables in the heads of the algebra end in an example: an expression, and one of equal value.
+    #[test]
+    fn examples_of_the_algebra_are_true() {
+        let heads = [
+            include_str!("../../../../types/src/layout/mod.rs"),
+            include_str!("../../../../types/src/layout/shared/mod.rs"),
+        ];
+        let mut checked = 0;
+        for row in heads.iter().flat_map(|head| head.lines()) {
+            let Some(example) = row.strip_suffix("` |").and_then(|row| row.rsplit_once(" | `")) else {
+                continue;
+            };
+            let Some((left, right)) = example.1.split_once("` = `") else { continue };
+            match right {
+                "true" => assert_eq!(value(left), Value::Answer(true, None), "{left}"),
+                _ => assert_eq!(value(left), value(right), "{left} is not {right}"),
+            }
+            checked += 1;
+        }
+        assert_eq!(checked, 31, "rows with an example");
+    }
+
+    #[test]
+    fn shared_layouts_are_read_alike() {
+        for (text, expected) in [
+            ("shared(4, 4).swizzle(0, 2, 2)", "shared(4, 4).swizzle(0, 2, 2)"),
+            ("shared(4, 4) / shared(2, 4)", "shared(2, 1)"),
+            (r"shared(4, 1) \ shared(4, 4)", "shared(1, 4)"),
+            ("left_divide(shared(4, 4), shared(4, 1))", "shared(1, 4)"),
+            (
+                "shared(2) * shared(2, 4).swizzle(0, 1, 2)",
+                "shared(2, 2, 4).strides(4, 8, 1).reshape(2, 8).swizzle(0, 1, 2)",
+            ),
+            ("concat(shared(2), column_shared(2, 2))", "shared(2, 2, 2).permute(0, 2, 1)"),
+            ("swizzled(16, 64, 64)", "shared(64, 64).swizzle(3, 3, 3)"),
+            ("shared(8, 64).swizzle(3, 3, 3).keep(1)", "shared(64)"),
+            ("squeeze(shared(1, 4), 0).stages(3).flatten(0, 1)", "shared(12)"),
+        ] {
+            let Value::Shared(found) = value(text) else { panic!("{text}") };
+            let expected: SharedLayout = expected.parse().expect("a shared layout");
+            assert_eq!(found, expected, "{text}");
+        }
+        assert_eq!(
+            value("equal(shared(4).strides(4).swizzle(0, 2, 2), shared(4).strides(5))"),
+            Value::Answer(true, None)
+        );
+        let Value::Answer(false, Some(why)) = value("equal(shared(2, 2), column_shared(2, 2))") else {
+            panic!()
+        };
+        assert_eq!(why, "element [0, 1] lies at 1 in the first, at 2 in the second");
+    }
+
     #[test]
     fn refusals_name_their_place() {
         for (text, place) in [
@@ -412,11 +296,16 @@ mod tests {
             ("local(4", ""),
             ("local(4, spatial(2))", "spatial(2)"),
             ("local(4).reshape(3)", "reshape(3)"),
-            ("reduce(spatial(3), 7)", "reduce(spatial(3), 7)"),
+            ("reduce(spatial(3), 7)", "7"),
+            ("permute(spatial(3, 2), 1, 1)", "1"),
             ("flatten(local(2, 2), 0)", "flatten(local(2, 2), 0)"),
             ("4", "4"),
             ("", ""),
             ("local(99999999999)", "99999999999"),
+            (r"local(4) \ local(2)", r"\"),
+            ("local(2) * shared(2)", "shared(2)"),
+            ("shared(2).spatial(2)", "spatial(2)"),
+            ("cover(local(2), shared(2))", "shared(2)"),
         ] {
             let refused = evaluate(text, SourceId(0)).expect_err(text);
             let span = refused.primary_span().expect("a place");

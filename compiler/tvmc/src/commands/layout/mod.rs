@@ -1,7 +1,7 @@
 //! `tvmc layout`: layouts as tables, pictures and JSON.
 //!
-//! The argument is an expression of the algebra (`expression`), which is shown, and drawn on request (`svg`), or a .tile file, of whose
-//! kernel every tile is listed (`listing`).
+//! The argument is an expression of the algebra (`expression`, `operations`), which is shown (`table`), and drawn on request (`svg`), or a .tile file, of
+//! whose kernel every tile is listed (`listing`). Of a shared layout the `banks` are shown too.
 //!
 //! ```text
 //! $ tvmc layout "spatial(2, 2).local(1, 2)"
@@ -12,9 +12,12 @@
 //! 2:0 2:1 3:0 3:1
 //! ```
 
+mod banks;
 mod expression;
 mod listing;
+mod operations;
 mod svg;
+mod table;
 
 use super::{Failure, USER_ERROR, emit_json, kernels, save, say};
 use crate::cli::LayoutOptions;
@@ -23,18 +26,18 @@ use crate::output;
 use expression::Value;
 use std::path::Path;
 use tvmc_lang::source::SourceMap;
-use tvmc_types::layout::{Layout, SpatialMode};
-
-/// Most rows and columns of a table.
-const TABLE: (u32, u32) = (256, 64);
-/// Most places that JSON lists.
-const MAX_JSON: u64 = 1 << 20;
+use tvmc_types::dtype::DType;
 
 /// `tvmc layout`.
 pub fn layout(options: &LayoutOptions) -> Result<(), Failure> {
     if kernels::holds_kernels(Path::new(&options.what))? {
         if options.svg.is_some() {
             return Err(Failure::usage("--svg draws one layout: give it as an expression"));
+        }
+        if options.dtype.is_some() {
+            return Err(Failure::usage(
+                "--dtype is about the banks of a shared layout: give it as an expression",
+            ));
         }
         let instance = kernels::instance(Path::new(&options.what), options.kernel.as_ref(), &options.set)?;
         let lanes = Forms::new(&instance, &options.machine).lanes();
@@ -46,34 +49,54 @@ pub fn layout(options: &LayoutOptions) -> Result<(), Failure> {
             options.what
         )));
     }
-    evaluate(&options.what, options.svg.as_deref(), options.json)
+    evaluate(options)
 }
 
 /// Shows what an expression stands for.
-fn evaluate(expression: &str, svg: Option<&Path>, json: bool) -> Result<(), Failure> {
+fn evaluate(options: &LayoutOptions) -> Result<(), Failure> {
+    let (expression, svg, json) = (&options.what, options.svg.as_deref(), options.json);
     let mut sources = SourceMap::new();
     let source =
         sources.add_bytes("expression", expression.as_bytes()).map_err(|d| refused(&d, &SourceMap::new()))?;
     let value = expression::evaluate(expression, source).map_err(|d| refused(&d, &sources))?;
+    if options.dtype.is_some() && !matches!(value, Value::Shared(_) | Value::Read(..)) {
+        return Err(Failure::usage("--dtype is about the banks of a shared layout"));
+    }
+    let dtype = options.dtype.unwrap_or(DType::F32);
     match value {
         Value::Layout(layout) => {
             if let Some(path) = svg {
-                picture(&layout, path)?;
+                save_picture(svg::registers(&layout), layout.elements(), path)?;
             }
-            if json { emit_json(&as_json(&layout)?) } else { say(&table(&layout)) }
+            if json { emit_json(&table::registers_json(&layout)?) } else { say(&table::registers(&layout)) }
         }
-        Value::Answer(answer, why) => {
-            if svg.is_some() {
-                return Err(Failure::usage("--svg draws a layout; this expression is a question"));
+        Value::Shared(layout) => {
+            if let Some(path) = svg {
+                save_picture(svg::shared(&layout, dtype), layout.elements(), path)?;
             }
-            match json {
-                true => emit_json(&serde_json::json!({ "answer": answer, "why": why })),
-                false => say(&match why {
-                    Some(why) => format!("{answer}: {why}\n"),
-                    None => format!("{answer}\n"),
-                }),
+            if json {
+                emit_json(&table::shared_json(&layout, dtype)?)
+            } else {
+                say(&table::shared(&layout, dtype))
             }
         }
+        Value::Read(_, _) | Value::Answer(..) | Value::Number(_) if svg.is_some() => {
+            Err(Failure::usage("--svg draws a layout; this expression is a question"))
+        }
+        Value::Read(memory, held) => {
+            if json {
+                emit_json(&table::read_json(&memory, &held, dtype))
+            } else {
+                say(&table::read(&memory, &held, dtype))
+            }
+        }
+        Value::Answer(answer, why) => match json {
+            true => emit_json(&serde_json::json!({ "answer": answer, "why": why })),
+            false => say(&match why {
+                Some(why) => format!("{answer}: {why}\n"),
+                None => format!("{answer}\n"),
+            }),
+        },
         Value::Number(number) => say(&format!("{number}\n")),
     }
 }
@@ -83,73 +106,13 @@ fn refused(diagnostic: &tvmc_lang::diag::Diagnostic, sources: &SourceMap) -> Fai
     Failure::silent(USER_ERROR)
 }
 
-fn picture(layout: &Layout, path: &Path) -> Result<(), Failure> {
-    let Some(text) = svg::draw(layout) else {
+fn save_picture(picture: Option<String>, elements: u32, path: &Path) -> Result<(), Failure> {
+    let Some(text) = picture else {
         return Err(Failure::user(format!(
-            "a picture has at most {} cells, this tile has {} elements",
-            svg::MAX_CELLS,
-            layout.elements()
+            "a picture has at most {} cells, this tile has {elements} elements",
+            svg::MAX_CELLS
         ))
         .help("draw a factor of it: the pattern repeats"));
     };
     save(path, text.as_bytes())
-}
-
-/// Digits of the lane number as text.
-fn lane_digits(layout: &Layout) -> Vec<String> {
-    let digit = |mode: &SpatialMode| match mode {
-        SpatialMode::Mode(mode) => mode.to_string(),
-        SpatialMode::Replicate(copies) => format!("{copies} copies"),
-    };
-    layout.spatial_modes().iter().map(digit).collect()
-}
-
-fn joined(numbers: &[u32]) -> String {
-    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn or_none(text: String) -> String {
-    if text.is_empty() { "none".to_owned() } else { text }
-}
-
-fn table(layout: &Layout) -> String {
-    let copies = match layout.replication() {
-        1 => String::new(),
-        n => format!(", each element in {n} lanes"),
-    };
-    format!(
-        "{layout}\ntile [{}], {} lanes x {} slots{copies}; modes {}; lane digits: {}; slot digits: {}\nlane:slot of each element\n{}",
-        joined(layout.shape()),
-        layout.spatial_size(),
-        layout.local_size(),
-        or_none(joined(layout.mode_shape())),
-        or_none(lane_digits(layout).join(", ")),
-        or_none(joined(layout.local_modes())),
-        layout.draw(TABLE.0, TABLE.1)
-    )
-}
-
-fn as_json(layout: &Layout) -> Result<serde_json::Value, Failure> {
-    let places = u64::from(layout.spatial_size()) * u64::from(layout.local_size());
-    if places > MAX_JSON {
-        return Err(Failure::user(format!("{places} places are too many to list; the most is {MAX_JSON}")));
-    }
-    let spatial: Vec<serde_json::Value> = layout
-        .spatial_modes()
-        .iter()
-        .map(|mode| match mode {
-            SpatialMode::Mode(mode) => serde_json::json!({ "mode": mode }),
-            SpatialMode::Replicate(copies) => serde_json::json!({ "copies": copies }),
-        })
-        .collect();
-    // lane by lane, slot by slot: the row-major position of the element.
-    let slots = layout.local_size().max(1) as usize;
-    let all = layout.linear_elements();
-    let elements: Vec<&[u32]> = all.chunks(slots).collect();
-    Ok(serde_json::json!({
-        "layout": layout.to_string(), "shape": layout.shape(), "mode_shape": layout.mode_shape(),
-        "spatial_modes": spatial, "local_modes": layout.local_modes(),
-        "lanes": layout.spatial_size(), "slots": layout.local_size(), "replication": layout.replication(),
-        "elements": elements,
-    }))
 }

@@ -9,59 +9,57 @@
 //! bits: 2, shift: 2 }` (the low two bits are xored with the two above): offsets by element
 //!
 //! ```text
-//!          0   1   2   3
+//!          0   1   2   3         shared(4, 4).swizzle(0, 2, 2)
 //! row 0    0   1   2   3
 //! row 1    5   4   7   6        column 0 lies at 0, 5, 10, 15: four different banks of four
 //! row 2   10  11   8   9
 //! row 3   15  14  13  12
 //! ```
 //!
-//! Canonical: modes of extent 1 are dropped, modes of a dimension whose strides nest are merged, and a swizzle that changes no
-//! offset is dropped. Without a swizzle, layouts of one shape are equal exactly if their functions are. Offsets fit 32 bits.
+//! # Operations
+//! `f`, `g` and `h` are functions from index to offset; `/` and `%` of an index go dimension by dimension.
+//!
+//! | operation | post-condition | example |
+//! |---|---|---|
+//! | `shared(e, ..)` | offset is the row-major position | `shared(2, 3)` = `shared(2, 3).strides(3, 1)` |
+//! | `column_shared(e, ..)` | offset is the column-major position | `column_shared(2, 3)` = `shared(2, 3).strides(1, 2)` |
+//! | [`strides`](SharedLayout::strided) | offset is the sum of index times stride | `shared(2, 2).strides(1, 2)` = `column_shared(2, 2)` |
+//! | [`swizzle`](SharedLayout::swizzled) | `h(x) = swizzle(f(x))` | `shared(4).strides(1).swizzle(0, 1, 2)` = `shared(4)` |
+//! | [`compose`](SharedLayout::compose) `f * g` | `h(x) = f(x / g.shape) * g.size + g(x % g.shape)` | `shared(2) * column_shared(2, 2)` = `column_shared(2, 4)` |
+//! | [`divide`](SharedLayout::divide) `h / g` | the `f` with `f * g = h` | `shared(4, 4) / shared(1, 4)` = `shared(4, 1)` |
+//! | [`left_divide`](SharedLayout::left_divide) `f \ h` | the `g` with `f * g = h` | `shared(4, 1) \ shared(4, 4)` = `shared(1, 4)` |
+//! | [`concat`](SharedLayout::concat) | `h([x, y]) = f(x) * g.size + g(y)` | `concat(shared(2), shared(3))` = `shared(2, 3)` |
+//! | [`permute`](SharedLayout::permute) | `h(x) = f(y)` with `y[dims[k]] = x[k]` | `shared(2, 3).permute(1, 0)` = `column_shared(3, 2)` |
+//! | [`keep`](SharedLayout::keep) | the same, 0 in dimensions that are not named | `keep(shared(4, 8), 0)` = `shared(4).strides(8)` |
+//! | [`reshape`](SharedLayout::reshape), [`flatten`](SharedLayout::flatten) | equal row-major positions, equal offsets | `shared(2, 3).flatten(0, 1)` = `shared(6)` |
+//! | [`squeeze`](SharedLayout::squeeze), [`unsqueeze`](SharedLayout::unsqueeze) | a dimension of extent 1 goes or comes | `shared(1, 6).squeeze(0)` = `shared(6)` |
+//! | [`stages`](SharedLayout::stages) | `h([s, ..x]) = s * f.size + f(x)` | `shared(4).stages(2)` = `shared(2, 4)` |
+//!
+//! # Canonical form
+//! Modes of extent 1 are dropped, modes of a dimension whose strides nest are merged, and of a swizzle the bits whose partners lie beyond the largest
+//! offset or below the lowest bit of every stride. Without a swizzle, layouts of one shape are equal exactly if their functions are. Two forms with different
+//! swizzles may still be one function (`shared(4).strides(4).swizzle(0, 2, 2)` is `shared(4).strides(5)`): [`SharedLayout::first_difference`] compares
+//! functions.
+//!
+//! Refused besides what register layouts refuse: offsets beyond 32 bits, and more than [`MAX_PLACES`](super::MAX_PLACES) elements, so that a layout from
+//! anywhere can be enumerated.
 
-use super::LayoutError;
+mod operations;
+mod swizzle;
+mod text;
+
+pub use swizzle::Swizzle;
+pub use text::SHARED_FACTORS;
+
 use super::construct::gcd;
 use super::digit::{check_shape, row_major_strides};
-use super::shape::{check_distinct, check_permutation};
-
-/// `x ^ ((x & mask) >> shift)`, where `mask` is `bits` ones from bit `base + shift`: an involution on offsets.
-#[derive(Copy, Clone, Eq, PartialEq, Hash, Debug)]
-pub struct Swizzle {
-    /// Lowest bit that changes.
-    pub base: u32,
-    /// Number of bits that change.
-    pub bits: u32,
-    /// How far above the changed bits their partners are; at least `bits`.
-    pub shift: u32,
-}
-
-impl Swizzle {
-    /// The swizzled offset. Post-condition: applying it twice gives `offset` again.
-    pub fn apply(self, offset: u32) -> u32 {
-        let mask = ((1u64 << self.bits) - 1) << (self.base + self.shift);
-        offset ^ ((u64::from(offset) & mask) >> self.shift) as u32
-    }
-
-    /// The number of offsets after which the pattern repeats.
-    pub fn period(self) -> u64 {
-        1 << (self.base + self.shift + self.bits)
-    }
-
-    /// Refuses what is no involution on 32-bit offsets.
-    fn check(self) -> Result<Self, LayoutError> {
-        let top = [self.base, self.shift, self.bits].into_iter().try_fold(0u32, u32::checked_add);
-        if self.shift < self.bits || top.is_none_or(|top| top > 32) {
-            return Err(LayoutError::BadSwizzle { needs: "shift >= bits and base + shift + bits <= 32" });
-        }
-        Ok(self)
-    }
-}
+use super::{LayoutError, MAX_PLACES};
 
 /// One mode: so many steps of such a stride.
 type Mode = (u32, u32);
 
 /// A map from tile index to offset in elements: the sum over all modes of digit times stride, then swizzled.
-#[derive(Clone, Eq, PartialEq, Hash, Debug)]
+#[derive(Clone, Eq, PartialEq, Hash)]
 pub struct SharedLayout {
     shape: Vec<u32>,
     mode_shape: Vec<u32>,
@@ -94,7 +92,10 @@ impl SharedLayout {
         modes: &[Vec<(u32, u32)>],
         swizzle: Option<Swizzle>,
     ) -> Result<Self, LayoutError> {
-        check_shape(shape)?;
+        let elements = check_shape(shape)?;
+        if u64::from(elements) > MAX_PLACES {
+            return Err(LayoutError::TooManyPlaces { places: elements.into() });
+        }
         if modes.len() != shape.len() {
             return Err(LayoutError::RankMismatch { expected: shape.len(), found: modes.len() });
         }
@@ -111,9 +112,11 @@ impl SharedLayout {
             }
         }
         let swizzle = swizzle.map(Swizzle::check).transpose()?;
-        let footprint = layout.footprint64()?;
-        // Below the partner bits nothing changes.
-        layout.swizzle = swizzle.filter(|s| s.bits > 0 && footprint > 1 << (s.base + s.shift));
+        let last = layout.footprint64()? - 1;
+        // Bits of offsets before swizzling: none at or above `high`, none below `low`.
+        let high = u64::BITS - last.leading_zeros();
+        let low = layout.mode_strides.iter().fold(0, |all, stride| all | stride).trailing_zeros();
+        layout.swizzle = swizzle.and_then(|swizzle| swizzle.trimmed(low, high));
         layout.size64()?;
         Ok(layout)
     }
@@ -121,7 +124,7 @@ impl SharedLayout {
     /// Each dimension of one mode. Refused if an offset exceeds 32 bits.
     pub fn strided(shape: &[u32], strides: &[u32]) -> Result<Self, LayoutError> {
         if strides.len() != shape.len() {
-            return Err(LayoutError::RankMismatch { expected: shape.len(), found: strides.len() });
+            return Err(LayoutError::NumberCount { expected: shape.len(), found: strides.len() });
         }
         let modes: Vec<Vec<Mode>> =
             shape.iter().zip(strides).map(|(&extent, &stride)| vec![(extent, stride)]).collect();
@@ -176,6 +179,16 @@ impl SharedLayout {
         &self.shape
     }
 
+    /// Number of dimensions.
+    pub fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// Number of elements of the tile.
+    pub fn elements(&self) -> u32 {
+        self.shape.iter().product()
+    }
+
     /// The modes of all dimensions in order.
     pub fn mode_shape(&self) -> &[u32] {
         &self.mode_shape
@@ -186,7 +199,7 @@ impl SharedLayout {
         &self.mode_strides
     }
 
-    /// The swizzle, if it changes any offset.
+    /// The swizzle, without what changes no offset.
     pub fn swizzle(&self) -> Option<Swizzle> {
         self.swizzle
     }
@@ -224,6 +237,35 @@ impl SharedLayout {
         self.swizzle.map_or(offset, |swizzle| swizzle.apply(offset))
     }
 
+    /// [`SharedLayout::offset`] of every element in row-major order.
+    pub fn offsets(&self) -> Vec<u32> {
+        let mut offsets = Vec::with_capacity(self.elements() as usize);
+        offsets.push(0);
+        // Mode by mode from the least significant: what is there is the part for 0, the other steps follow.
+        for (&extent, &stride) in self.mode_shape.iter().zip(&self.mode_strides).rev() {
+            let block = offsets.len();
+            for step in 1..extent {
+                for at in 0..block {
+                    offsets.push(offsets[at] + step * stride);
+                }
+            }
+        }
+        if let Some(swizzle) = self.swizzle {
+            offsets.iter_mut().for_each(|offset| *offset = swizzle.apply(*offset));
+        }
+        offsets
+    }
+
+    /// The row-major position of the first element with another offset in a layout of equal shape; `None` if there is none, which is equality of
+    /// functions, or the shapes differ.
+    pub fn first_difference(&self, other: &SharedLayout) -> Option<u32> {
+        if self == other || self.shape != other.shape {
+            return None;
+        }
+        let different = |(own, others): (u32, u32)| own != others;
+        self.offsets().into_iter().zip(other.offsets()).position(different).map(|at| at as u32)
+    }
+
     /// One more than the largest offset before swizzling.
     fn footprint64(&self) -> Result<u64, LayoutError> {
         let spans = self.mode_shape.iter().zip(&self.mode_strides);
@@ -247,106 +289,5 @@ impl SharedLayout {
     pub fn size(&self) -> u32 {
         // Found to fit when the layout was made.
         self.size64().unwrap_or(u32::MAX)
-    }
-
-    /// Every element of `self` becomes a tile laid out by `inner`.
-    ///
-    /// Post-condition: `h.shape = f.shape * g.shape` and `h.offset(x) = f.offset(x / g.shape) * g.size() + g.offset(x % g.shape)`.
-    /// Refused if `f` is swizzled, or `g` is and its size is no multiple of the period.
-    pub fn compose(&self, inner: &SharedLayout) -> Result<Self, LayoutError> {
-        if self.shape.len() != inner.shape.len() {
-            return Err(LayoutError::RankMismatch { expected: self.shape.len(), found: inner.shape.len() });
-        }
-        if self.swizzle.is_some() {
-            return Err(LayoutError::Swizzled { operation: "composition" });
-        }
-        let size = inner.size();
-        if inner.swizzle.is_some_and(|swizzle| !u64::from(size).is_multiple_of(swizzle.period())) {
-            return Err(LayoutError::BadSwizzle {
-                needs: "a tile that is a multiple of its period to be repeated",
-            });
-        }
-        let too_large = |what| LayoutError::TooLarge { what };
-        let mut shape = vec![];
-        for (&a, &b) in self.shape.iter().zip(&inner.shape) {
-            shape.push(a.checked_mul(b).ok_or(too_large("elements"))?);
-        }
-        let mut modes = self.modes();
-        for (modes, inner) in modes.iter_mut().zip(inner.modes()) {
-            for mode in modes.iter_mut() {
-                mode.1 = mode.1.checked_mul(size).ok_or(too_large("offsets"))?;
-            }
-            modes.extend(inner);
-        }
-        SharedLayout::from_modes(&shape, &modes, inner.swizzle)
-    }
-
-    /// Reorders dimensions. Post-condition: `h.offset(x)` is `f.offset(y)` with `y[dims[k]] = x[k]`.
-    pub fn permute(&self, dims: &[usize]) -> Result<Self, LayoutError> {
-        check_permutation(dims, self.shape.len())?;
-        self.keep(dims)
-    }
-
-    /// The part of the tile at index 0 of every dimension not in `dims`.
-    ///
-    /// Post-condition: `h.offset(x)` is `f.offset(y)` with `y[dims[k]] = x[k]` and 0 elsewhere.
-    pub fn keep(&self, dims: &[usize]) -> Result<Self, LayoutError> {
-        check_distinct(dims, self.shape.len())?;
-        let modes = self.modes();
-        let shape: Vec<u32> = dims.iter().map(|&dim| self.shape[dim]).collect();
-        let modes: Vec<Vec<Mode>> = dims.iter().map(|&dim| modes[dim].clone()).collect();
-        SharedLayout::from_modes(&shape, &modes, self.swizzle)
-    }
-
-    /// Another shape for the same elements in row-major order. Post-condition: elements at equal row-major positions have equal
-    /// offsets. Refused if the counts differ or a mode cannot be cut at the end of a new dimension.
-    pub fn reshape(&self, shape: &[u32]) -> Result<Self, LayoutError> {
-        let found = check_shape(shape)?;
-        let expected: u32 = self.shape.iter().product();
-        if found != expected {
-            return Err(LayoutError::ElementCount { expected: expected.into(), found: found.into() });
-        }
-        let mut flat = merge(self.modes().into_iter().flatten());
-        let mut modes = vec![vec![]; shape.len()];
-        for (own, &extent) in modes.iter_mut().zip(shape).rev() {
-            let mut left = extent;
-            while left > 1 {
-                // The counts agree, so modes last as long as extents do.
-                let Some((count, stride)) = flat.pop() else { break };
-                if left.is_multiple_of(count) {
-                    left /= count;
-                    own.insert(0, (count, stride));
-                } else if count.is_multiple_of(left) {
-                    flat.push((count / left, stride * left));
-                    own.insert(0, (left, stride));
-                    left = 1;
-                } else {
-                    return Err(LayoutError::CannotSplit { extent: count, stride, at: left });
-                }
-            }
-        }
-        SharedLayout::from_modes(shape, &modes, self.swizzle)
-    }
-
-    /// Inserts a dimension of extent 1 so that it becomes dimension `dim`, which is at most the rank.
-    pub fn unsqueeze(&self, dim: usize) -> Result<Self, LayoutError> {
-        let rank = self.shape.len();
-        if dim > rank {
-            return Err(LayoutError::BadDimension { dim, rank });
-        }
-        let mut layout = self.clone();
-        layout.shape.insert(dim, 1);
-        check_shape(&layout.shape)?;
-        Ok(layout)
-    }
-
-    /// `count` copies of the tile, one after another, as a new first dimension: the stages of a pipeline.
-    ///
-    /// Post-condition: `h.offset([s, ..x]) = s * f.size() + f.offset(x)`. Refused if the size is no multiple of the swizzle's
-    /// period.
-    pub fn stages(&self, count: u32) -> Result<Self, LayoutError> {
-        let mut outer = vec![1; self.shape.len() + 1];
-        outer[0] = count;
-        SharedLayout::row_major(&outer)?.compose(&self.unsqueeze(0)?)
     }
 }
