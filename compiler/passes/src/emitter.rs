@@ -12,10 +12,11 @@
 //! add(mul(i, 4), 0)  asked for twice inside two loops over k   ->  one `imul` before both loops
 //! ```
 
+use crate::cleanup::remove_barriers;
 use std::collections::HashMap;
 use tvmc_ir::lane::{
     Access, Arena, Buffer, Builder, Function, Mem, MemoryOp, Message, Op, Place, Pure, Reduce, Scalar, Table,
-    Type, Value,
+    Type, Update, Value,
 };
 
 /// A folded constant.
@@ -40,6 +41,7 @@ pub struct Emitter {
     /// A divisor of an i32 value, where one above 1 is known.
     multiples: HashMap<Value, i64>,
     access: Vec<Access>,
+    orders_buffers: bool,
 }
 
 impl Emitter {
@@ -52,6 +54,7 @@ impl Emitter {
             known: HashMap::new(),
             multiples: HashMap::new(),
             access: Vec::new(),
+            orders_buffers: false,
         }
     }
 
@@ -415,6 +418,26 @@ impl Emitter {
         self.builder.store(form, mem, place, base, offset, value, mask);
     }
 
+    /// An atomic update; everything but the base is made varying, an absent mask is true in all lanes.
+    pub fn atomic(
+        &mut self,
+        update: Update,
+        buffer: Buffer,
+        base: Value,
+        offset: Option<Value>,
+        operands: &[Value],
+        mask: Option<Value>,
+    ) -> Value {
+        let offset = offset.unwrap_or_else(|| self.i32(0));
+        let mask = mask.unwrap_or_else(|| self.bool(true));
+        let mut args = vec![base, self.splat(offset)];
+        args.extend(operands.iter().map(|operand| self.splat(*operand)));
+        args.push(self.splat(mask));
+        let value = self.builder.atomic(update, buffer, &args);
+        self.record(value, self.here());
+        value
+    }
+
     /// A reduction across lanes.
     pub fn reduce(&mut self, reduce: Reduce, value: Value) -> Value {
         let op = Op::Reduce(reduce);
@@ -520,9 +543,18 @@ impl Emitter {
         results
     }
 
-    /// The finished function.
+    /// Notes that barriers order buffer accesses: they stay even if there are no arenas.
+    pub fn order_buffers(&mut self) {
+        self.orders_buffers = true;
+    }
+
+    /// The finished function. Without arenas barriers order nothing, unless somebody asked for it.
     pub fn finish(self) -> Function {
-        self.builder.finish()
+        let mut function = self.builder.finish();
+        if function.arenas.is_empty() && !self.orders_buffers {
+            remove_barriers(&mut function.body);
+        }
+        function
     }
 }
 

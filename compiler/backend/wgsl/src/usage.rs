@@ -15,7 +15,11 @@ pub(crate) struct PlaceUsage {
     pub stored: bool,
     /// Some `store.uniform` writes it.
     pub stored_uniform: bool,
-    /// Some store writes elements below 32 bits: its words must be atomic.
+    /// Some other store writes it.
+    pub stored_varying: bool,
+    /// Some atomic operation updates it.
+    pub updated: bool,
+    /// Some store writes elements below 32 bits, or elements are updated atomically: its words must be atomic.
     pub atomic: bool,
     /// It is addressed in words, half-words, bytes.
     pub words: bool,
@@ -133,9 +137,10 @@ impl Usage {
         bounds.is_some_and(|(low, high)| low >= least && high < SMALL)
     }
 
-    /// Whether some buffer is both loaded and stored, so that a barrier must order storage as well.
+    /// Whether different lanes may access an element of some buffer and one of them changes it, so that a barrier must order storage as well.
     pub fn storage_barrier(&self) -> bool {
-        self.buffers.iter().any(|b| b.loaded && b.stored)
+        let shared = |b: &PlaceUsage| b.loaded && b.stored || b.stored_uniform && b.stored_varying;
+        self.buffers.iter().any(|b| shared(b) || b.updated)
     }
 
     fn region(&mut self, region: &Region, crossing: [u32; 2], depth: usize) -> Result<(), Error> {
@@ -163,6 +168,10 @@ impl Usage {
             Op::Shuffle if self.partner(inst.args[1]).is_some() => {}
             Op::Memory { form, mem, place, .. } => self.access(form, mem, place),
             Op::LoadUnpack { place, .. } => self.access(MemoryOp::LoadContig, Mem::U8, place),
+            Op::Atomic { buffer, .. } => {
+                let usage = &mut self.buffers[buffer.index()];
+                (usage.stored, usage.updated, usage.atomic, usage.words) = (true, true, true, true);
+            }
             Op::Reduce(_) | Op::Shuffle => self.scratch = self.scratch.max(crossing[0]),
             Op::Extract => self.scratch = self.scratch.max(crossing[1]),
             Op::Assert(_) => self.asserts = true,
@@ -241,6 +250,7 @@ impl Usage {
             | Op::Unpack { .. }
             | Op::LoadUnpack { .. }
             | Op::TableLookup(_)
+            | Op::Atomic { .. }
             | Op::Barrier
             | Op::Assert(_)
             | Op::Print(_) => None,
@@ -256,6 +266,7 @@ impl Usage {
             usage.stored = true;
             usage.atomic |= mem.bytes() < 4;
             usage.stored_uniform |= form == MemoryOp::StoreUniform;
+            usage.stored_varying |= form != MemoryOp::StoreUniform;
         } else {
             usage.loaded = true;
         }

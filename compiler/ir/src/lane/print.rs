@@ -100,6 +100,7 @@ impl fmt::Display for Op {
             Op::LoadUnpack { bits, sign, .. } => write!(f, "load.unpack.{}", code(sign, bits)),
             Op::TableLookup(_) => f.write_str("table"),
             Op::Memory { form, mem, .. } => write!(f, "{}.{}", form.name(), mem.name()),
+            Op::Atomic { update, .. } => write!(f, "atomic.{}", update.name()),
             Op::Barrier => f.write_str("barrier"),
             Op::Assert(_) => f.write_str("assert"),
             Op::Print(_) => f.write_str("print"),
@@ -161,6 +162,13 @@ impl fmt::Display for Inst {
                 if masked {
                     write!(f, " mask {}", args.next())?;
                 }
+            }
+            Op::Atomic { update, buffer } => {
+                write!(f, " {buffer}[{} + {}]", args.next(), args.next())?;
+                for _ in 0..update.operands() {
+                    write!(f, ", {}", args.next())?;
+                }
+                write!(f, " mask {}", args.next())?;
             }
             Op::Assert(message) => write!(f, " {message} {}", args.next())?,
             Op::Print(message) => {

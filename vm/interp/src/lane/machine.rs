@@ -27,7 +27,6 @@ pub(super) struct Machine<'a> {
     /// `epoch` when the block started.
     pub(super) block_epoch: u64,
     /// The block's number plus one.
-    pub(super) buffer_epoch: u64,
     /// Lanes in the order in which they touch memory.
     pub(super) order: Vec<u32>,
     fuel: u64,
@@ -116,7 +115,6 @@ pub(super) fn run(function: &Verified, launch: Launch<'_>) -> Result<Outcome, Bo
         arenas,
         epoch: 0,
         block_epoch: 0,
-        buffer_epoch: 0,
         order: lane_order(launch.order, function.lanes),
         fuel: launch.fuel,
         outcome: Outcome::default(),
@@ -211,7 +209,6 @@ impl<'a> Machine<'a> {
         self.block = block;
         self.epoch += 1;
         self.block_epoch = self.epoch;
-        self.buffer_epoch += 1;
         self.burn(1).map_err(|fault| self.trap(None, fault))?;
         let function = self.function;
         self.region(&function.body)
@@ -396,6 +393,7 @@ impl<'a> Machine<'a> {
                 }
             }
             Op::Memory { .. } => self.load(inst, out)?,
+            Op::Atomic { update, buffer } => self.atomic(inst, update, buffer, out)?,
             Op::Barrier | Op::Assert(_) | Op::Print(_) => {}
         }
         Ok(())
@@ -427,6 +425,7 @@ impl<'a> Machine<'a> {
             | Op::Shuffle
             | Op::Unpack { .. }
             | Op::LoadUnpack { .. }
+            | Op::Atomic { .. }
             | Op::TableLookup(_) => {}
         }
         Ok(())
