@@ -89,7 +89,7 @@ pub(crate) const ALONG: [&str; 14] = [
 ];
 
 /// The other built-in functions.
-const PLAIN: [&str; 32] = [
+const PLAIN: [&str; 33] = [
     "zeros",
     "full",
     "iota",
@@ -122,6 +122,7 @@ const PLAIN: [&str; 32] = [
     "atomic_xor",
     "atomic_exchange",
     "atomic_compare_exchange",
+    "exit",
 ];
 
 /// Names that are built in, so that no fn may have them.

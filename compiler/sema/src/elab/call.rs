@@ -27,11 +27,11 @@ impl Elab<'_, '_> {
         if let Some(update) = super::scatter::update_named(name) {
             return self.atomic(name, update, args, span).map(Operand::Value);
         }
-        if name == "scatter" {
+        if let "scatter" | "exit" = name {
             self.report(
-                Diagnostic::error(Code::WrongArgument, "`scatter` stores, and gives no value")
+                Diagnostic::error(Code::WrongArgument, format!("`{name}` gives no value"))
                     .at(span, "used as a value")
-                    .help("write it as a statement: `scatter(t[i], x);`"),
+                    .help("write it as a statement: `scatter(t[i], x);`, `exit();`"),
             );
             return None;
         }

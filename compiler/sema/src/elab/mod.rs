@@ -85,6 +85,9 @@ pub(crate) type Slot = (usize, usize);
 /// The name under which the flag of a loop with `break` is kept; a keyword, so no variable has it.
 pub(crate) const BREAK: &str = "break";
 
+/// The name of the flag of a kernel with `exit`; no name of the language has parentheses.
+pub(crate) const EXIT: &str = "exit()";
+
 /// What is being compiled.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
@@ -137,6 +140,8 @@ pub(crate) struct Elab<'c, 'l> {
     loops: Vec<Option<Slot>>,
     /// How each tensor argument is first accessed (whether atomically), and where.
     pub accesses: HashMap<Param, (bool, Span)>,
+    /// Whether the condition of a `while` is compiled.
+    repeated: bool,
     full: bool,
 }
 
@@ -175,6 +180,7 @@ impl<'c, 'l> Elab<'c, 'l> {
             roles: HashMap::new(),
             loops: Vec::new(),
             accesses: HashMap::new(),
+            repeated: false,
             full: false,
         }
     }

@@ -76,6 +76,14 @@ impl Elab<'_, '_> {
 
     /// `atomic_add(t[..], value)` and its like: what was there before.
     pub(super) fn atomic(&mut self, name: &str, update: Update, args: &[Arg], span: Span) -> Option<Value> {
+        if self.repeated {
+            self.report(
+                Diagnostic::error(Code::WrongArgument, "the condition of a `while` updates nothing")
+                    .at(span, "would be done once more after the last turn")
+                    .help("keep what it gives in a variable, set before the loop and at the end of its body"),
+            );
+            return None;
+        }
         let (places, values) = self.places(name, args, update.operands(), span)?;
         let Places { memory, indices, shape, span: target } = places;
         let Memory::Param(tensor) = memory else {

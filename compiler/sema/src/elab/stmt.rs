@@ -194,6 +194,13 @@ impl Elab<'_, '_> {
     ) {
         let name = callee.name.as_str();
         if with.is_empty() {
+            if name == "exit" {
+                match args {
+                    [] => self.exit(span),
+                    [..] => self.count_error("exit", "no arguments: `exit();` ends the block", span),
+                }
+                return;
+            }
             if name == "scatter" {
                 self.scatter(args, span);
                 return;
