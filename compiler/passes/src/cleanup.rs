@@ -1,4 +1,4 @@
-//! Last touches on a lowered function: barriers where nothing is to be ordered, and values that nobody reads.
+//! Last touches on a lowered function: barriers that order nothing, and values that nobody reads.
 //!
 //! A value is read if a store, a check, a condition, a loop bound or a yield reads it, directly or through other values. Loads
 //! have no effect besides their value, so unread ones go too. Loop-carried values stay: they are part of their statement's shape.
@@ -7,13 +7,16 @@ use tvmc_ir::lane::{Function, Inst, MemoryOp, Op, Region, Stmt, Type, Value};
 
 /// Takes away what nobody needs; values keep their numbers.
 pub fn sweep(function: &mut Function) {
+    if function.arenas.is_empty() {
+        remove_barriers(&mut function.body);
+    }
     let mut read = vec![false; function.values.len()];
     mark(&function.body, &mut read);
     sweep_region(&mut function.body, &read);
 }
 
-/// For a function in which there is nothing to order.
-pub(crate) fn remove_barriers(region: &mut Region) {
+/// Without arenas they have nothing to order; those of buffers stay.
+fn remove_barriers(region: &mut Region) {
     region.stmts.retain(|s| !matches!(s, Stmt::Inst(Inst { op: Op::Barrier, .. })));
     for stmt in &mut region.stmts {
         match stmt {
@@ -33,7 +36,7 @@ fn has_effect(op: &Op) -> bool {
             MemoryOp::StoreUniform | MemoryOp::StoreContig | MemoryOp::Scatter => true,
             MemoryOp::LoadUniform | MemoryOp::LoadContig | MemoryOp::Gather => false,
         },
-        Op::Atomic { .. } | Op::Barrier | Op::Assert(_) | Op::Print(_) => true,
+        Op::Atomic { .. } | Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => true,
         Op::Pure(_)
         | Op::ConstF32(_)
         | Op::ConstI32(_)

@@ -12,7 +12,6 @@
 //! add(mul(i, 4), 0)  asked for twice inside two loops over k   ->  one `imul` before both loops
 //! ```
 
-use crate::cleanup::remove_barriers;
 use std::collections::HashMap;
 use tvmc_ir::lane::{
     Access, Arena, Buffer, Builder, Function, Mem, MemoryOp, Message, Op, Place, Pure, Reduce, Scalar, Table,
@@ -41,7 +40,6 @@ pub struct Emitter {
     /// A divisor of an i32 value, where one above 1 is known.
     multiples: HashMap<Value, i64>,
     access: Vec<Access>,
-    orders_buffers: bool,
 }
 
 impl Emitter {
@@ -54,7 +52,6 @@ impl Emitter {
             known: HashMap::new(),
             multiples: HashMap::new(),
             access: Vec::new(),
-            orders_buffers: false,
         }
     }
 
@@ -543,18 +540,14 @@ impl Emitter {
         results
     }
 
-    /// Notes that barriers order buffer accesses: they stay even if there are no arenas.
-    pub fn order_buffers(&mut self) {
-        self.orders_buffers = true;
+    /// Orders buffer accesses of the block, too.
+    pub fn buffer_barrier(&mut self) {
+        self.builder.inst(Op::BufferBarrier, &[]);
     }
 
-    /// The finished function. Without arenas barriers order nothing, unless somebody asked for it.
+    /// The finished function.
     pub fn finish(self) -> Function {
-        let mut function = self.builder.finish();
-        if function.arenas.is_empty() && !self.orders_buffers {
-            remove_barriers(&mut function.body);
-        }
-        function
+        self.builder.finish()
     }
 }
 

@@ -6,7 +6,7 @@
 //!   an assertion refuses larger tensors, unless their size is known. What an update gives is kept like any value with a cost, if anybody
 //!   reads it; a tile of one element is updated by the first lane alone.
 //!
-//! A block's statements happen in order: where another one accesses the tensor, barriers stand between.
+//! A block's statements happen in order: where several access the tensor, or one does again and again, barriers stand between.
 //!
 //! ```text
 //! atomic.add p0[v1], v2 on 16 lanes, v1: i32[20]    chunk 0: atomic.iadd b0[0 + v1[0..16]], ..  mask inside
@@ -20,7 +20,7 @@ use crate::lower::{LowerError, Lowering, Repr};
 use crate::memory::{Axis, Stride, Tensor};
 use crate::packing::Packing;
 use tvmc_ir::lane::{self, Pure};
-use tvmc_ir::tile::{Inst, Memory, Param, Update, Value};
+use tvmc_ir::tile::{Inst, Memory, Param, Region, Stmt, Update, Value};
 use tvmc_types::dtype::{DType, Kind};
 
 /// Elements of a tensor that 32-bit addresses reach.
@@ -100,11 +100,6 @@ impl<'k> Lowering<'k> {
         Ok(())
     }
 
-    fn order_statements(&mut self) {
-        self.emit.order_buffers();
-        self.barrier();
-    }
-
     /// Whether another statement accesses a tensor: of a block's statements the earlier come first, whichever lanes make them.
     fn is_accessed_elsewhere(&self, tensor: Param, inst: &Inst) -> bool {
         let mut others = false;
@@ -112,6 +107,10 @@ impl<'k> Lowering<'k> {
             others |= !std::ptr::eq(other, inst) && other.op.accesses().is_some_and(|(t, _)| t == tensor);
         });
         others
+    }
+
+    fn order_statements(&mut self) {
+        self.emit.buffer_barrier();
     }
 
     /// Updates of elements that other lanes and blocks update too.
@@ -123,7 +122,7 @@ impl<'k> Lowering<'k> {
         result: Value,
     ) -> Result<(), LowerError> {
         self.readable_anywhere(inst)?;
-        if self.is_accessed_elsewhere(tensor, inst) {
+        if self.is_accessed_elsewhere(tensor, inst) || repeats(&self.kernel.body, inst) {
             self.order_statements();
         }
         let tensor = self.tensor(tensor)?;
@@ -231,4 +230,18 @@ impl<'k> Lowering<'k> {
         let old = self.emit.atomic(update, tensor.buffer, address.base, address.spread, &values, mask);
         Ok(if bits { self.emit.pure(Pure::F32FromBits, &[old]) } else { old })
     }
+}
+
+/// Whether an operation is in a loop.
+fn repeats(region: &Region, inst: &Inst) -> bool {
+    let holds = |region: &Region| {
+        let mut found = false;
+        region.visit(&mut |other| found |= std::ptr::eq(other, inst));
+        found
+    };
+    region.stmts.iter().any(|stmt| match stmt {
+        Stmt::Inst(_) => false,
+        Stmt::For { body, .. } | Stmt::Loop { body, .. } => holds(body),
+        Stmt::If { then, otherwise, .. } => repeats(then, inst) || repeats(otherwise, inst),
+    })
 }

@@ -368,7 +368,8 @@ impl Emitter<'_> {
                 }
                 return;
             }
-            Op::Barrier => return self.barrier(),
+            Op::Barrier => return self.barrier(self.usage.storage_barrier()),
+            Op::BufferBarrier => return self.barrier(true),
             Op::Assert(message) => return self.assert(message, arg(0)),
             Op::Print(message) => return self.print(message, &inst.args),
         };

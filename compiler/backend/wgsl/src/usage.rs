@@ -15,10 +15,6 @@ pub(crate) struct PlaceUsage {
     pub stored: bool,
     /// Some `store.uniform` writes it.
     pub stored_uniform: bool,
-    /// Some other store writes it.
-    pub stored_varying: bool,
-    /// Some atomic operation updates it.
-    pub updated: bool,
     /// Some store writes elements below 32 bits, or elements are updated atomically: its words must be atomic.
     pub atomic: bool,
     /// It is addressed in words, half-words, bytes.
@@ -137,10 +133,9 @@ impl Usage {
         bounds.is_some_and(|(low, high)| low >= least && high < SMALL)
     }
 
-    /// Whether different lanes may access an element of some buffer and one of them changes it, so that a barrier must order storage as well.
+    /// Whether some buffer is both loaded and stored, so that a barrier must order storage as well.
     pub fn storage_barrier(&self) -> bool {
-        let shared = |b: &PlaceUsage| b.loaded && b.stored || b.stored_uniform && b.stored_varying;
-        self.buffers.iter().any(|b| shared(b) || b.updated)
+        self.buffers.iter().any(|b| b.loaded && b.stored)
     }
 
     fn region(&mut self, region: &Region, crossing: [u32; 2], depth: usize) -> Result<(), Error> {
@@ -170,7 +165,7 @@ impl Usage {
             Op::LoadUnpack { place, .. } => self.access(MemoryOp::LoadContig, Mem::U8, place),
             Op::Atomic { buffer, .. } => {
                 let usage = &mut self.buffers[buffer.index()];
-                (usage.stored, usage.updated, usage.atomic, usage.words) = (true, true, true, true);
+                (usage.stored, usage.atomic, usage.words) = (true, true, true);
             }
             Op::Reduce(_) | Op::Shuffle => self.scratch = self.scratch.max(crossing[0]),
             Op::Extract => self.scratch = self.scratch.max(crossing[1]),
@@ -190,7 +185,8 @@ impl Usage {
             | Op::Splat
             | Op::Unpack { .. }
             | Op::TableLookup(_)
-            | Op::Barrier => {}
+            | Op::Barrier
+            | Op::BufferBarrier => {}
         }
     }
 
@@ -252,6 +248,7 @@ impl Usage {
             | Op::TableLookup(_)
             | Op::Atomic { .. }
             | Op::Barrier
+            | Op::BufferBarrier
             | Op::Assert(_)
             | Op::Print(_) => None,
         }
@@ -266,7 +263,6 @@ impl Usage {
             usage.stored = true;
             usage.atomic |= mem.bytes() < 4;
             usage.stored_uniform |= form == MemoryOp::StoreUniform;
-            usage.stored_varying |= form != MemoryOp::StoreUniform;
         } else {
             usage.loaded = true;
         }

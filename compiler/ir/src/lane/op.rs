@@ -493,8 +493,10 @@ pub enum Op {
         /// What is updated.
         buffer: Buffer,
     },
-    /// Orders all lanes' accesses before it against those after it, of this block. Uniform control flow only, by construction.
+    /// Orders all lanes' arena accesses before it against those after it. Uniform control flow only, by construction.
     Barrier,
+    /// A barrier that orders this block's buffer accesses, too.
+    BufferBarrier,
     /// `condition: u.bool`. A false condition is recorded as the launch's failure (the first one wins) with
     /// the message's number; execution goes on.
     Assert(u32),
@@ -523,6 +525,7 @@ impl Op {
             | Op::Unpack { .. }
             | Op::TableLookup(_)
             | Op::Barrier
+            | Op::BufferBarrier
             | Op::Assert(_)
             | Op::Print(_) => None,
         }
@@ -573,6 +576,7 @@ forms! {
     Memory "memory" Op::Memory { .. },
     Atomic "atomic" Op::Atomic { .. },
     Barrier "barrier" Op::Barrier,
+    BufferBarrier "barrier.buffers" Op::BufferBarrier,
     Assert "assert" Op::Assert(_),
     Print "print" Op::Print(_),
 }

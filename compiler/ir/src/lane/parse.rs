@@ -333,6 +333,7 @@ impl<'a> Parser<'a> {
             }
             "lane_index" => (Op::LaneIndex, vec![]),
             "barrier" => (Op::Barrier, vec![]),
+            "barrier.buffers" => (Op::BufferBarrier, vec![]),
             "splat" => (Op::Splat, self.operands()?),
             "extract" => (Op::Extract, self.operands()?),
             "shuffle" => (Op::Shuffle, self.operands()?),

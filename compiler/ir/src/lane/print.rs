@@ -102,6 +102,7 @@ impl fmt::Display for Op {
             Op::Memory { form, mem, .. } => write!(f, "{}.{}", form.name(), mem.name()),
             Op::Atomic { update, .. } => write!(f, "atomic.{}", update.name()),
             Op::Barrier => f.write_str("barrier"),
+            Op::BufferBarrier => f.write_str("barrier.buffers"),
             Op::Assert(_) => f.write_str("assert"),
             Op::Print(_) => f.write_str("print"),
         }
@@ -142,7 +143,7 @@ impl fmt::Display for Inst {
             Op::ConstI32(value) => write!(f, " {value}")?,
             Op::ConstI64(value) => write!(f, " {value}")?,
             Op::ConstBool(value) => write!(f, " {value}")?,
-            Op::LaneIndex | Op::BlockIndex(_) | Op::BlockCount(_) | Op::Barrier => {}
+            Op::LaneIndex | Op::BlockIndex(_) | Op::BlockCount(_) | Op::Barrier | Op::BufferBarrier => {}
             Op::Unpack { offset, .. } => write!(f, " {}, {} at {offset}", args.next(), args.next())?,
             Op::LoadUnpack { place, .. } => write!(f, " {place}[{}]", args.next())?,
             Op::TableLookup(table) => write!(f, " {table} {}", args.next())?,

@@ -164,7 +164,7 @@ pub(super) fn check(function: &Function, op: Op, types: &[Type]) -> Result<Optio
             operands(&expected, types)?;
             Ok(Some(Type::varying(update.scalar())))
         }
-        Op::Barrier => operands(&none, types).map(|()| None),
+        Op::Barrier | Op::BufferBarrier => operands(&none, types).map(|()| None),
         Op::Assert(message) => {
             self::message(function, message)?;
             operands(&[expect("condition", Some(Scalar::Bool), UNIFORM)], types)?;
@@ -255,6 +255,7 @@ pub(super) fn fold(op: Op, operand: impl Fn(usize) -> Option<i64>) -> Option<i64
         | Op::Memory { .. }
         | Op::Atomic { .. }
         | Op::Barrier
+        | Op::BufferBarrier
         | Op::Assert(_)
         | Op::Print(_) => None,
     }
@@ -295,6 +296,7 @@ pub(super) fn arena_span(function: &Function, op: Op) -> Option<(Arena, u32, u64
         | Op::TableLookup(_)
         | Op::Atomic { .. }
         | Op::Barrier
+        | Op::BufferBarrier
         | Op::Assert(_)
         | Op::Print(_) => None,
     }

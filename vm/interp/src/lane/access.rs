@@ -8,7 +8,7 @@ use std::mem;
 use tvmc_ir::lane::{Buffer, Inst, Mem, MemoryOp, Op, Place, Sign, Update};
 
 use super::TrapKind;
-use super::machine::{Fault, Machine};
+use super::machine::{Clock, Fault, Machine};
 use super::memory::{Area, EVERY_LANE, Who, widen};
 use super::pure::unpack;
 
@@ -25,8 +25,12 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn who(&self, lane: u32) -> Who {
-        Who { lane, epoch: self.epoch, block_epoch: self.block_epoch }
+    fn who(&self, place: Place, lane: u32) -> Who {
+        let Clock { epoch, block_epoch } = match place {
+            Place::Buffer(_) => self.buffer_clock,
+            Place::Arena(_) => self.arena_clock,
+        };
+        Who { lane, epoch, block_epoch }
     }
 
     /// Whether lane `lane` is active; a uniform mask has one word.
@@ -86,7 +90,7 @@ impl<'a> Machine<'a> {
     }
 
     fn load_element(&mut self, place: Place, mem: Mem, index: i128, lane: u32) -> Result<u32, Fault> {
-        let who = self.who(lane);
+        let who = self.who(place, lane);
         let area = self.area(place);
         let loaded = area.locate(index, mem.bytes()).and_then(|start| area.load(start, mem, who));
         loaded.map_err(|kind| Fault::at(kind, lane, place, index))
@@ -127,7 +131,7 @@ impl<'a> Machine<'a> {
             }
         }
         for &(index, lane) in &targets {
-            let who = self.who(lane);
+            let who = self.who(place, lane);
             let word = self.words[values][lane as usize];
             let area = self.area(place);
             let stored = area.locate(index, mem.bytes()).and_then(|start| area.store(start, mem, word, who));
@@ -186,7 +190,7 @@ impl<'a> Machine<'a> {
             let lane = self.order[at];
             let first_bit = u64::from(lane) * lane_bits;
             let (first, end) = (first_bit / 8, (first_bit + lane_bits).div_ceil(8));
-            let who = self.who(lane);
+            let who = self.who(place, lane);
             let index = element(base, first as i64);
             let area = self.area(place);
             // In range: it lies within the stream.

@@ -8,15 +8,15 @@
 //! * a lane may not read what a different lane wrote;
 //! * a lane may not overwrite what a different lane wrote or read.
 //!
-//! For an element of a **buffer** the same holds, and between two blocks nothing orders accesses. A `uniform` store is made by lane 0, a
-//! `uniform` load by every lane.
+//! For an element of a **buffer** the same holds, but only `barrier.buffers` orders, and nothing orders two blocks. A `uniform` store is made
+//! by lane 0, a `uniform` load by every lane.
 //!
 //! Arena elements are undefined when a block starts; reading one before it is written is a trap as well.
 //!
 //! # Stamps
 //!
 //! A shadow keeps for each granule (the narrowest element that the function accesses in that place) the
-//! last writer and the readers as a stamp `epoch * 2048 + lane`. The epoch grows at every barrier and block. Stamp 0 is "never". A
+//! last writer and the readers as a stamp `epoch * 2048 + lane`. The epoch grows at every barrier of the place's kind and at every block. Stamp 0 is "never". A
 //! reader's lane 1024 stands for several lanes of that epoch, and [`MIXED`] for readers in several blocks.
 
 use half::{bf16, f16};
@@ -299,6 +299,7 @@ fn accessed(inst: &Inst) -> Option<(Place, u32)> {
         | Op::Unpack { .. }
         | Op::TableLookup(_)
         | Op::Barrier
+        | Op::BufferBarrier
         | Op::Assert(_)
         | Op::Print(_) => None,
     }

@@ -100,7 +100,7 @@ impl<'f> Lower<'f> {
             (Op::TableLookup(table), Some(result)) => self.table_lookup(*table, args[0], result),
             (Op::Memory { form, mem, place, masked }, _) => self.memory(*form, *mem, *place, *masked, inst),
             // One thread runs all lanes in order, and no load moves over a barrier.
-            (Op::Barrier, _) => {}
+            (Op::Barrier | Op::BufferBarrier, _) => {}
             (Op::Assert(message), _) => self.assert(args[0], *message),
             (Op::Print(_) | Op::Atomic { .. }, _) => unreachable!("refused before"),
             (op, None) => unreachable!("{op:?} has a result"),
