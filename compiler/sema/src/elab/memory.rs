@@ -330,7 +330,7 @@ impl Elab<'_, '_> {
                 self.binary(operator(op), (Operand::Value(old), span), (new, at), span)?
             }
         };
-        let value = self.to_element(memory, result, dtype, at)?;
+        let value = self.stored_value(memory, result, dtype, at)?;
         self.accessed(memory, false, span)?;
         let value = self.fit_shape(value, &access.shape, at)?;
         let mut args = access.offsets;

@@ -66,7 +66,7 @@ impl Elab<'_, '_> {
         let (operand, at) = values[0];
         let dtype = dtype.filter(|_| written)?;
         self.accessed(memory, false, target)?;
-        let value = self.to_element(memory, operand, dtype, at)?;
+        let value = self.stored_value(memory, operand, dtype, at)?;
         let value = self.fit_shape(value, &shape, at)?;
         let mut operands = indices;
         operands.push(value);
@@ -164,7 +164,7 @@ impl Elab<'_, '_> {
     }
 
     /// A value as an element of a tensor: to a generic float it is rounded.
-    pub(super) fn to_element(
+    pub(super) fn stored_value(
         &mut self,
         memory: Memory,
         operand: Operand,
