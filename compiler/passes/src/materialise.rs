@@ -340,7 +340,11 @@ impl<'k> Lowering<'k> {
                     Element::DType(dtype) => mem_of(dtype),
                     Element::Format(_) => None,
                 };
-                let Some(mem) = mem.filter(|_| tensor.packing == Packing::AsDeclared) else {
+                if tensor.packing != Packing::AsDeclared {
+                    return self
+                        .unsupported("a scatter to a tensor that is stored row-interleaved", Some(inst));
+                }
+                let Some(mem) = mem else {
                     return self
                         .unsupported("storing single elements to a tensor of this element type", Some(inst));
                 };

@@ -103,7 +103,12 @@ impl Elab<'_, '_> {
             let what = if format { "a format".to_owned() } else { dtype.to_string() };
             let help = match update {
                 Update::Add | Update::Exchange => "it updates i32, u32 and f32",
-                _ => "it updates i32 and u32",
+                Update::Min
+                | Update::Max
+                | Update::And
+                | Update::Or
+                | Update::Xor
+                | Update::CompareExchange => "it updates i32 and u32",
             };
             self.report(
                 Diagnostic::error(Code::WrongType, format!("`{name}` does not update elements of {what}"))
