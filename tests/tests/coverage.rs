@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use tvmc_ir::lane::{self, Inst as LaneInst};
-use tvmc_ir::tile::{Binary, CastRule, Form, Op, Reduce, Unary};
+use tvmc_ir::tile::{Binary, CastRule, Form, Op, Reduce, Unary, Update};
 use tvmc_lang::diag::Code;
 use tvmc_tests::filetests::{self, FileTest, Stage};
 
@@ -66,6 +66,10 @@ fn every_tile_operation_has_a_filetest_that_runs() {
             "no filetest runs {reduce:?}"
         );
     }
+    for update in Update::ALL {
+        let atomic = |op: &Op| matches!(op, Op::Atomic { update: u, .. } if u == update);
+        assert!(found.iter().any(atomic), "no filetest runs {update:?}");
+    }
     for form in Form::ALL {
         assert!(found.iter().any(|op| op.form() == *form), "no filetest runs `{}`", form.name());
     }
@@ -97,6 +101,8 @@ fn every_lane_operation_has_a_filetest_that_runs() {
                 found.insert(op.info().name.to_owned());
             } else if let lane::Op::Reduce(op) = inst.op {
                 found.insert(format!("reduce.{}", op.name()));
+            } else if let lane::Op::Atomic { update, .. } = inst.op {
+                found.insert(format!("atomic.{}", update.name()));
             } else if let lane::Op::Memory { form, .. } = inst.op {
                 found.insert(form.name().to_owned());
             }
@@ -106,7 +112,8 @@ fn every_lane_operation_has_a_filetest_that_runs() {
     let pure = lane::Pure::ALL.iter().map(|op| op.info().name.to_owned());
     let reductions = lane::Reduce::ALL.iter().map(|op| format!("reduce.{}", op.name()));
     let accesses = lane::MemoryOp::ALL.iter().map(|form| form.name().to_owned());
-    let all = forms.chain(pure).chain(reductions).chain(accesses);
+    let updates = lane::Update::ALL.iter().map(|op| format!("atomic.{}", op.name()));
+    let all = forms.chain(pure).chain(reductions).chain(accesses).chain(updates);
     let missing: Vec<String> = all.filter(|name| !found.contains(name)).collect();
     assert!(missing.is_empty(), "no `.lir` file in `run` has {missing:?}");
 }

@@ -141,7 +141,8 @@ impl Maker<'_> {
                 }
                 (Op::Memory { form, mem, place, masked }, types)
             }
-            _ => match self.tape.below(3) {
+            _ => match self.tape.below(4) {
+                3 => (Op::BufferBarrier, vec![]),
                 0 => (Op::Barrier, vec![]),
                 1 => (Op::Assert(self.messages[self.tape.below(self.messages.len())]), vec![ub]),
                 _ => (Op::Print(0), vec![uf, self.any_type()]),

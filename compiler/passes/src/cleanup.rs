@@ -15,7 +15,7 @@ pub fn sweep(function: &mut Function) {
     sweep_region(&mut function.body, &read);
 }
 
-/// Without arenas there is nothing to order.
+/// Without arenas they have nothing to order; those of buffers stay.
 fn remove_barriers(region: &mut Region) {
     region.stmts.retain(|s| !matches!(s, Stmt::Inst(Inst { op: Op::Barrier, .. })));
     for stmt in &mut region.stmts {
@@ -36,7 +36,7 @@ fn has_effect(op: &Op) -> bool {
             MemoryOp::StoreUniform | MemoryOp::StoreContig | MemoryOp::Scatter => true,
             MemoryOp::LoadUniform | MemoryOp::LoadContig | MemoryOp::Gather => false,
         },
-        Op::Barrier | Op::Assert(_) | Op::Print(_) => true,
+        Op::Atomic { .. } | Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => true,
         Op::Pure(_)
         | Op::ConstF32(_)
         | Op::ConstI32(_)

@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 use tvmc_ir::lane::{
     Access, Arena, Buffer, Builder, Function, Mem, MemoryOp, Message, Op, Place, Pure, Reduce, Scalar, Table,
-    Type, Value,
+    Type, Update, Value,
 };
 
 /// A folded constant.
@@ -415,6 +415,26 @@ impl Emitter {
         self.builder.store(form, mem, place, base, offset, value, mask);
     }
 
+    /// An atomic update; everything but the base is made varying, an absent mask is true in all lanes.
+    pub fn atomic(
+        &mut self,
+        update: Update,
+        buffer: Buffer,
+        base: Value,
+        offset: Option<Value>,
+        operands: &[Value],
+        mask: Option<Value>,
+    ) -> Value {
+        let offset = offset.unwrap_or_else(|| self.i32(0));
+        let mask = mask.unwrap_or_else(|| self.bool(true));
+        let mut args = vec![base, self.splat(offset)];
+        args.extend(operands.iter().map(|operand| self.splat(*operand)));
+        args.push(self.splat(mask));
+        let value = self.builder.atomic(update, buffer, &args);
+        self.record(value, self.here());
+        value
+    }
+
     /// A reduction across lanes.
     pub fn reduce(&mut self, reduce: Reduce, value: Value) -> Value {
         let op = Op::Reduce(reduce);
@@ -518,6 +538,11 @@ impl Emitter {
         let results = self.builder.end_if(yields);
         self.leave(&results);
         results
+    }
+
+    /// Orders buffer accesses of the block, too.
+    pub fn buffer_barrier(&mut self) {
+        self.builder.inst(Op::BufferBarrier, &[]);
     }
 
     /// The finished function.

@@ -319,6 +319,8 @@ impl<'k> Lowering<'k> {
             | Op::Dot
             | Op::Store { .. }
             | Op::StoreGroups { .. }
+            | Op::Scatter { .. }
+            | Op::Atomic { .. }
             | Op::Field(_)
             | Op::Table(_)
             | Op::GroupIndex

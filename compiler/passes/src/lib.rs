@@ -50,6 +50,7 @@ mod materialise;
 mod memory;
 pub mod packing;
 mod plan;
+mod scatter;
 mod spread;
 mod stored;
 pub mod target;

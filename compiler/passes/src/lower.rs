@@ -492,6 +492,8 @@ impl<'k> Lowering<'k> {
         match (&inst.op, inst.result) {
             (Op::Store { memory, indices }, _) => self.store(inst, *memory, indices),
             (Op::StoreGroups { memory, indices }, _) => self.store_groups(inst, *memory, indices),
+            (Op::Scatter { memory }, _) => self.scatter(inst, *memory),
+            (Op::Atomic { update, tensor }, Some(result)) => self.atomic(inst, *update, *tensor, result),
             (Op::Assert(message), _) => {
                 let condition = self.uniform(inst.args[0])?;
                 self.emit.effect(lane::Op::Assert(*message), &[condition]);
@@ -598,6 +600,8 @@ impl<'k> Lowering<'k> {
             | Op::Load { .. }
             | Op::Store { .. }
             | Op::StoreGroups { .. }
+            | Op::Scatter { .. }
+            | Op::Atomic { .. }
             | Op::Field(_)
             | Op::Table(_)
             | Op::GroupIndex

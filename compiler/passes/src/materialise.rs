@@ -320,7 +320,19 @@ impl<'k> Lowering<'k> {
         tail: Option<lane::Value>,
     ) -> Result<(), LowerError> {
         let axes: Vec<Axis> = self.axes(offsets, indices, at)?;
-        let mut element = self.eval(value, at)?;
+        let element = self.eval(value, at)?;
+        self.store_at(inst, memory, &axes, element, tail)
+    }
+
+    /// A chunk, or one element, to a place; lanes that `tail` masks off and what lies outside are skipped.
+    pub(crate) fn store_at(
+        &mut self,
+        inst: &Inst,
+        memory: Memory,
+        axes: &[Axis],
+        mut element: lane::Value,
+        tail: Option<lane::Value>,
+    ) -> Result<(), LowerError> {
         let (mem, place, extents, strides) = match memory {
             Memory::Param(param) => {
                 let tensor = self.tensor(param)?;
@@ -328,6 +340,10 @@ impl<'k> Lowering<'k> {
                     Element::DType(dtype) => mem_of(dtype),
                     Element::Format(_) => None,
                 };
+                if tensor.packing != Packing::AsDeclared {
+                    return self
+                        .unsupported("a scatter to a tensor that is stored row-interleaved", Some(inst));
+                }
                 let Some(mem) = mem else {
                     return self
                         .unsupported("storing single elements to a tensor of this element type", Some(inst));
@@ -347,9 +363,9 @@ impl<'k> Lowering<'k> {
                 (mem, Place::Arena(tile.arena), extents, strides)
             }
         };
-        let inside = self.mask(&axes, &extents);
+        let inside = self.mask(axes, &extents);
         let mask = self.emit.both(tail, inside);
-        let Address { base, stride, .. } = self.address(&axes, &strides);
+        let Address { base, stride, .. } = self.address(axes, &strides);
         match stride {
             None => self.emit.store(MemoryOp::StoreUniform, mem, place, base, None, element, mask),
             Some(Stride::Constant(1)) => {

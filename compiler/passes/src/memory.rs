@@ -261,7 +261,8 @@ impl<'k> Lowering<'k> {
         self.emit.lmul(value, factor)
     }
 
-    fn widen(&mut self, stride: Stride, extent: Extent) -> Stride {
+    /// The stride of the next axis outwards.
+    pub fn widen(&mut self, stride: Stride, extent: Extent) -> Stride {
         let factor = match (stride, extent) {
             (Stride::Constant(s), Extent::Constant(e)) => return Stride::Constant(s.saturating_mul(e)),
             (_, Extent::Constant(e)) => self.emit.i64(e),

@@ -157,6 +157,11 @@ impl<'k> Analysis<'k> {
                 0
             }
             Op::Store { .. } | Op::StoreGroups { .. } | Op::Assert(_) | Op::Print(_) => 0,
+            Op::Scatter { .. } => 0,
+            Op::Atomic { .. } => {
+                plan.keep[at] = self.uses[at].count > 0;
+                0
+            }
         };
         let uses = &self.uses[at];
         if cost > 0 && (uses.count > 1 || uses.deepest > self.depth[at]) {
@@ -241,6 +246,8 @@ impl<'k> Analysis<'k> {
                 | Op::Load { .. }
                 | Op::Store { .. }
                 | Op::StoreGroups { .. }
+                | Op::Scatter { .. }
+                | Op::Atomic { .. }
                 | Op::Field(_)
                 | Op::Table(_)
                 | Op::GroupIndex

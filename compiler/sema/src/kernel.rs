@@ -142,7 +142,7 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId, bindings: &Bindings) -> (Option<t
         );
     }
     elab.header = header;
-    elab.stmts(&ast.body.stmts);
+    elab.kernel_body(&ast.body);
     elab.b.kernel.lanes = elab.lanes.map(|(lanes, _)| lanes);
     let required = elab
         .header

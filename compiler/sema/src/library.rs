@@ -89,9 +89,40 @@ pub(crate) const ALONG: [&str; 14] = [
 ];
 
 /// The other built-in functions.
-const PLAIN: [&str; 23] = [
-    "zeros", "full", "iota", "dot", "sum", "min", "max", "any", "all", "where", "fma", "abs", "sqrt",
-    "floor", "ceil", "trunc", "round", "popcount", "bitcast", "relayout", "view", "concat", "prod",
+const PLAIN: [&str; 33] = [
+    "zeros",
+    "full",
+    "iota",
+    "dot",
+    "sum",
+    "min",
+    "max",
+    "any",
+    "all",
+    "where",
+    "fma",
+    "abs",
+    "sqrt",
+    "floor",
+    "ceil",
+    "trunc",
+    "round",
+    "popcount",
+    "bitcast",
+    "relayout",
+    "view",
+    "concat",
+    "prod",
+    "scatter",
+    "atomic_add",
+    "atomic_min",
+    "atomic_max",
+    "atomic_and",
+    "atomic_or",
+    "atomic_xor",
+    "atomic_exchange",
+    "atomic_compare_exchange",
+    "exit",
 ];
 
 /// Names that are built in, so that no fn may have them.

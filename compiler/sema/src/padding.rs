@@ -15,6 +15,8 @@
 //! counts as zero (an infinity there would be seen in the real elements as well). A `where` whose condition depends on `iota` along a dimension takes the
 //! responsibility over: its result counts as free of padding there. Points drop their dimension, so they pad nothing.
 
+mod places;
+
 use crate::facts::Facts;
 use crate::fold;
 use std::collections::HashMap;
@@ -40,6 +42,8 @@ struct Dimension {
     pad: Pad,
     /// Whether elements along it depend on `iota`.
     iota: bool,
+    /// Whether a `where` with such a condition has chosen them.
+    masked: bool,
     /// The load that brought the padding in.
     origin: Option<Value>,
 }
@@ -52,7 +56,7 @@ struct State {
 }
 
 impl Dimension {
-    const CLEAN: Dimension = Dimension { pad: Pad::No, iota: false, origin: None };
+    const CLEAN: Dimension = Dimension { pad: Pad::No, iota: false, masked: false, origin: None };
 }
 
 impl State {
@@ -241,6 +245,7 @@ impl Analysis<'_> {
             Op::Concat(_) => concat(rank, &states),
             Op::Dot => dot(states[0], states[1], states[2]),
             Op::Load { memory, indices, padded } => self.load(inst, result, *memory, indices, *padded),
+            Op::Atomic { update, .. } => State { splat: None, dims: self.updated(*update, inst, &states) },
             Op::Dim(_)
             | Op::Scalar(_)
             | Op::BlockIndex(_)
@@ -249,6 +254,7 @@ impl Analysis<'_> {
             | Op::GroupIndex
             | Op::Store { .. }
             | Op::StoreGroups { .. }
+            | Op::Scatter { .. }
             | Op::Assert(_)
             | Op::Print(_) => State::clean(rank),
         })
@@ -295,9 +301,10 @@ impl Analysis<'_> {
             if splats.iter().all(Option::is_some) { self.eval(inst, ty.dtype, &splats) } else { None };
         let dims = (0..ty.shape.len()).map(|axis| {
             let iota = states.iter().any(|s| s.dims[axis].iota);
-            let masked = matches!(inst.op, Op::Select) && states[0].dims[axis].iota;
-            if masked || states.iter().all(|s| s.dims[axis].pad == Pad::No) {
-                return Dimension { iota, ..Dimension::CLEAN };
+            let chosen = matches!(inst.op, Op::Select) && states[0].dims[axis].iota;
+            let masked = chosen || states.iter().any(|s| s.dims[axis].masked);
+            if chosen || states.iter().all(|s| s.dims[axis].pad == Pad::No) {
+                return Dimension { iota, masked, ..Dimension::CLEAN };
             }
             let args: Vec<Option<u32>> = states
                 .iter()
@@ -308,7 +315,7 @@ impl Analysis<'_> {
                 .collect();
             let pad = self.eval(inst, ty.dtype, &args).map_or(Pad::Unknown, Pad::Known);
             let origin = states.iter().find_map(|s| s.dims[axis].origin);
-            Dimension { pad, iota, origin }
+            Dimension { pad, iota, masked, origin }
         });
         State { splat, dims: dims.collect() }
     }
@@ -351,7 +358,7 @@ impl Analysis<'_> {
             dims.push(if inside {
                 Dimension::CLEAN
             } else {
-                Dimension { pad: fill, iota: false, origin: Some(result) }
+                Dimension { pad: fill, origin: Some(result), ..Dimension::CLEAN }
             });
         }
         State { splat: None, dims }
@@ -387,7 +394,10 @@ impl Analysis<'_> {
     fn judge(&self, region: &Region, spans: &[Span], out: &mut Vec<Diagnostic>) {
         for stmt in &region.stmts {
             match stmt {
-                Stmt::Inst(inst) => self.judge_inst(inst, spans, out),
+                Stmt::Inst(inst) => {
+                    self.judge_places(inst, spans, out);
+                    self.judge_inst(inst, spans, out);
+                }
                 Stmt::For { body, .. } | Stmt::Loop { body, .. } => self.judge(body, spans, out),
                 Stmt::If { then, otherwise, .. } => {
                     self.judge(then, spans, out);
@@ -489,6 +499,8 @@ impl Analysis<'_> {
             | Op::Load { .. }
             | Op::Store { .. }
             | Op::StoreGroups { .. }
+            | Op::Scatter { .. }
+            | Op::Atomic { .. }
             | Op::Field(_)
             | Op::Table(_)
             | Op::GroupIndex
@@ -504,7 +516,7 @@ fn view(rank: usize, from: &State) -> State {
     let origin = from.dims.iter().filter(|dim| dim.pad != Pad::No).find_map(|dim| dim.origin);
     let padded = from.dims.iter().any(|dim| dim.pad != Pad::No);
     let pad = if padded { Pad::Unknown } else { Pad::No };
-    State { splat: None, dims: vec![Dimension { pad, iota: false, origin }; rank] }
+    State { splat: None, dims: vec![Dimension { pad, iota: false, masked: false, origin }; rank] }
 }
 
 /// Along the axis any element may come from padding if there is any. Elsewhere zeros stay zeros, which is what an index outside gives too.
@@ -515,7 +527,7 @@ fn gather(axis: usize, from: &State, index: &State) -> State {
             (Pad::Known(0), Pad::No) if at != axis => Pad::Known(0),
             (Pad::No | Pad::Known(_) | Pad::Unknown, _) => Pad::Unknown,
         };
-        Dimension { pad, iota: false, origin: own.origin.or(chosen.origin) }
+        Dimension { pad, iota: false, masked: false, origin: own.origin.or(chosen.origin) }
     });
     State { splat: None, dims: dims.collect() }
 }
@@ -525,7 +537,7 @@ fn concat(rank: usize, parts: &[&State]) -> State {
     let dims = (0..rank).map(|axis| {
         let dims = || parts.iter().map(|part| &part.dims[axis]);
         let pad = dims().fold(Pad::No, |pad, dim| join_pad(pad, dim.pad));
-        Dimension { pad, iota: false, origin: dims().find_map(|dim| dim.origin) }
+        Dimension { pad, iota: false, masked: false, origin: dims().find_map(|dim| dim.origin) }
     });
     State { splat: None, dims: dims.collect() }
 }
@@ -546,7 +558,12 @@ fn dot(a: &State, b: &State, c: &State) -> State {
             Some(v) if zero => Pad::Known(v),
             Some(_) | None => Pad::Unknown,
         };
-        Dimension { pad, iota: operand.iota || own.iota, origin: operand.origin.or(own.origin) }
+        Dimension {
+            pad,
+            iota: operand.iota || own.iota,
+            masked: false,
+            origin: operand.origin.or(own.origin),
+        }
     };
     State { splat: None, dims: vec![side(&a.dims[0], 0), side(&b.dims[1], 1)] }
 }
@@ -593,6 +610,7 @@ fn reshape(from: &[u32], to: &[u32], dims: &[Dimension]) -> Vec<Dimension> {
         let merged = Dimension {
             pad: group.iter().fold(Pad::No, |pad, d| join_pad(pad, d.pad)),
             iota: group.iter().any(|d| d.iota),
+            masked: group.iter().any(|d| d.masked),
             origin: group.iter().find_map(|d| d.origin),
         };
         for (at, slot) in out[first_j..j].iter_mut().enumerate() {

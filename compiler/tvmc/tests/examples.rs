@@ -193,3 +193,36 @@ fn bit_planes() {
         assert_eq!(read_bytes(&dir.path().join("x.npy")), packed);
     }
 }
+
+/// Whatever the number of threads: integers do not mind the order, and these weights have exact sums.
+#[test]
+fn histogram() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (n, b) = (10_000, 37);
+    let numbers: Vec<i32> = values(n, 9).iter().map(|v| (v.abs() * 1e4) as i32 % (b + 5) - 2).collect();
+    let weights: Vec<f32> = (0..n).map(|at| (at % 7) as f32 * 0.25).collect();
+    npy(
+        &dir.path().join("x.npy"),
+        "<i4",
+        &[n],
+        &numbers.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>(),
+    );
+    npy_f32(&dir.path().join("w.npy"), &[n], &weights);
+    let (mut counts, mut sums) = (vec![0i32; b as usize], vec![0f32; b as usize]);
+    for (number, weight) in numbers.iter().zip(&weights) {
+        if let Some(bin) = usize::try_from(*number).ok().filter(|bin| *bin < counts.len()) {
+            counts[bin] += 1;
+            sums[bin] += weight;
+        }
+    }
+    assert!(counts.iter().all(|count| *count > 0), "every bin is used");
+    for target in TARGETS {
+        run(dir.path(), "histogram", "histogram", &["x"], ("bins", "i32[37]"), target, &[]);
+        let bytes = read_bytes(&dir.path().join("bins.npy"));
+        let got: Vec<i32> =
+            bytes.chunks_exact(4).map(|c| i32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect();
+        assert_eq!(got, counts, "{target}");
+        run(dir.path(), "histogram", "weights", &["x", "w"], ("sums", "f32[37]"), target, &[]);
+        assert_eq!(read_f32(&dir.path().join("sums.npy")), sums, "{target}");
+    }
+}

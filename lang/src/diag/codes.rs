@@ -211,6 +211,8 @@ codes! {
         "An `out` argument holds nothing to read. Say `inout`.";
     StaticOutOfBounds = 604, "index always out of bounds",
         "The index is known when compiled and lies outside the tensor or tile.";
+    AtomicAndPlain = 605, "atomic and other accesses",
+        "Blocks run in any order and at the same time: a tensor that a kernel updates atomically is loaded and stored by no other statement of it.";
 
     // Formats.
     GroupNotBytes = 701, "group is not whole bytes",

@@ -334,7 +334,7 @@ impl Maker<'_> {
     }
 
     /// A tile of a storage dtype.
-    fn stored(&mut self, dtype: DType, shape: &[u32]) -> Value {
+    pub fn stored(&mut self, dtype: DType, shape: &[u32]) -> Value {
         let wide = computing(dtype);
         let value = self.want(wide, shape);
         if wide == dtype {

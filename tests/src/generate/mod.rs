@@ -20,6 +20,7 @@ mod data;
 mod kernel;
 mod memory;
 mod ops;
+mod places;
 mod tape;
 
 pub use kernel::generate;

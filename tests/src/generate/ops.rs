@@ -44,7 +44,7 @@ impl Maker<'_> {
         self.spread(value, shape)
     }
 
-    fn spread(&mut self, value: Value, shape: &[u32]) -> Value {
+    pub fn spread(&mut self, value: Value, shape: &[u32]) -> Value {
         if self.b.ty(value).shape == shape {
             return value;
         }

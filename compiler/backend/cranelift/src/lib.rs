@@ -28,6 +28,7 @@
 //! functions above [`MAX_INSTRUCTIONS`] CLIF instructions or [`MAX_FRAME_BYTES`] bytes of stack.
 #![forbid(unsafe_code)]
 
+mod atomic;
 mod collective;
 mod effects;
 mod halves;

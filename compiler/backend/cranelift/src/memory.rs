@@ -238,7 +238,7 @@ impl Translator<'_> {
     }
 
     /// The word of a lane (given by four times its number) in a stack slot.
-    fn word_at(&mut self, slot: Value, at: Value) -> Value {
+    pub fn word_at(&mut self, slot: Value, at: Value) -> Value {
         let address = self.b.ins().iadd(slot, at);
         self.b.ins().load(types::I32, plain(), address, 0)
     }

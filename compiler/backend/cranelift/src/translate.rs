@@ -334,8 +334,9 @@ impl<'a> Translator<'a> {
                     None => return,
                 }
             }
+            Op::Atomic { update, buffer } => self.atomic(update, buffer, &inst.args),
             // One worker runs all lanes of a block in step: what came before has happened.
-            Op::Barrier => return,
+            Op::Barrier | Op::BufferBarrier => return,
             Op::Assert(message) => return self.assert(message, inst.args[0]),
             Op::Print(message) => return self.print(message, &inst.args),
         };
@@ -350,7 +351,7 @@ fn places(region: &Region, visit: &mut impl FnMut(Place)) {
     for stmt in &region.stmts {
         match stmt {
             Stmt::Inst(inst) => {
-                if let Op::Memory { place, .. } | Op::LoadUnpack { place, .. } = inst.op {
+                if let Some((place, _)) = inst.op.accesses() {
                     visit(place);
                 }
             }

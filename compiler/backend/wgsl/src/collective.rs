@@ -111,12 +111,12 @@ impl Emitter<'_> {
     }
 
     /// Orders the memory accesses of all lanes. A block of one lane is in order anyway.
-    pub(crate) fn barrier(&mut self) {
+    pub(crate) fn barrier(&mut self, storage: bool) {
         if self.function.lanes == 1 {
             return;
         }
         self.line("workgroupBarrier();");
-        if self.usage.storage_barrier() {
+        if storage {
             self.line("storageBarrier();");
         }
     }

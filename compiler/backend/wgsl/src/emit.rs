@@ -362,7 +362,14 @@ impl Emitter<'_> {
                 self.memory(form, mem, place, masked, &args, inst.result);
                 return;
             }
-            Op::Barrier => return self.barrier(),
+            Op::Atomic { update, buffer } => {
+                if let Some(result) = inst.result {
+                    self.atomic(update, buffer, &args, result);
+                }
+                return;
+            }
+            Op::Barrier => return self.barrier(self.usage.storage_barrier()),
+            Op::BufferBarrier => return self.barrier(true),
             Op::Assert(message) => return self.assert(message, arg(0)),
             Op::Print(message) => return self.print(message, &inst.args),
         };

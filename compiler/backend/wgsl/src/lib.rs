@@ -48,6 +48,7 @@
 //! control flow nested deeper than [`MAX_NESTING`].
 #![forbid(unsafe_code)]
 
+mod atomic;
 mod collective;
 mod emit;
 mod helpers;

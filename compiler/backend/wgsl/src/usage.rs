@@ -15,7 +15,7 @@ pub(crate) struct PlaceUsage {
     pub stored: bool,
     /// Some `store.uniform` writes it.
     pub stored_uniform: bool,
-    /// Some store writes elements below 32 bits: its words must be atomic.
+    /// Some store writes elements below 32 bits, or elements are updated atomically: its words must be atomic.
     pub atomic: bool,
     /// It is addressed in words, half-words, bytes.
     pub words: bool,
@@ -163,6 +163,10 @@ impl Usage {
             Op::Shuffle if self.partner(inst.args[1]).is_some() => {}
             Op::Memory { form, mem, place, .. } => self.access(form, mem, place),
             Op::LoadUnpack { place, .. } => self.access(MemoryOp::LoadContig, Mem::U8, place),
+            Op::Atomic { buffer, .. } => {
+                let usage = &mut self.buffers[buffer.index()];
+                (usage.stored, usage.atomic, usage.words) = (true, true, true);
+            }
             Op::Reduce(_) | Op::Shuffle => self.scratch = self.scratch.max(crossing[0]),
             Op::Extract => self.scratch = self.scratch.max(crossing[1]),
             Op::Assert(_) => self.asserts = true,
@@ -181,7 +185,8 @@ impl Usage {
             | Op::Splat
             | Op::Unpack { .. }
             | Op::TableLookup(_)
-            | Op::Barrier => {}
+            | Op::Barrier
+            | Op::BufferBarrier => {}
         }
     }
 
@@ -241,7 +246,9 @@ impl Usage {
             | Op::Unpack { .. }
             | Op::LoadUnpack { .. }
             | Op::TableLookup(_)
+            | Op::Atomic { .. }
             | Op::Barrier
+            | Op::BufferBarrier
             | Op::Assert(_)
             | Op::Print(_) => None,
         }

@@ -7,7 +7,7 @@ use super::function::{
     Access, Arena, ArenaDecl, Buffer, BufferDecl, Carried, Function, Inst, Message, Region, ScalarDecl, Stmt,
     Table, TableDecl, Value,
 };
-use super::op::{MemoryOp, Op, Place, Pure, Reduce, Slot};
+use super::op::{MemoryOp, Op, Place, Pure, Reduce, Slot, Update};
 use super::types::{Mem, Scalar, Type, Uniformity};
 
 /// An open region and what will become of it.
@@ -141,7 +141,8 @@ impl Builder {
                 MemoryOp::LoadContig | MemoryOp::Gather => varying(mem.loaded()),
                 MemoryOp::StoreUniform | MemoryOp::StoreContig | MemoryOp::Scatter => None,
             },
-            Op::Barrier | Op::Assert(_) | Op::Print(_) => None,
+            Op::Atomic { update, .. } => varying(update.scalar()),
+            Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => None,
         }
     }
 
@@ -151,6 +152,11 @@ impl Builder {
             Some(value) => value,
             None => unreachable!("{op:?} defines no value"),
         }
+    }
+
+    /// An atomic update of a buffer's elements; operands as [`Op::Atomic`] lists them.
+    pub fn atomic(&mut self, update: Update, buffer: Buffer, args: &[Value]) -> Value {
+        self.define(Op::Atomic { update, buffer }, args)
     }
 
     /// A row of the op table.

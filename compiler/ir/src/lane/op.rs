@@ -266,6 +266,101 @@ impl Reduce {
     }
 }
 
+/// What an atomic update makes of an element that was `old`.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Update {
+    /// f32 old + a.
+    FAdd,
+    /// Wrapping old + a.
+    IAdd,
+    /// Signed minimum.
+    IMinS,
+    /// Signed maximum.
+    IMaxS,
+    /// Unsigned minimum.
+    IMinU,
+    /// Unsigned maximum.
+    IMaxU,
+    /// Bitwise and.
+    IAnd,
+    /// Bitwise or.
+    IOr,
+    /// Bitwise exclusive or.
+    IXor,
+    /// a.
+    Exchange,
+    /// b where old is a, else old.
+    CompareExchange,
+}
+
+impl Update {
+    /// Every update.
+    pub const ALL: [Update; 11] = [
+        Update::FAdd,
+        Update::IAdd,
+        Update::IMinS,
+        Update::IMaxS,
+        Update::IMinU,
+        Update::IMaxU,
+        Update::IAnd,
+        Update::IOr,
+        Update::IXor,
+        Update::Exchange,
+        Update::CompareExchange,
+    ];
+
+    /// The mnemonic after `atomic.`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Update::FAdd => "fadd",
+            Update::IAdd => "iadd",
+            Update::IMinS => "imin_s",
+            Update::IMaxS => "imax_s",
+            Update::IMinU => "imin_u",
+            Update::IMaxU => "imax_u",
+            Update::IAnd => "iand",
+            Update::IOr => "ior",
+            Update::IXor => "ixor",
+            Update::Exchange => "exchange",
+            Update::CompareExchange => "compare_exchange",
+        }
+    }
+
+    /// Kind of the element and of the operands.
+    pub const fn scalar(self) -> Scalar {
+        match self {
+            Update::FAdd => Scalar::F32,
+            Update::IAdd
+            | Update::IMinS
+            | Update::IMaxS
+            | Update::IMinU
+            | Update::IMaxU
+            | Update::IAnd
+            | Update::IOr
+            | Update::IXor
+            | Update::Exchange
+            | Update::CompareExchange => Scalar::I32,
+        }
+    }
+
+    /// How many operands it takes, besides base, offset and mask.
+    pub const fn operands(self) -> usize {
+        match self {
+            Update::CompareExchange => 2,
+            Update::FAdd
+            | Update::IAdd
+            | Update::IMinS
+            | Update::IMaxS
+            | Update::IMinU
+            | Update::IMaxU
+            | Update::IAnd
+            | Update::IOr
+            | Update::IXor
+            | Update::Exchange => 1,
+        }
+    }
+}
+
 /// What a memory operation addresses.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub enum Place {
@@ -389,13 +484,52 @@ pub enum Op {
         /// Whether the last operand is a mask.
         masked: bool,
     },
+    /// `base: u.i64, offset: v.i32 (signed), a [, b], mask: v.bool -> varying`: each active lane updates the 32-bit element `base + offset[l]` of
+    /// the buffer in one step that no other lane or block sees half done, and gives what was there before; an inactive lane touches
+    /// nothing and gives zero. Lanes and blocks come in any order. No other operation accesses a buffer that is updated so.
+    Atomic {
+        /// What becomes of the element.
+        update: Update,
+        /// What is updated.
+        buffer: Buffer,
+    },
     /// Orders all lanes' arena accesses before it against those after it. Uniform control flow only, by construction.
     Barrier,
+    /// A barrier that orders this block's buffer accesses, too.
+    BufferBarrier,
     /// `condition: u.bool`. A false condition is recorded as the launch's failure (the first one wins) with
     /// the message's number; execution goes on.
     Assert(u32),
     /// Any number of operands; appends to the launch's log with the message's number.
     Print(u32),
+}
+
+impl Op {
+    /// What it loads, stores or updates, and whether atomically.
+    pub const fn accesses(&self) -> Option<(Place, bool)> {
+        match self {
+            Op::Memory { place, .. } | Op::LoadUnpack { place, .. } => Some((*place, false)),
+            Op::Atomic { buffer, .. } => Some((Place::Buffer(*buffer), true)),
+            Op::Pure(_)
+            | Op::ConstF32(_)
+            | Op::ConstI32(_)
+            | Op::ConstI64(_)
+            | Op::ConstBool(_)
+            | Op::LaneIndex
+            | Op::BlockIndex(_)
+            | Op::BlockCount(_)
+            | Op::Splat
+            | Op::Reduce(_)
+            | Op::Extract
+            | Op::Shuffle
+            | Op::Unpack { .. }
+            | Op::TableLookup(_)
+            | Op::Barrier
+            | Op::BufferBarrier
+            | Op::Assert(_)
+            | Op::Print(_) => None,
+        }
+    }
 }
 
 macro_rules! forms {
@@ -440,7 +574,9 @@ forms! {
     LoadUnpack "load.unpack" Op::LoadUnpack { .. },
     TableLookup "table" Op::TableLookup(_),
     Memory "memory" Op::Memory { .. },
+    Atomic "atomic" Op::Atomic { .. },
     Barrier "barrier" Op::Barrier,
+    BufferBarrier "barrier.buffers" Op::BufferBarrier,
     Assert "assert" Op::Assert(_),
     Print "print" Op::Print(_),
 }

@@ -20,7 +20,7 @@ use super::function::{
     Access, Arena, ArenaDecl, Buffer, BufferDecl, Carried, Function, Inst, Message, Region, ScalarDecl, Stmt,
     Table, TableDecl, Value,
 };
-use super::op::{MemoryOp, Op, Place, Pure, Reduce, Sign};
+use super::op::{MemoryOp, Op, Place, Pure, Reduce, Sign, Update};
 use super::types::{Mem, Scalar, Type};
 use super::verify::{MAX_DEPTH, MAX_VALUES};
 use crate::text::{Cursor, ParseError, Parsed, Token, decimal, f32_bits, i32_value, i64_value};
@@ -333,6 +333,7 @@ impl<'a> Parser<'a> {
             }
             "lane_index" => (Op::LaneIndex, vec![]),
             "barrier" => (Op::Barrier, vec![]),
+            "barrier.buffers" => (Op::BufferBarrier, vec![]),
             "splat" => (Op::Splat, self.operands()?),
             "extract" => (Op::Extract, self.operands()?),
             "shuffle" => (Op::Shuffle, self.operands()?),
@@ -379,6 +380,10 @@ impl<'a> Parser<'a> {
                 self.at.punct(']')?;
                 return Ok((Op::LoadUnpack { place, bits, sign }, vec![base]));
             }
+            "atomic" => {
+                let update = Update::ALL.into_iter().find(|update| update.name() == tail).ok_or(unknown)?;
+                return self.atomic(update);
+            }
             _ => {}
         }
         let form = MemoryOp::ALL.into_iter().find(|form| form.name() == head);
@@ -404,6 +409,23 @@ impl<'a> Parser<'a> {
             args.push(self.value()?);
         }
         Ok((Op::Memory { form, mem, place, masked }, args))
+    }
+
+    /// `b0[v1 + v2], v3 mask v4`
+    fn atomic(&mut self, update: Update) -> Parsed<(Op, Vec<Value>)> {
+        let buffer = Buffer(self.at.entity('b', "a buffer such as `b0`")?);
+        self.at.punct('[')?;
+        let mut args = vec![self.value()?];
+        self.at.punct('+')?;
+        args.push(self.value()?);
+        self.at.punct(']')?;
+        for _ in 0..update.operands() {
+            self.at.punct(',')?;
+            args.push(self.value()?);
+        }
+        self.at.keyword("mask")?;
+        args.push(self.value()?);
+        Ok((Op::Atomic { update, buffer }, args))
     }
 }
 

@@ -100,7 +100,9 @@ impl fmt::Display for Op {
             Op::LoadUnpack { bits, sign, .. } => write!(f, "load.unpack.{}", code(sign, bits)),
             Op::TableLookup(_) => f.write_str("table"),
             Op::Memory { form, mem, .. } => write!(f, "{}.{}", form.name(), mem.name()),
+            Op::Atomic { update, .. } => write!(f, "atomic.{}", update.name()),
             Op::Barrier => f.write_str("barrier"),
+            Op::BufferBarrier => f.write_str("barrier.buffers"),
             Op::Assert(_) => f.write_str("assert"),
             Op::Print(_) => f.write_str("print"),
         }
@@ -141,7 +143,7 @@ impl fmt::Display for Inst {
             Op::ConstI32(value) => write!(f, " {value}")?,
             Op::ConstI64(value) => write!(f, " {value}")?,
             Op::ConstBool(value) => write!(f, " {value}")?,
-            Op::LaneIndex | Op::BlockIndex(_) | Op::BlockCount(_) | Op::Barrier => {}
+            Op::LaneIndex | Op::BlockIndex(_) | Op::BlockCount(_) | Op::Barrier | Op::BufferBarrier => {}
             Op::Unpack { offset, .. } => write!(f, " {}, {} at {offset}", args.next(), args.next())?,
             Op::LoadUnpack { place, .. } => write!(f, " {place}[{}]", args.next())?,
             Op::TableLookup(table) => write!(f, " {table} {}", args.next())?,
@@ -161,6 +163,13 @@ impl fmt::Display for Inst {
                 if masked {
                     write!(f, " mask {}", args.next())?;
                 }
+            }
+            Op::Atomic { update, buffer } => {
+                write!(f, " {buffer}[{} + {}]", args.next(), args.next())?;
+                for _ in 0..update.operands() {
+                    write!(f, ", {}", args.next())?;
+                }
+                write!(f, " mask {}", args.next())?;
             }
             Op::Assert(message) => write!(f, " {message} {}", args.next())?,
             Op::Print(message) => {

@@ -151,7 +151,20 @@ pub(super) fn check(function: &Function, op: Op, types: &[Type]) -> Result<Optio
             let loaded = Type { scalar: mem.loaded(), uniformity: uniformity.unwrap_or(Uniformity::Varying) };
             Ok((!form.is_store()).then_some(loaded))
         }
-        Op::Barrier => operands(&none, types).map(|()| None),
+        Op::Atomic { update, buffer } => {
+            for store in [false, true] {
+                place(function, Place::Buffer(buffer), store)?;
+            }
+            let mut expected = vec![
+                expect("base", Some(Scalar::I64), UNIFORM),
+                expect("offset", Some(Scalar::I32), VARYING),
+            ];
+            expected.resize(2 + update.operands(), expect("operand", Some(update.scalar()), VARYING));
+            expected.push(expect("mask", Some(Scalar::Bool), VARYING));
+            operands(&expected, types)?;
+            Ok(Some(Type::varying(update.scalar())))
+        }
+        Op::Barrier | Op::BufferBarrier => operands(&none, types).map(|()| None),
         Op::Assert(message) => {
             self::message(function, message)?;
             operands(&[expect("condition", Some(Scalar::Bool), UNIFORM)], types)?;
@@ -240,7 +253,9 @@ pub(super) fn fold(op: Op, operand: impl Fn(usize) -> Option<i64>) -> Option<i64
         | Op::LoadUnpack { .. }
         | Op::TableLookup(_)
         | Op::Memory { .. }
+        | Op::Atomic { .. }
         | Op::Barrier
+        | Op::BufferBarrier
         | Op::Assert(_)
         | Op::Print(_) => None,
     }
@@ -279,7 +294,9 @@ pub(super) fn arena_span(function: &Function, op: Op) -> Option<(Arena, u32, u64
         | Op::Shuffle
         | Op::Unpack { .. }
         | Op::TableLookup(_)
+        | Op::Atomic { .. }
         | Op::Barrier
+        | Op::BufferBarrier
         | Op::Assert(_)
         | Op::Print(_) => None,
     }

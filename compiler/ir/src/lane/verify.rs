@@ -32,6 +32,7 @@
 //! 17. **Conditions** of `if` and `loop` are `u.bool`.
 //! 18. **Messages.** The number exists; the text of a `print` has one `{}` for each operand.
 //! 19. **Scalar arguments** are uniform, of the declared kind.
+//! 20. **Atomic.** A buffer that is updated atomically is accessed in no other way.
 //!
 //! Errors come in program order, at most [`MAX_ERRORS`] of them. Each names its rule and its place:
 //!
@@ -43,9 +44,11 @@
 //! assert_eq!((errors[1].rule, errors[1].at.as_str()), (Rule::Scope, "body[1].then[0]"));
 //! ```
 
+use std::collections::HashMap;
 use std::fmt;
 
-use super::function::{Carried, Function, Inst, Region, Stmt, Value};
+use super::function::{Buffer, Carried, Function, Inst, Region, Stmt, Value};
+use super::op::Place;
 use super::signature;
 use super::types::{Scalar, Type};
 use crate::rules::rules;
@@ -123,6 +126,8 @@ rules! {
         Message,
         /// Scalar arguments.
         ScalarArgument,
+        /// Buffers with atomic updates.
+        Atomic,
     }
 }
 
@@ -154,6 +159,7 @@ pub fn verify(function: Function) -> Result<Verified, Vec<VerifyError>> {
         visible: Vec::new(),
         constants: Vec::new(),
         scope: Vec::new(),
+        accesses: HashMap::new(),
         errors: Vec::new(),
     };
     verifier.function();
@@ -180,6 +186,8 @@ struct Verifier<'a> {
     constants: Vec<Option<i64>>,
     /// Values that stop being visible when a region ends, with region starts known to `region`.
     scope: Vec<Value>,
+    /// Whether the first access to a buffer is an atomic update.
+    accesses: HashMap<Buffer, bool>,
     errors: Vec<VerifyError>,
 }
 
@@ -480,6 +488,12 @@ impl Verifier<'_> {
             }
         }
         self.arena_range(inst);
+        if let Some((Place::Buffer(buffer), atomic)) = inst.op.accesses()
+            && *self.accesses.entry(buffer).or_insert(atomic) != atomic
+        {
+            let message = format!("{buffer} is updated atomically, and accessed in another way");
+            self.error(Rule::Atomic, message);
+        }
         if let Some(result) = inst.result {
             self.define(result);
             let constant = self.constant(inst);

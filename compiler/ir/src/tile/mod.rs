@@ -49,7 +49,7 @@ pub use kernel::{
     Access, Carried, Dim, DimDecl, Element, FormatId, Index, Inst, Kernel, Memory, Message, Param, Pin,
     Region, Shared, SharedDecl, Stmt, TensorDecl, Value,
 };
-pub use op::{Binary, CastRule, Form, Op, Reduce, Unary};
+pub use op::{Binary, CastRule, Form, Op, Reduce, Unary, Update};
 pub use parse::parse;
 pub use pins::{ViewError, check_view, views};
 pub use signature::bitcast_leads;

@@ -82,6 +82,20 @@ rows! {
 }
 
 rows! {
+    /// What an atomic update makes of an element that was `old`, with one more operand `a` or, for `compare_exchange`, two.
+    Update {
+        Add "add" "i32, u32: old + a, wrapping; f32: old + a, rounded, in whatever order the additions come";
+        Min "min" "i32, u32: the smaller of old and a";
+        Max "max" "i32, u32: the greater of old and a";
+        And "and" "i32, u32: and";
+        Or "or" "i32, u32: or";
+        Xor "xor" "i32, u32: exclusive or";
+        Exchange "exchange" "f32, i32, u32: a";
+        CompareExchange "compare_exchange" "i32, u32: b if old == a, else old";
+    }
+}
+
+rows! {
     /// An operation without its immediates: the variants of [`Op`], as a table.
     Form {
         Const "const" "a scalar constant";
@@ -108,6 +122,8 @@ rows! {
         Load "load" "a tile of a tensor";
         Store "store" "a tile to a tensor";
         StoreGroups "store.groups" "whole groups of a format";
+        Scatter "scatter" "elements to computed places of a tensor";
+        Atomic "atomic" "updates elements that other blocks update too";
         Field "field" "a stored field of a group";
         Table "table" "an entry of a format's table";
         GroupIndex "group_index" "the element's index in its group";
@@ -144,6 +160,8 @@ impl Op {
             Op::Load { .. } => Form::Load,
             Op::Store { .. } => Form::Store,
             Op::StoreGroups { .. } => Form::StoreGroups,
+            Op::Scatter { .. } => Form::Scatter,
+            Op::Atomic { .. } => Form::Atomic,
             Op::Field(_) => Form::Field,
             Op::Table(_) => Form::Table,
             Op::GroupIndex => Form::GroupIndex,
@@ -162,6 +180,7 @@ impl Op {
             Op::Cast(rule) => format!("cast.{}", rule.name()).into(),
             Op::Reduce(op, _) => format!("reduce.{}", op.name()).into(),
             Op::Scan(op, _) => format!("scan.{}", op.name()).into(),
+            Op::Atomic { update, .. } => format!("atomic.{}", update.name()).into(),
             Op::Const(_)
             | Op::Dim(_)
             | Op::Scalar(_)
@@ -181,11 +200,71 @@ impl Op {
             | Op::Load { .. }
             | Op::Store { .. }
             | Op::StoreGroups { .. }
+            | Op::Scatter { .. }
             | Op::Field(_)
             | Op::Table(_)
             | Op::GroupIndex
             | Op::Assert(_)
             | Op::Print(_) => self.form().name().into(),
+        }
+    }
+}
+
+impl Op {
+    /// The tensor argument that it loads, stores or updates, and whether atomically.
+    pub const fn accesses(&self) -> Option<(Param, bool)> {
+        match self {
+            Op::Load { memory: Memory::Param(tensor), .. }
+            | Op::Store { memory: Memory::Param(tensor), .. }
+            | Op::StoreGroups { memory: Memory::Param(tensor), .. }
+            | Op::Scatter { memory: Memory::Param(tensor) } => Some((*tensor, false)),
+            Op::Atomic { tensor, .. } => Some((*tensor, true)),
+            Op::Load { memory: Memory::Shared(_), .. }
+            | Op::Store { memory: Memory::Shared(_), .. }
+            | Op::StoreGroups { memory: Memory::Shared(_), .. }
+            | Op::Scatter { memory: Memory::Shared(_) }
+            | Op::Const(_)
+            | Op::Dim(_)
+            | Op::Scalar(_)
+            | Op::BlockIndex(_)
+            | Op::Iota
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Fma
+            | Op::Select
+            | Op::Cast(_)
+            | Op::Bitcast
+            | Op::View
+            | Op::Relayout
+            | Op::Broadcast
+            | Op::Reshape
+            | Op::Permute(_)
+            | Op::Reduce(..)
+            | Op::Scan(..)
+            | Op::Gather(_)
+            | Op::Concat(_)
+            | Op::Dot
+            | Op::Field(_)
+            | Op::Table(_)
+            | Op::GroupIndex
+            | Op::Assert(_)
+            | Op::Print(_) => None,
+        }
+    }
+}
+
+impl Update {
+    /// How many operands follow the indices.
+    pub const fn operands(self) -> usize {
+        match self {
+            Update::CompareExchange => 2,
+            Update::Add
+            | Update::Min
+            | Update::Max
+            | Update::And
+            | Update::Or
+            | Update::Xor
+            | Update::Exchange => 1,
         }
     }
 }
@@ -312,6 +391,21 @@ pub enum Op {
         memory: Memory,
         /// One per tensor axis; the last is a slice of whole groups.
         indices: Vec<Index>,
+    },
+    /// `index: i32 per axis of the tensor, value`, all of one shape: in row-major order each element of the value becomes the element of the
+    /// tensor that its indices name, so of several with the same indices the last stays. Elements outside are skipped.
+    Scatter {
+        /// What is written.
+        memory: Memory,
+    },
+    /// `index: i32 per axis of the tensor, then the update's operands`, all of one shape: each element updates the element of the tensor that
+    /// its indices name, in one step that no other block sees half done, and gives what was there before. Outside nothing happens, and 0 is
+    /// given. In which order elements and blocks come is not defined.
+    Atomic {
+        /// What becomes of the element.
+        update: Update,
+        /// What is updated.
+        tensor: Param,
     },
     /// A format's field of the element at offset `args[0]` (its slot in the group is the operand): only in decode bodies.
     Field(u32),

@@ -21,7 +21,7 @@ use super::kernel::{
     Access, Carried, Dim, DimDecl, Element, FormatId, Index, Inst, Kernel, Memory, Message, Param, Pin,
     Region, Shared, SharedDecl, Stmt, TensorDecl, Value,
 };
-use super::op::{Binary, CastRule, Op, Reduce, Unary};
+use super::op::{Binary, CastRule, Op, Reduce, Unary, Update};
 use super::types::{MAX_RANK, TileType};
 use super::verify::{MAX_DEPTH, MAX_VALUES};
 use crate::text::{Cursor, ParseError, Parsed, Token, decimal, expr, f32_bits, i32_value};
@@ -483,6 +483,10 @@ impl Parser<'_> {
             "load" => return self.load(),
             "store" => return self.store(),
             "store.groups" => return self.store_groups(),
+            "scatter" => {
+                let (memory, args) = self.indexed(1)?;
+                return Ok((Op::Scatter { memory }, args));
+            }
             "field" => Op::Field(self.at.u32("a field's number")?),
             "table" => Op::Table(self.at.u32("a table's number")?),
             "group_index" => Op::GroupIndex,
@@ -491,6 +495,14 @@ impl Parser<'_> {
             word => match named(word).ok_or(unknown)? {
                 Op::Reduce(reduce, _) => Op::Reduce(reduce, self.at.number("an axis", small)?),
                 Op::Scan(reduce, _) => Op::Scan(reduce, self.at.number("an axis", small)?),
+                Op::Atomic { update, .. } => {
+                    let start = self.at.start;
+                    let (memory, args) = self.indexed(update.operands())?;
+                    let Memory::Param(tensor) = memory else {
+                        return Err(self.at.error_at(start, "expected a tensor argument such as `p0`"));
+                    };
+                    return Ok((Op::Atomic { update, tensor }, args));
+                }
                 op => op,
             },
         };
@@ -570,6 +582,20 @@ impl Parser<'_> {
         Ok((Op::Store { memory, indices }, args))
     }
 
+    /// `p0[v1, v2], v3`, with this many operands after the indices.
+    fn indexed(&mut self, operands: usize) -> Parsed<(Memory, Vec<Value>)> {
+        let start = self.at.start;
+        let (memory, indices, mut args) = self.place()?;
+        if indices.iter().any(|index| *index != Index::Point) {
+            return Err(self.at.error_at(start, "expected an index for each axis, no slices"));
+        }
+        for _ in 0..operands {
+            self.at.punct(',')?;
+            args.push(self.value()?);
+        }
+        Ok((memory, args))
+    }
+
     fn store_groups(&mut self) -> Parsed<(Op, Vec<Value>)> {
         let (memory, indices, mut args) = self.place()?;
         while self.at.eat(',')? {
@@ -585,6 +611,10 @@ fn named(word: &str) -> Option<Op> {
         return match head {
             "cast" => CastRule::ALL.into_iter().find(|rule| rule.name() == tail).map(Op::Cast),
             "reduce" => Reduce::ALL.iter().find(|r| r.name() == tail).map(|r| Op::Reduce(*r, 0)),
+            "atomic" => {
+                let update = Update::ALL.iter().find(|update| update.name() == tail);
+                update.map(|update| Op::Atomic { update: *update, tensor: Param(0) })
+            }
             "scan" => Reduce::ALL.iter().find(|r| r.name() == tail).map(|r| Op::Scan(*r, 0)),
             _ => None,
         };

@@ -359,9 +359,18 @@ pub(super) fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType
             }
             Ok(())
         }
+        Op::Scatter { memory } => indexed(f, *memory, &inst.args, 1),
+        Op::Atomic { update, tensor } => indexed(f, Memory::Param(*tensor), &inst.args, update.operands()),
         Op::Field(at) | Op::Table(at) => write!(f, " {at}{}", operands()),
         Op::Assert(message) | Op::Print(message) => write!(f, " {message}{}", operands()),
     }
+}
+
+/// `p0[v1, v2], v3`: indices, then this many operands.
+fn indexed(f: &mut Formatter<'_>, memory: Memory, args: &[Value], operands: usize) -> fmt::Result {
+    let (indices, rest) = args.split_at(args.len().saturating_sub(operands));
+    write!(f, " {}", place(memory, &vec![Index::Point; indices.len()], indices))?;
+    rest.iter().try_for_each(|value| write!(f, ", {value}"))
 }
 
 fn place(memory: Memory, indices: &[Index], args: &[Value]) -> String {

@@ -1,7 +1,7 @@
 //! What each operation takes and gives: the rules of the verifier that look at one operation's types.
 
 use super::kernel::{Access, Element, Index, Kernel, Memory, TensorDecl};
-use super::op::{Binary, CastRule, Op, Reduce, Unary};
+use super::op::{Binary, CastRule, Op, Reduce, Unary, Update};
 use super::types::TileType;
 use super::verify::Rule;
 use tvmc_types::dtype::{DType, Kind};
@@ -232,13 +232,7 @@ pub(super) fn check(
                 (Memory::Param(_), Some((Element::Format(_), _))) => {
                     return fail(Rule::Memory, "a tensor of a format is not stored to");
                 }
-                (Memory::Param(param), _) => {
-                    if let Some(TensorDecl::Tensor { access: Access::Read, name, .. }) =
-                        kernel.params.get(param.index())
-                    {
-                        return fail(Rule::Access, format!("`{name}` is only read"));
-                    }
-                }
+                (Memory::Param(_), _) => writable(kernel, *memory)?,
                 (Memory::Shared(_), _) => {}
             }
             let stored = TileType::new(element, &slices(indices));
@@ -249,15 +243,10 @@ pub(super) fn check(
             }
         }
         Op::StoreGroups { memory, indices } => {
-            let (Memory::Param(param), Some((Element::Format(id), _))) = (memory, kernel.element(*memory))
-            else {
+            let (Memory::Param(_), Some((Element::Format(id), _))) = (memory, kernel.element(*memory)) else {
                 return fail(Rule::Memory, "only tensors of a format have fields");
             };
-            if let Some(TensorDecl::Tensor { access: Access::Read, name, .. }) =
-                kernel.params.get(param.index())
-            {
-                return fail(Rule::Access, format!("`{name}` is only read"));
-            }
+            writable(kernel, *memory)?;
             let format = &kernel.formats[id.index()];
             access(kernel, *memory, indices, args, format.fields.len())?;
             let groups = match (indices.last(), slices(indices).last()) {
@@ -280,6 +269,33 @@ pub(super) fn check(
                 }
             }
             Ok(Gives::Nothing)
+        }
+        Op::Scatter { memory } => {
+            let (element, value) = places(kernel, *memory, args, 1)?;
+            writable(kernel, *memory)?;
+            if let (Memory::Param(_), Some((Element::Format(_), _))) = (memory, kernel.element(*memory)) {
+                return fail(Rule::Memory, "a tensor of a format is not stored to");
+            }
+            if value.dtype != element {
+                return fail(Rule::Memory, format!("{value} is stored where {element} is expected"));
+            }
+            Ok(Gives::Nothing)
+        }
+        Op::Atomic { update, tensor } => {
+            let memory = Memory::Param(*tensor);
+            let (element, value) = places(kernel, memory, args, update.operands())?;
+            if let Some(TensorDecl::Tensor { access: Access::Read | Access::Write, name, .. }) =
+                kernel.params.get(tensor.index())
+            {
+                return fail(Rule::Access, format!("`{name}` is not both read and written"));
+            }
+            if !matches!(kernel.element(memory), Some((Element::DType(_), _))) || !updates(*update, element) {
+                return fail(Rule::DType, format!("does not update elements of {element}"));
+            }
+            if value.dtype != element {
+                return fail(Rule::DType, format!("{value} meets elements of {element}"));
+            }
+            gives(value.clone())
         }
         Op::Assert(number) => {
             message(kernel, *number)?;
@@ -387,6 +403,8 @@ pub(super) fn elementwise(op: &Op, args: &[&TileType], result: Option<&TileType>
         | Op::Load { .. }
         | Op::Store { .. }
         | Op::StoreGroups { .. }
+        | Op::Scatter { .. }
+        | Op::Atomic { .. }
         | Op::Field(_)
         | Op::Table(_)
         | Op::GroupIndex
@@ -467,24 +485,74 @@ fn access(
     args: &[&TileType],
     extra: usize,
 ) -> Result<DType, Broken> {
-    let name = match memory {
-        Memory::Param(param) => param.to_string(),
-        Memory::Shared(shared) => shared.to_string(),
-    };
-    let Some((element, rank)) = kernel.element(memory) else {
-        return fail(Rule::Declaration, format!("{name} is no tensor"));
-    };
+    let (dtype, rank) = element_of(kernel, memory)?;
     if indices.len() != rank {
+        let name = memory_name(memory);
         return fail(Rule::Memory, format!("{} indices for the {rank} axes of {name}", indices.len()));
     }
     count(args, rank + extra)?;
     if let Some(offset) = args[..rank].iter().find(|offset| ***offset != TileType::scalar(DType::I32)) {
         return fail(Rule::Memory, format!("an offset is {offset}, must be i32"));
     }
+    Ok(dtype)
+}
+
+fn memory_name(memory: Memory) -> String {
+    match memory {
+        Memory::Param(param) => param.to_string(),
+        Memory::Shared(shared) => shared.to_string(),
+    }
+}
+
+/// The dtype of a loaded element, and the number of axes.
+fn element_of(kernel: &Kernel, memory: Memory) -> Result<(DType, usize), Broken> {
+    let Some((element, rank)) = kernel.element(memory) else {
+        return fail(Rule::Declaration, format!("{} is no tensor", memory_name(memory)));
+    };
     match element {
-        Element::DType(dtype) => Ok(dtype),
-        Element::Format(id) if id.index() < kernel.formats.len() => Ok(DType::F32),
+        Element::DType(dtype) => Ok((dtype, rank)),
+        Element::Format(id) if id.index() < kernel.formats.len() => Ok((DType::F32, rank)),
         Element::Format(id) => fail(Rule::Declaration, format!("{id} is not declared")),
+    }
+}
+
+/// Rule `Access` for a store.
+fn writable(kernel: &Kernel, memory: Memory) -> Result<(), Broken> {
+    if let Memory::Param(param) = memory
+        && let Some(TensorDecl::Tensor { access: Access::Read, name, .. }) = kernel.params.get(param.index())
+    {
+        return fail(Rule::Access, format!("`{name}` is only read"));
+    }
+    Ok(())
+}
+
+/// What scatters and atomic updates share: an index tile for each axis, then this many operands of one type, all of one shape. Gives the dtype
+/// of an element and the type of the operands.
+fn places<'a>(
+    kernel: &Kernel,
+    memory: Memory,
+    args: &[&'a TileType],
+    operands: usize,
+) -> Result<(DType, &'a TileType), Broken> {
+    let (element, rank) = element_of(kernel, memory)?;
+    count(args, rank + operands)?;
+    let (indices, values) = args.split_at(rank);
+    same(values)?;
+    let value = values[0];
+    match indices.iter().find(|index| ***index != value.with_dtype(DType::I32)) {
+        Some(index) => fail(Rule::Memory, format!("an index is {index}, must be i32 and as {value}")),
+        None => Ok((element, value)),
+    }
+}
+
+/// Which elements an update is defined for.
+fn updates(update: Update, dtype: DType) -> bool {
+    let integer = matches!(dtype, DType::I32 | DType::U32);
+    match update {
+        Update::Add | Update::Exchange => integer || dtype == DType::F32,
+        Update::Min | Update::Max | Update::And | Update::Or | Update::Xor | Update::CompareExchange => {
+            integer
+        }
     }
 }
 

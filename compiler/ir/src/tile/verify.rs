@@ -40,6 +40,7 @@
 //! 23. **Layout.** A pinned layout has its value's shape; all of a kernel have its number of lanes. `view` takes and gives pinned values of
 //!     as many bits per lane, where lanes that are copies in the result are copies in the operand; `relayout` gives a pinned value; carried
 //!     values whose layouts are pinned agree.
+//! 24. **Atomic.** A tensor that is updated atomically is accessed in no other way.
 //!
 //! Errors come in program order, at most [`MAX_ERRORS`] of them. Each names its rule and its place:
 //!
@@ -52,14 +53,14 @@
 //! ```
 
 use super::format::{Decode, Format, field_error};
-use super::kernel::{Carried, Element, Inst, Kernel, Region, Stmt, TensorDecl, Value};
+use super::kernel::{Carried, Element, Inst, Kernel, Param, Region, Stmt, TensorDecl, Value};
 use super::op::Op;
 use super::pins;
 use super::signature::{self, Broken, Gives};
 use super::types::{MAX_ELEMENTS, MAX_RANK, TileType};
 use crate::host::Expr;
 use crate::rules::rules;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use tvmc_types::dtype::DType;
 
@@ -133,6 +134,8 @@ rules! {
         Decode,
         /// Pinned layouts.
         Layout,
+        /// Tensors with atomic updates.
+        Atomic,
     }
 }
 
@@ -163,6 +166,7 @@ pub fn verify(kernel: Kernel) -> Result<Verified, Vec<VerifyError>> {
         definitions: Vec::new(),
         visible: Vec::new(),
         scope: Vec::new(),
+        accesses: HashMap::new(),
         errors: Vec::new(),
     };
     verifier.kernel();
@@ -196,6 +200,8 @@ struct Verifier<'a> {
     visible: Vec<bool>,
     /// Values that stop being visible when a region ends, with region starts known to `nested`.
     scope: Vec<Value>,
+    /// Whether the first access to a tensor is an atomic update.
+    accesses: HashMap<Param, bool>,
     errors: Vec<VerifyError>,
 }
 
@@ -599,6 +605,11 @@ impl<'a> Verifier<'a> {
                 self.error(Rule::Layout, format!("`{}`: {message}", Shown(inst, &kernel.values)));
             }
         }
+        if let Some((tensor, atomic)) = inst.op.accesses()
+            && *self.accesses.entry(tensor).or_insert(atomic) != atomic
+        {
+            self.error(Rule::Atomic, format!("{tensor} is updated atomically, and accessed in another way"));
+        }
         if let Some(result) = inst.result {
             self.define(result);
         }
@@ -665,6 +676,8 @@ fn decode_op(
         | Op::Load { .. }
         | Op::Store { .. }
         | Op::StoreGroups { .. }
+        | Op::Scatter { .. }
+        | Op::Atomic { .. }
         | Op::Assert(_)
         | Op::Print(_) => Err((Rule::Decode, "does not belong into a decode body".to_owned())),
     }

@@ -170,7 +170,7 @@ impl Elab<'_, '_> {
     }
 
     /// Another shape for the same elements.
-    fn reshaped(&mut self, value: Value, shape: &[u32], span: Span) -> Option<Value> {
+    pub(super) fn reshaped(&mut self, value: Value, shape: &[u32], span: Span) -> Option<Value> {
         let ty = self.ty(value);
         if ty.shape == shape {
             return Some(value);

@@ -24,6 +24,17 @@ impl Elab<'_, '_> {
         if !BUILTINS.contains(&name) {
             return self.call_item(callee, args, span);
         }
+        if let Some(update) = super::scatter::update_named(name) {
+            return self.atomic(name, update, args, span).map(Operand::Value);
+        }
+        if let "scatter" | "exit" = name {
+            self.report(
+                Diagnostic::error(Code::WrongArgument, format!("`{name}` gives no value"))
+                    .at(span, "used as a value")
+                    .help("write it as a statement: `scatter(t[i], x);`, `exit();`"),
+            );
+            return None;
+        }
         if let Some(arg) = args.iter().find(|a| a.name.as_ref().is_some_and(|n| n.name != "axis")) {
             self.report(
                 Diagnostic::error(Code::UnknownArgument, format!("`{name}` has no argument of this name"))

@@ -106,6 +106,7 @@ impl Elab<'_, '_> {
             shape.push(whole / group * field.count);
             args.push(self.reshape(entries, &shape, span)?);
         }
+        self.accessed(memory, false, span)?;
         self.effect(Op::StoreGroups { memory, indices: access.indices.clone() }, &args, span);
         Some(())
     }

@@ -7,9 +7,10 @@
 //! while c { B }          if c { loop { B } again c }
 //! for with a break       if a < b { loop { B; k = k + s } again !broke && k > old k && k < b }
 //! break;  REST           broke = true;  if !broke { REST }
+//! exit(); REST           exited = true; if !exited { REST }, and so on behind every block and loop around it
 //! ```
 
-use super::{BREAK, Elab, Local, Operand, Slot};
+use super::{BREAK, EXIT, Elab, Local, Operand, Slot};
 use crate::facts::Facts;
 use tvmc_ir::tile::{Binary, Op, TileType, Unary, Value};
 use tvmc_lang::ast::{self, Block, ExprId, IfArm, Stmt, StmtKind, Target};
@@ -23,6 +24,7 @@ fn assigned<'a>(stmts: &'a [Stmt], in_loop: bool, names: &mut Vec<&'a str>) {
         match &stmt.kind {
             StmtKind::Assign { target: Target::Variable(name), .. } => names.push(&name.name),
             StmtKind::Break if !in_loop => names.push(BREAK),
+            StmtKind::Call { callee, .. } if callee.name == "exit" => names.push(EXIT),
             StmtKind::For(f) => assigned(&f.body.stmts, true, names),
             StmtKind::While { body, .. } => assigned(&body.stmts, true, names),
             StmtKind::If { arms, otherwise } => {
@@ -47,9 +49,18 @@ fn assigned<'a>(stmts: &'a [Stmt], in_loop: bool, names: &mut Vec<&'a str>) {
 
 /// Whether a statement may leave the loop around it.
 fn breaks(stmt: &Stmt) -> bool {
+    sets(stmt, BREAK)
+}
+
+/// Whether a statement may end the block.
+fn exits(stmt: &Stmt) -> bool {
+    sets(stmt, EXIT)
+}
+
+fn sets(stmt: &Stmt, flag: &str) -> bool {
     let mut names = Vec::new();
     assigned(std::slice::from_ref(stmt), false, &mut names);
-    names.contains(&BREAK)
+    names.contains(&flag)
 }
 
 impl Elab<'_, '_> {
@@ -60,19 +71,46 @@ impl Elab<'_, '_> {
         self.scopes.pop();
     }
 
-    /// Statements in the current scope; after one that may break, the rest is conditional.
+    /// The body of a kernel, in the current scope.
+    pub fn kernel_body(&mut self, body: &Block) {
+        if body.stmts.iter().any(exits) {
+            let no = self.constant(0, DType::BOOL, body.span).unwrap_or_else(|| self.some_bool());
+            let operand = Some(Operand::Value(no));
+            let local = Local { name: EXIT.into(), span: body.span, operand, mutable: true };
+            if let Some(scope) = self.scopes.last_mut() {
+                scope.push(local);
+            }
+        }
+        self.stmts(&body.stmts);
+    }
+
+    /// The value of a flag of a loop or of the kernel.
+    fn flag(&self, slot: Option<Slot>) -> Option<Value> {
+        match self.local(slot?).operand {
+            Some(Operand::Value(value)) => Some(value),
+            Some(_) | None => None,
+        }
+    }
+
+    /// Statements in the current scope; after one that may break or exit, the rest is conditional.
     pub fn stmts(&mut self, stmts: &[Stmt]) {
         for (at, stmt) in stmts.iter().enumerate() {
             self.stmt(stmt);
             let rest = &stmts[at + 1..];
-            let Some(Some(flag)) = self.loops.last().copied() else { continue };
-            if rest.is_empty() || !breaks(stmt) {
+            if rest.is_empty() {
                 continue;
             }
+            let broke = self.loops.last().copied().flatten().filter(|_| breaks(stmt));
+            let broke = self.flag(broke);
+            let exited = if exits(stmt) { self.flag(self.find_local(EXIT)) } else { None };
             let span = stmt.span;
-            let Some(Operand::Value(broke)) = self.local(flag).operand else { return };
+            let left = match (broke, exited) {
+                (Some(a), Some(b)) => self.elementwise(Binary::Or, a, b, span),
+                (one, None) | (None, one) => one,
+            };
+            let Some(left) = left else { continue };
             let bool_type = TileType::scalar(DType::BOOL);
-            let Some(going) = self.define(Op::Unary(Unary::Not), &[broke], bool_type, span) else { return };
+            let Some(going) = self.define(Op::Unary(Unary::Not), &[left], bool_type, span) else { return };
             let slots = self.slots_of(&[rest], false);
             if self.cx.enter(span).is_none() {
                 return;
@@ -80,6 +118,14 @@ impl Elab<'_, '_> {
             self.branch(going, &slots, |e| e.stmts(rest), |_| {});
             self.cx.leave();
             return;
+        }
+    }
+
+    /// `exit();`
+    pub fn exit(&mut self, span: Span) {
+        let slot = self.find_local(EXIT);
+        if let (Some(slot), Some(yes)) = (slot, self.constant(1, DType::BOOL, span)) {
+            self.set_local(slot, Operand::Value(yes));
         }
     }
 
@@ -187,12 +233,15 @@ impl Elab<'_, '_> {
         self.loops.push(flag);
         self.block(body);
         self.loops.pop();
-        let broke = flag.and_then(|slot| match self.local(slot).operand {
-            Some(Operand::Value(v)) => Some(v),
-            Some(_) | None => None,
-        });
+        let broke = self.flag(flag);
         self.scopes.pop();
         broke
+    }
+
+    /// `condition`, unless the body before it ended the block.
+    fn unless_exited(&mut self, body: &Block, condition: Value, span: Span) -> Option<Value> {
+        let exited = if body.stmts.iter().any(exits) { self.flag(self.find_local(EXIT)) } else { None };
+        self.unless(exited, condition, span)
     }
 
     /// `condition && !broke`.
@@ -204,7 +253,7 @@ impl Elab<'_, '_> {
 
     pub fn while_loop(&mut self, condition: ExprId, body: &Block) {
         let span = self.span(condition);
-        let first = self.condition(condition).unwrap_or_else(|| self.some_bool());
+        let first = self.repeated_condition(condition).unwrap_or_else(|| self.some_bool());
         let slots = self.slots_of(&[&body.stmts], true);
         let inner = slots.clone();
         self.branch(
@@ -215,7 +264,8 @@ impl Elab<'_, '_> {
                 let params = e.b.begin_loop(&initials);
                 e.put(&inner, &params);
                 let broke = e.body(body, None);
-                let again = e.condition(condition).and_then(|c| e.unless(broke, c, span));
+                let again = e.repeated_condition(condition).and_then(|c| e.unless(broke, c, span));
+                let again = again.and_then(|c| e.unless_exited(body, c, span));
                 let again = again.unwrap_or_else(|| e.some_bool());
                 let yields = e.held(&inner);
                 let results = e.b.end_loop(again, &yields);
@@ -223,6 +273,14 @@ impl Elab<'_, '_> {
             },
             |_| {},
         );
+    }
+
+    /// The condition of a `while`: it is evaluated after the last turn as well, a `break` or not, so it must have no effect.
+    fn repeated_condition(&mut self, condition: ExprId) -> Option<Value> {
+        let outer = std::mem::replace(&mut self.repeated, true);
+        let value = self.condition(condition);
+        self.repeated = outer;
+        value
     }
 
     fn bound(&mut self, id: ExprId) -> Option<Value> {
@@ -247,7 +305,7 @@ impl Elab<'_, '_> {
         let to = to.unwrap_or_else(|| self.some_i32());
         let step = step.map_or(1, |s| s as u32);
         let slots = self.slots_of(&[&stmt.body.stmts], true);
-        if stmt.body.stmts.iter().any(breaks) {
+        if stmt.body.stmts.iter().any(|s| breaks(s) || exits(s)) {
             self.for_with_break(stmt, from, to, step, &slots);
             return;
         }
@@ -286,7 +344,9 @@ impl Elab<'_, '_> {
                     (Some(rises), Some(below)) => e.elementwise(Binary::And, rises, below, span),
                     (_, _) => None,
                 };
-                let again = again.and_then(|c| e.unless(broke, c, span)).unwrap_or_else(|| e.some_bool());
+                let again = again.and_then(|c| e.unless(broke, c, span));
+                let again = again.and_then(|c| e.unless_exited(&stmt.body, c, span));
+                let again = again.unwrap_or_else(|| e.some_bool());
                 let mut yields = vec![next];
                 yields.extend(e.held(slots));
                 let results = e.b.end_loop(again, &yields);

@@ -6,7 +6,7 @@
 use super::{Elab, Operand};
 use crate::host::Host;
 use crate::signature::{Choice, ParameterKind, StoreRule};
-use tvmc_ir::tile::{Binary, CastRule, Element, Index, Memory, Op, TileType, Value};
+use tvmc_ir::tile::{Binary, Element, Index, Memory, Op, TileType, Value};
 use tvmc_lang::ast::{self, AssignOp, BinaryOp, ExprId, IndexItem, IndexKind, Mode, Target};
 use tvmc_lang::diag::{Code, Diagnostic};
 use tvmc_lang::span::Span;
@@ -29,14 +29,14 @@ impl Elab<'_, '_> {
     }
 
     /// The dtype that a load gives and a store takes; `None` in the second place for a plain dtype.
-    fn element_dtype(&self, memory: Memory) -> (DType, bool) {
+    pub(super) fn element_dtype(&self, memory: Memory) -> (DType, bool) {
         match self.b.kernel.element(memory) {
             Some((Element::DType(dtype), _)) => (dtype, false),
             Some((Element::Format(_), _)) | None => (DType::F32, true),
         }
     }
 
-    fn store_rule(&self, memory: Memory) -> StoreRule {
+    pub(super) fn store_rule(&self, memory: Memory) -> StoreRule {
         match memory {
             Memory::Param(param) => self.header.params[param.index()].stores,
             Memory::Shared(_) => StoreRule::Exact,
@@ -74,7 +74,8 @@ impl Elab<'_, '_> {
         }
     }
 
-    pub(super) fn access(&mut self, memory: Memory, items: &[IndexItem], span: Span) -> Option<Access> {
+    /// The extents of a tensor; an error unless it has as many as there are indices.
+    pub(super) fn extents_of(&mut self, memory: Memory, indices: usize, span: Span) -> Option<Vec<Host>> {
         let extents: Vec<Host> = match memory {
             Memory::Param(p) => match &self.header.params[p.index()].kind {
                 ParameterKind::Tensor { shape, .. } => shape.clone(),
@@ -87,22 +88,23 @@ impl Elab<'_, '_> {
                 .map(|e| Host::Constant(crate::constant::Constant::int(i64::from(*e))))
                 .collect(),
         };
-        if extents.len() != items.len() {
+        if extents.len() != indices {
             let name = self.memory_name(memory);
             self.report(
                 Diagnostic::error(
                     Code::RankMismatch,
-                    format!(
-                        "`{name}` has {} dimensions, but {} indices are given",
-                        extents.len(),
-                        items.len()
-                    ),
+                    format!("`{name}` has {} dimensions, but {indices} indices are given", extents.len(),),
                 )
                 .at(span, "one index per dimension")
                 .help("a point `i`, a slice `i +: S`, or `..` for the whole dimension"),
             );
             return None;
         }
+        Some(extents)
+    }
+
+    pub(super) fn access(&mut self, memory: Memory, items: &[IndexItem], span: Span) -> Option<Access> {
+        let extents = self.extents_of(memory, items.len(), span)?;
         let mut access = Access { indices: Vec::new(), offsets: Vec::new(), shape: Vec::new() };
         let mut good = true;
         for (item, extent) in items.iter().zip(&extents) {
@@ -115,7 +117,7 @@ impl Elab<'_, '_> {
         Some(access)
     }
 
-    fn one_index(&mut self, item: &IndexItem, extent: &Host, access: &mut Access) -> Option<()> {
+    pub(super) fn one_index(&mut self, item: &IndexItem, extent: &Host, access: &mut Access) -> Option<()> {
         match item.kind {
             IndexKind::Point(at) => {
                 let operand = self.expr(at)?;
@@ -174,7 +176,7 @@ impl Elab<'_, '_> {
     }
 
     /// Refuses an index that is known to lie outside.
-    fn in_bounds(&mut self, offset: Value, size: u32, extent: &Host, span: Span) -> Option<()> {
+    pub(super) fn in_bounds(&mut self, offset: Value, size: u32, extent: &Host, span: Span) -> Option<()> {
         let facts = self.facts(offset);
         if facts.hi + i64::from(size) <= 0 {
             let at = facts.as_constant().map_or_else(|| format!("at most {}", facts.hi), |v| v.to_string());
@@ -239,6 +241,7 @@ impl Elab<'_, '_> {
         if !allowed {
             return None;
         }
+        self.accessed(memory, false, span)?;
         let Access { indices, mut offsets, shape } = access?;
         let padded = fill.is_some();
         offsets.extend(fill);
@@ -327,12 +330,8 @@ impl Elab<'_, '_> {
                 self.binary(operator(op), (Operand::Value(old), span), (new, at), span)?
             }
         };
-        let value = if dtype.is_float() && self.store_rule(memory) == StoreRule::Encoded {
-            let value = self.assign_to(result, DType::F32, at)?;
-            if dtype == DType::F32 { value } else { self.cast_value(value, dtype, CastRule::Round, at)? }
-        } else {
-            self.assign_to(result, dtype, at)?
-        };
+        let value = self.stored_value(memory, result, dtype, at)?;
+        self.accessed(memory, false, span)?;
         let value = self.fit_shape(value, &access.shape, at)?;
         let mut args = access.offsets;
         args.push(value);

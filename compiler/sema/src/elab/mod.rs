@@ -33,6 +33,7 @@ mod memory;
 mod names;
 mod pins;
 mod product;
+mod scatter;
 mod stmt;
 mod tiles;
 
@@ -43,7 +44,7 @@ use crate::library::ItemId;
 use crate::signature::Header;
 use std::collections::HashMap;
 use tvmc_ir::host::Expr;
-use tvmc_ir::tile::{Binary, Builder, CastRule, MAX_ELEMENTS, MAX_RANK, Memory, Op, TileType, Value};
+use tvmc_ir::tile::{Binary, Builder, CastRule, MAX_ELEMENTS, MAX_RANK, Memory, Op, Param, TileType, Value};
 use tvmc_lang::ast;
 use tvmc_lang::diag::{Code, Diagnostic};
 use tvmc_lang::span::Span;
@@ -83,6 +84,9 @@ pub(crate) type Slot = (usize, usize);
 
 /// The name under which the flag of a loop with `break` is kept; a keyword, so no variable has it.
 pub(crate) const BREAK: &str = "break";
+
+/// The name of the flag of a kernel with `exit`; no name of the language has parentheses.
+pub(crate) const EXIT: &str = "exit()";
 
 /// What is being compiled.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -134,6 +138,10 @@ pub(crate) struct Elab<'c, 'l> {
     pub roles: HashMap<Value, crate::padding::Role>,
     /// Loops around the current statement, with a `break` flag if they have one.
     loops: Vec<Option<Slot>>,
+    /// How each tensor argument is first accessed (whether atomically), and where.
+    pub accesses: HashMap<Param, (bool, Span)>,
+    /// Whether the condition of a `while` is compiled.
+    repeated: bool,
     full: bool,
 }
 
@@ -171,6 +179,8 @@ impl<'c, 'l> Elab<'c, 'l> {
             pinned_at: HashMap::new(),
             roles: HashMap::new(),
             loops: Vec::new(),
+            accesses: HashMap::new(),
+            repeated: false,
             full: false,
         }
     }
@@ -374,6 +384,8 @@ impl<'c, 'l> Elab<'c, 'l> {
             | Op::Load { .. }
             | Op::Store { .. }
             | Op::StoreGroups { .. }
+            | Op::Scatter { .. }
+            | Op::Atomic { .. }
             | Op::Field(_)
             | Op::Assert(_)
             | Op::Print(_) => Facts::of(ty.dtype),

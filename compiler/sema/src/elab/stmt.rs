@@ -192,9 +192,26 @@ impl Elab<'_, '_> {
         with: &[ast::NamedValue],
         span: Span,
     ) {
+        let name = callee.name.as_str();
+        if with.is_empty() {
+            if name == "exit" {
+                match args {
+                    [] => self.exit(span),
+                    [..] => self.count_error("exit", "no arguments: `exit();` ends the block", span),
+                }
+                return;
+            }
+            if name == "scatter" {
+                self.scatter(args, span);
+                return;
+            }
+            if let Some(update) = super::scatter::update_named(name) {
+                self.atomic(name, update, args, span);
+                return;
+            }
+        }
         args.iter().filter_map(ast::Arg::expr).for_each(|a| self.look(a));
         with.iter().for_each(|w| self.look(w.value));
-        let name = callee.name.as_str();
         let d = match name {
             "sync" | "copy_async" | "commit" | "wait" => {
                 Diagnostic::error(Code::Unsupported, format!("`{name}` is not translated"))
@@ -213,7 +230,7 @@ impl Elab<'_, '_> {
                     .help("bind it: `let x = ..;`"),
                 None => Diagnostic::error(Code::UnknownFunction, format!("there is no action `{name}`"))
                     .at(callee.span, "not defined")
-                    .help("kernels act by `print`, `assert` and stores"),
+                    .help("kernels act by `print`, `assert`, stores, `scatter` and atomic updates"),
             },
         };
         self.report(d);

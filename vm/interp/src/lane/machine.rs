@@ -14,6 +14,15 @@ use super::{
     Argument, Blocks, Failure, LaneOrder, Launch, LogEntry, MAX_REGISTER_BYTES, Outcome, Trap, TrapKind,
 };
 
+/// Counts what orders accesses to memory of a kind.
+#[derive(Copy, Clone, Default)]
+pub(super) struct Clock {
+    /// Grows at each block and at each barrier that orders the kind.
+    pub(super) epoch: u64,
+    /// `epoch` when the block started.
+    pub(super) block_epoch: u64,
+}
+
 pub(super) struct Machine<'a> {
     pub(super) function: &'a Function,
     grid: [u32; 3],
@@ -22,12 +31,10 @@ pub(super) struct Machine<'a> {
     pub(super) wides: Vec<i64>,
     pub(super) buffers: Vec<Area<'a>>,
     pub(super) arenas: Vec<Area<'a>>,
-    /// Of arenas: grows at each barrier and block.
-    pub(super) epoch: u64,
-    /// `epoch` when the block started.
-    pub(super) block_epoch: u64,
-    /// The block's number plus one.
-    pub(super) buffer_epoch: u64,
+    /// Of arenas: every barrier moves it on.
+    pub(super) arena_clock: Clock,
+    /// Of buffers: only `barrier.buffers` moves it on.
+    pub(super) buffer_clock: Clock,
     /// Lanes in the order in which they touch memory.
     pub(super) order: Vec<u32>,
     fuel: u64,
@@ -114,9 +121,8 @@ pub(super) fn run(function: &Verified, launch: Launch<'_>) -> Result<Outcome, Bo
         wides: vec![0; function.values.len()],
         buffers,
         arenas,
-        epoch: 0,
-        block_epoch: 0,
-        buffer_epoch: 0,
+        arena_clock: Clock::default(),
+        buffer_clock: Clock::default(),
         order: lane_order(launch.order, function.lanes),
         fuel: launch.fuel,
         outcome: Outcome::default(),
@@ -209,9 +215,10 @@ impl<'a> Machine<'a> {
 
     fn block(&mut self, block: [u32; 3]) -> Result<(), Box<Trap>> {
         self.block = block;
-        self.epoch += 1;
-        self.block_epoch = self.epoch;
-        self.buffer_epoch += 1;
+        for clock in [&mut self.arena_clock, &mut self.buffer_clock] {
+            clock.epoch += 1;
+            clock.block_epoch = clock.epoch;
+        }
         self.burn(1).map_err(|fault| self.trap(None, fault))?;
         let function = self.function;
         self.region(&function.body)
@@ -396,7 +403,8 @@ impl<'a> Machine<'a> {
                 }
             }
             Op::Memory { .. } => self.load(inst, out)?,
-            Op::Barrier | Op::Assert(_) | Op::Print(_) => {}
+            Op::Atomic { update, buffer } => self.atomic(inst, update, buffer, out)?,
+            Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => {}
         }
         Ok(())
     }
@@ -404,7 +412,11 @@ impl<'a> Machine<'a> {
     /// Executes an operation that defines nothing.
     fn effect(&mut self, inst: &Inst) -> Result<(), Fault> {
         match inst.op {
-            Op::Barrier => self.epoch += 1,
+            Op::Barrier => self.arena_clock.epoch += 1,
+            Op::BufferBarrier => {
+                self.arena_clock.epoch += 1;
+                self.buffer_clock.epoch += 1;
+            }
             Op::Assert(message) => {
                 let holds = self.words[Self::arg(inst, 0)].first() != Some(&0);
                 if !holds && self.outcome.failure.is_none() {
@@ -427,6 +439,7 @@ impl<'a> Machine<'a> {
             | Op::Shuffle
             | Op::Unpack { .. }
             | Op::LoadUnpack { .. }
+            | Op::Atomic { .. }
             | Op::TableLookup(_) => {}
         }
         Ok(())

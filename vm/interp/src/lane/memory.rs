@@ -8,17 +8,16 @@
 //! * a lane may not read what a different lane wrote;
 //! * a lane may not overwrite what a different lane wrote or read.
 //!
-//! For an element of a **buffer** the same holds for the whole launch and all its blocks: nothing orders
-//! two lanes' accesses to a buffer. A `uniform` store is made by lane 0, a `uniform` load by every lane.
+//! For an element of a **buffer** the same holds, but only `barrier.buffers` orders, and nothing orders two blocks. A `uniform` store is made
+//! by lane 0, a `uniform` load by every lane.
 //!
 //! Arena elements are undefined when a block starts; reading one before it is written is a trap as well.
 //!
 //! # Stamps
 //!
 //! A shadow keeps for each granule (the narrowest element that the function accesses in that place) the
-//! last writer and the readers as a stamp `epoch * 2048 + lane`. The epoch of an arena grows at every barrier
-//! and block; that of a buffer is the block's number plus one. Stamp 0 is "never". A reader's lane
-//! 1024 stands for several lanes of that epoch, and [`MIXED`] for readers of several epochs.
+//! last writer and the readers as a stamp `epoch * 2048 + lane`. The epoch grows at every barrier of the place's kind and at every block. Stamp 0 is "never". A
+//! reader's lane 1024 stands for several lanes of that epoch, and [`MIXED`] for readers in several blocks.
 
 use half::{bf16, f16};
 use tvmc_ir::lane::{Function, Inst, Mem, Op, Place, Region, Stmt};
@@ -28,7 +27,7 @@ use super::{Hazard, TrapKind};
 /// The lane number of an access made by every lane.
 pub(super) const EVERY_LANE: u32 = 1024;
 const LANE_BITS: u32 = 11;
-/// Read stamp of a buffer element that different invocations read.
+/// Read stamp of a buffer element that different blocks read.
 const MIXED: u64 = u64::MAX;
 
 /// A range of bytes of an argument, or a block's scratch.
@@ -65,6 +64,12 @@ pub(super) struct Who {
     pub(super) block_epoch: u64,
 }
 
+impl Who {
+    fn stamp(self) -> u64 {
+        self.epoch << LANE_BITS | u64::from(self.lane)
+    }
+}
+
 fn lane_of(stamp: u64) -> Option<u32> {
     let lane = (stamp & ((1 << LANE_BITS) - 1)) as u32;
     (lane < EVERY_LANE).then_some(lane)
@@ -81,9 +86,10 @@ impl Shadow {
     }
 
     /// Whether `stamp` is by someone other than `who`, with no order between the two.
-    fn unordered(stamp: u64, mine: u64, is_arena: bool) -> bool {
-        let same_epoch = stamp >> LANE_BITS == mine >> LANE_BITS;
-        stamp != 0 && stamp != mine && (same_epoch || !is_arena)
+    fn unordered(stamp: u64, who: Who, is_arena: bool) -> bool {
+        let (epoch, mine) = (stamp >> LANE_BITS, who.stamp());
+        let other_block = epoch < who.block_epoch || stamp == MIXED;
+        stamp != 0 && stamp != mine && (epoch == who.epoch || other_block && !is_arena)
     }
 
     fn race(hazard: Hazard, stamp: u64, mine: u64) -> TrapKind {
@@ -92,20 +98,21 @@ impl Shadow {
     }
 
     fn read(&mut self, start: usize, length: usize, who: Who, is_arena: bool) -> Result<(), TrapKind> {
-        let mine = who.epoch << LANE_BITS | u64::from(who.lane);
+        let mine = who.stamp();
         for granule in self.granules(start, length) {
             let writer = self.writers[granule];
             if is_arena && writer >> LANE_BITS < who.block_epoch {
                 return Err(TrapKind::Uninitialised);
             }
-            if Self::unordered(writer, mine, is_arena) {
+            if Self::unordered(writer, who, is_arena) {
                 return Err(Self::race(Hazard::ReadAfterWrite, writer, mine));
             }
             let reader = &mut self.readers[granule];
-            let same_epoch = *reader >> LANE_BITS == who.epoch;
-            *reader = if *reader == 0 || *reader == mine || (is_arena && !same_epoch) {
+            let epoch = *reader >> LANE_BITS;
+            let earlier = is_arena || (who.block_epoch..who.epoch).contains(&epoch);
+            *reader = if *reader == 0 || *reader == mine || (earlier && epoch != who.epoch) {
                 mine
-            } else if same_epoch {
+            } else if epoch == who.epoch {
                 who.epoch << LANE_BITS | u64::from(EVERY_LANE)
             } else {
                 MIXED
@@ -115,14 +122,14 @@ impl Shadow {
     }
 
     fn write(&mut self, start: usize, length: usize, who: Who, is_arena: bool) -> Result<(), TrapKind> {
-        let mine = who.epoch << LANE_BITS | u64::from(who.lane);
+        let mine = who.stamp();
         for granule in self.granules(start, length) {
             let writer = self.writers[granule];
-            if Self::unordered(writer, mine, is_arena) {
+            if Self::unordered(writer, who, is_arena) {
                 return Err(Self::race(Hazard::WriteAfterWrite, writer, mine));
             }
             let reader = self.readers[granule];
-            if Self::unordered(reader, mine, is_arena) {
+            if Self::unordered(reader, who, is_arena) {
                 return Err(Self::race(Hazard::WriteAfterRead, reader, mine));
             }
             self.writers[granule] = mine;
@@ -188,6 +195,17 @@ impl<'a> Area<'a> {
     pub(super) fn load(&mut self, start: usize, mem: Mem, who: Who) -> Result<u32, TrapKind> {
         self.note_read(start, mem.bytes() as usize, who)?;
         Ok(widen(&self.bytes()[start..], mem))
+    }
+
+    /// Replaces a word whose start `locate` gave, and gives the old one. A launch gives buffers that are updated as exclusive.
+    pub(super) fn update(&mut self, start: usize, update: impl FnOnce(u32) -> u32) -> u32 {
+        let old = widen(&self.bytes()[start..], Mem::I32);
+        match &mut self.bytes {
+            Bytes::Shared(_) => {}
+            Bytes::Exclusive(bytes) => bytes[start..start + 4].copy_from_slice(&update(old).to_le_bytes()),
+            Bytes::Own(bytes) => bytes[start..start + 4].copy_from_slice(&update(old).to_le_bytes()),
+        }
+        old
     }
 
     /// Stores an element whose start `locate` gave.
@@ -265,6 +283,7 @@ fn accessed(inst: &Inst) -> Option<(Place, u32)> {
     match inst.op {
         Op::Memory { mem, place, .. } => Some((place, mem.bytes())),
         Op::LoadUnpack { place, .. } => Some((place, 1)),
+        Op::Atomic { buffer, .. } => Some((Place::Buffer(buffer), 4)),
         Op::Pure(_)
         | Op::ConstF32(_)
         | Op::ConstI32(_)
@@ -280,6 +299,7 @@ fn accessed(inst: &Inst) -> Option<(Place, u32)> {
         | Op::Unpack { .. }
         | Op::TableLookup(_)
         | Op::Barrier
+        | Op::BufferBarrier
         | Op::Assert(_)
         | Op::Print(_) => None,
     }

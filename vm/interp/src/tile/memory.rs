@@ -95,6 +95,25 @@ impl Tensor<'_> {
         Ok(())
     }
 
+    /// Replaces an element by what `update` makes of it, and gives the old one; 0 outside.
+    pub fn update(
+        &mut self,
+        index: &[i64],
+        update: impl FnOnce(u32) -> Result<u32, Trap>,
+    ) -> Result<u32, Trap> {
+        let Some(flat) = self.flat(index) else { return Ok(0) };
+        let Element::DType(dtype) = self.element else {
+            return Err(Trap::Unsupported("updating a tensor of a format".into()));
+        };
+        let end = (flat + 1) * u64::from(dtype.bits());
+        if end.div_ceil(8) > self.bytes.len() as u64 {
+            return Err(Trap::Outside { tensor: self.name.clone(), element: flat });
+        }
+        let old = decode(dtype, get_bits(self.bytes, flat as usize, dtype.bits()))?;
+        set_bits(self.bytes, flat as usize, dtype.bits(), encode(dtype, update(old)?));
+        Ok(old)
+    }
+
     /// Stores an entry of a field. The last index counts entries from `first`, the offset of the slice in elements.
     pub fn store_field(
         &mut self,

@@ -14,6 +14,7 @@
 
 mod element;
 mod memory;
+mod scatter;
 mod trace;
 mod view;
 
@@ -366,6 +367,7 @@ impl<'k> Machine<'k, '_, '_> {
                 }
                 Ok(())
             }
+            (Op::Scatter { memory }, _) => self.scatter(inst, *memory),
             (Op::Assert(message), _) => {
                 if self.scalar(inst.args[0]) != 0 {
                     return Ok(());
@@ -463,7 +465,8 @@ impl<'k> Machine<'k, '_, '_> {
             Op::Field(_) | Op::Table(_) | Op::GroupIndex => {
                 Err(Trap::Unsupported("a format's operation outside a format".into()))
             }
-            Op::Store { .. } | Op::StoreGroups { .. } | Op::Assert(_) | Op::Print(_) => {
+            Op::Atomic { update, tensor } => self.atomic(inst, *update, *tensor),
+            Op::Store { .. } | Op::StoreGroups { .. } | Op::Scatter { .. } | Op::Assert(_) | Op::Print(_) => {
                 Err(Trap::Unsupported("the value of an effect".into()))
             }
         }

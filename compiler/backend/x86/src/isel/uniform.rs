@@ -19,8 +19,8 @@ use crate::mir::{Addr, GPR, Inst, MASK, Rm, VEC, hw};
 impl<'f> Lower<'f> {
     /// One statement: waits for its use, or is emitted.
     pub(super) fn inst(&mut self, inst: &'f LaneInst) -> Result<(), Error> {
-        if let Op::Print(_) = inst.op {
-            return Err(Error::Unsupported { op: "print" });
+        if let Op::Print(_) | Op::Atomic { .. } = inst.op {
+            return Err(Error::Unsupported { op: inst.op.form().name() });
         }
         match inst.result {
             // Operations with a result have no effect beside it.
@@ -100,9 +100,9 @@ impl<'f> Lower<'f> {
             (Op::TableLookup(table), Some(result)) => self.table_lookup(*table, args[0], result),
             (Op::Memory { form, mem, place, masked }, _) => self.memory(*form, *mem, *place, *masked, inst),
             // One thread runs all lanes in order, and no load moves over a barrier.
-            (Op::Barrier, _) => {}
+            (Op::Barrier | Op::BufferBarrier, _) => {}
             (Op::Assert(message), _) => self.assert(args[0], *message),
-            (Op::Print(_), _) => unreachable!("refused before"),
+            (Op::Print(_) | Op::Atomic { .. }, _) => unreachable!("refused before"),
             (op, None) => unreachable!("{op:?} has a result"),
         }
     }

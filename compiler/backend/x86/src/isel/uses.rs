@@ -139,7 +139,7 @@ impl<'f> Uses<'f> {
 fn ends_epoch(op: &Op) -> bool {
     match op {
         Op::Memory { form, .. } => form.is_store(),
-        Op::Barrier | Op::Assert(_) | Op::Print(_) => true,
+        Op::Atomic { .. } | Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => true,
         Op::Pure(_)
         | Op::ConstF32(_)
         | Op::ConstI32(_)
