@@ -13,7 +13,7 @@ use super::{Machine, Tile, Trap, scalar_op, tensor_of};
 use tvmc_ir::tile::{Binary, Inst, Memory, Op, Param, Update};
 use tvmc_types::dtype::DType;
 
-impl Machine<'_, '_> {
+impl Machine<'_, '_, '_> {
     /// The indices of a place, from a tile for each axis.
     fn index_at(&self, inst: &Inst, axes: usize, place: usize) -> Vec<i64> {
         let indices = &inst.args[..axes];
