@@ -456,6 +456,15 @@ pub struct RunOptions {
     /// Where a program's weights and hyper-parameters come from: a fetched model's name, or the path of a weight file.
     #[arg(long)]
     pub model: Option<String>,
+    /// How a program's activations enter products, as for the commands that run models; its own choice if not given.
+    #[arg(long, value_enum)]
+    pub act: Option<Activations>,
+    /// What a program's key/value cache holds, as for the commands that run models.
+    #[arg(long)]
+    pub kv: Option<String>,
+    /// Length of a program's context in tokens; the model's own if not given.
+    #[arg(long)]
+    pub ctx: Option<u32>,
     /// A constant: a generic (W=q4_1), a dimension (K=64), a tune name (BM=8) or a hyper-parameter of a program.
     #[arg(long = "set", value_name = "K=V")]
     pub set: Vec<String>,

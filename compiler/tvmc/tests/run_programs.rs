@@ -112,7 +112,10 @@ fn what_a_program_lacks_or_does_not_have_is_said() {
     };
     refused("run DIR/net.tile", 2, "give --kernel NAME or --program NAME");
     refused("run DIR/net.tile --program net --kernel scaled", 2, "cannot be used with");
-    refused("run DIR/net.tile --kernel scaled --model smollm2", 2, "a kernel has none");
+    refused("run DIR/net.tile --kernel scaled --model smollm2", 2, "--model is for programs");
+    refused("run DIR/net.tile --kernel scaled --act q8", 2, "--act is for programs");
+    refused(&format!("{RUN} --set L=2 --ctx 4"), 1, "nothing named `C` to set");
+    refused(&format!("{RUN} --set L=2 --kv f16"), 1, "no parameter `KV`");
     refused("run DIR/net.tile --program nett", 1, "did you mean `net`?");
     refused(&format!("{RUN} --set R=1"), 1, "needs the number `net.layers`");
     refused(&format!("{RUN} --set L=3 --set R=1"), 1, "needs the tensor `layer.2.weight`");

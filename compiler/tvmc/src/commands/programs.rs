@@ -6,7 +6,7 @@
 //! input, number of a call   --arg x=x.npy, --arg start=0
 //! weight                    --arg w=w.npy, --arg 'wq[0]=w.npy', --arg 'w=q4_0[64,32]:bytes.npy'; else the file of --model
 //! hyper-parameter           --set L=2; else the metadata of --model, the module, the default
-//! parameter (A: format)     --set A=bf16; else its default
+//! parameter (A: format)     --set A=bf16, --act, --kv; else its default
 //! dimension                 the shapes of what is given, of --out 'y=f32[1,64]:y.npy', or --set R=1
 //! ```
 //!
@@ -16,8 +16,8 @@
 use super::arguments::{Output, compare, number, pair, same_storage};
 use super::run::{on_targets, save_array};
 use super::{Failure, weights};
-use crate::cli::{MachineOptions, RunOptions};
-use crate::engine::{Engine, Library, ProgramChoices, element};
+use crate::cli::{Activations, MachineOptions, RunOptions};
+use crate::engine::{Engine, Library, ProgramChoices, Storage, element};
 use crate::output;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -113,8 +113,20 @@ fn settings(
     options: &RunOptions,
     library: &Library,
 ) -> Result<(ProgramChoices, Vec<(String, Number)>), Failure> {
-    let mut choices = ProgramChoices::new();
+    let storage = Storage {
+        activations: match options.act {
+            None | Some(Activations::F32) => None,
+            Some(Activations::Q8) => Some(tvmc_stdlib::ACTIVATIONS_OF_8_BITS),
+        },
+        cache: options.kv.as_deref(),
+    };
+    let mut choices = storage.choices(library)?;
     let mut numbers = Vec::new();
+    match options.ctx {
+        Some(0) => return Err(Failure::usage("--ctx must be at least 1")),
+        Some(context) => numbers.push(("C".to_owned(), Number::Int(i64::from(context)))),
+        None => {}
+    }
     for text in &options.set {
         let (name, value) = pair(text, "--set")?;
         match number(value) {

@@ -28,8 +28,14 @@ pub fn run(options: &RunOptions) -> Result<(), Failure> {
 }
 
 fn run_kernel(options: &RunOptions, library: Library, kernel: &str) -> Result<(), Failure> {
-    if options.model.is_some() {
-        return Err(Failure::usage("--model gives a program its weights: a kernel has none, leave it out"));
+    let of_programs = [
+        ("--model", options.model.is_some()),
+        ("--act", options.act.is_some()),
+        ("--kv", options.kv.is_some()),
+        ("--ctx", options.ctx.is_some()),
+    ];
+    if let Some((option, _)) = of_programs.iter().find(|(_, given)| *given) {
+        return Err(Failure::usage(format!("{option} is for programs: with --kernel, leave it out")));
     }
     let interface = library.required_interface(kernel)?;
     let settings = settings(&options.set, &interface)?;

@@ -27,7 +27,7 @@ pub struct Storage<'a> {
 
 impl Storage<'_> {
     /// The choices, for a program of this library.
-    pub(super) fn choices(&self, library: &Library) -> Result<ProgramChoices, Failure> {
+    pub fn choices(&self, library: &Library) -> Result<ProgramChoices, Failure> {
         let mut choices = ProgramChoices::new();
         if let Some(format) = self.activations {
             let element = MemoryElement::Format(format.to_owned());
