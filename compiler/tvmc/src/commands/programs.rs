@@ -30,6 +30,9 @@ use tvmc_weights::Weights;
 use tvmc_weights::gguf::Metadata;
 use tvmc_weights::npy::NpyArray;
 
+/// Numbers by name.
+type Numbers = Vec<(String, Number)>;
+
 /// A tensor that the command line gives, or that came out.
 struct Array {
     /// Of an input or output, its name; of a weight, that in files.
@@ -69,7 +72,7 @@ struct Given {
     source: Source,
     inputs: Vec<Array>,
     /// Numbers of the call and dimensions.
-    numbers: Vec<(String, Number)>,
+    numbers: Numbers,
     /// Hyper-parameters.
     load: LoadOptions,
     outputs: Vec<(String, Output)>,
@@ -109,10 +112,7 @@ pub(super) fn run(options: &RunOptions, library: Library, name: &str) -> Result<
 }
 
 /// What `--set` says: elements for parameters of the program, and numbers.
-fn settings(
-    options: &RunOptions,
-    library: &Library,
-) -> Result<(ProgramChoices, Vec<(String, Number)>), Failure> {
+fn settings(options: &RunOptions, library: &Library) -> Result<(ProgramChoices, Numbers), Failure> {
     let storage = Storage {
         activations: match options.act {
             None | Some(Activations::F32) => None,
@@ -144,7 +144,7 @@ fn given(
     options: &RunOptions,
     library: &Library,
     program: &Program,
-    numbers: Vec<(String, Number)>,
+    numbers: Numbers,
 ) -> Result<Given, Failure> {
     let file = match &options.model {
         Some(model) => Some(weights::open(model, &Arc::new(AtomicBool::new(false)))?),

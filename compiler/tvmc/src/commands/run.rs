@@ -79,12 +79,15 @@ pub(super) fn save_array(path: &Path, element: &str, shape: &[u64], data: Vec<u8
         .map_err(|e| Failure::user(format!("cannot write {}: {e}", path.display())))
 }
 
+/// Runs on one machine, with a trace where one is wanted.
+type Execute<'e, T> = &'e mut dyn FnMut(Library, &MachineOptions, Option<&Trace>) -> Result<T, Failure>;
+
 /// Runs on the chosen target, and on the interpreter too where `--verify` or `--trace` asks for it. Gives the results of the target, and those
 /// of the interpreter where they are to be compared.
 pub(super) fn on_targets<T>(
     options: &RunOptions,
     library: Library,
-    execute: &mut dyn FnMut(Library, &MachineOptions, Option<&Trace>) -> Result<T, Failure>,
+    execute: Execute<'_, T>,
 ) -> Result<(T, Option<T>), Failure> {
     let trace = Trace::default();
     let mut run = |library, target, wanted: bool| {
