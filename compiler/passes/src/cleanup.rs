@@ -3,7 +3,7 @@
 //! A value is read if a store, a check, a condition, a loop bound or a yield reads it, directly or through other values. Loads
 //! have no effect besides their value, so unread ones go too. Loop-carried values stay: they are part of their statement's shape.
 
-use tvmc_ir::lane::{Function, Inst, MemoryOp, Op, Region, Stmt, Type, Value};
+use tvmc_ir::lane::{Function, Inst, Op, Region, Stmt, Type, Value};
 
 /// Takes away what nobody needs; values keep their numbers.
 pub fn sweep(function: &mut Function) {
@@ -30,38 +30,13 @@ fn remove_barriers(region: &mut Region) {
     }
 }
 
-fn has_effect(op: &Op) -> bool {
-    match op {
-        Op::Memory { form, .. } => match form {
-            MemoryOp::StoreUniform | MemoryOp::StoreContig | MemoryOp::Scatter => true,
-            MemoryOp::LoadUniform | MemoryOp::LoadContig | MemoryOp::Gather => false,
-        },
-        Op::Atomic { .. } | Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => true,
-        Op::Pure(_)
-        | Op::ConstF32(_)
-        | Op::ConstI32(_)
-        | Op::ConstI64(_)
-        | Op::ConstBool(_)
-        | Op::LaneIndex
-        | Op::BlockIndex(_)
-        | Op::BlockCount(_)
-        | Op::Splat
-        | Op::Reduce(_)
-        | Op::Extract
-        | Op::Shuffle
-        | Op::Unpack { .. }
-        | Op::LoadUnpack { .. }
-        | Op::TableLookup(_) => false,
-    }
-}
-
 /// Marks what is read, last statement first: a value is defined before it is used, so one pass suffices.
 fn mark(region: &Region, read: &mut [bool]) {
     let note = |values: &[Value], read: &mut [bool]| values.iter().for_each(|v| read[v.index()] = true);
     for stmt in region.stmts.iter().rev() {
         match stmt {
             Stmt::Inst(inst) => {
-                if has_effect(&inst.op) || inst.result.is_some_and(|r| read[r.index()]) {
+                if inst.op.has_effect() || inst.result.is_some_and(|r| read[r.index()]) {
                     note(&inst.args, read);
                 }
             }
@@ -90,7 +65,7 @@ fn mark(region: &Region, read: &mut [bool]) {
 
 fn sweep_region(region: &mut Region, read: &[bool]) {
     region.stmts.retain_mut(|stmt| match stmt {
-        Stmt::Inst(inst) => has_effect(&inst.op) || inst.result.is_some_and(|r| read[r.index()]),
+        Stmt::Inst(inst) => inst.op.has_effect() || inst.result.is_some_and(|r| read[r.index()]),
         Stmt::For { body, .. } | Stmt::Loop { body, .. } => {
             sweep_region(body, read);
             true

@@ -83,7 +83,7 @@ impl<'k> Lowering<'k> {
         }
         let ordered = matches!(memory, Memory::Param(tensor) if self.is_accessed_elsewhere(tensor, inst));
         if ordered {
-            self.order_statements();
+            self.emit.buffer_barrier();
         }
         // Single elements: the walk's lanes lie along an axis of one.
         let mut shape = self.kernel.ty(*value).shape.clone();
@@ -95,7 +95,7 @@ impl<'k> Lowering<'k> {
             this.store_at(inst, memory, &axes, element, None)
         })?;
         if ordered {
-            self.order_statements();
+            self.emit.buffer_barrier();
         }
         Ok(())
     }
@@ -109,10 +109,6 @@ impl<'k> Lowering<'k> {
         others
     }
 
-    fn order_statements(&mut self) {
-        self.emit.buffer_barrier();
-    }
-
     /// Updates of elements that other lanes and blocks update too.
     pub(crate) fn atomic(
         &mut self,
@@ -123,7 +119,7 @@ impl<'k> Lowering<'k> {
     ) -> Result<(), LowerError> {
         self.readable_anywhere(inst)?;
         if self.is_accessed_elsewhere(tensor, inst) || repeats(&self.kernel.body, inst) {
-            self.order_statements();
+            self.emit.buffer_barrier();
         }
         let tensor = self.tensor(tensor)?;
         if tensor.packing != Packing::AsDeclared {

@@ -351,8 +351,8 @@ fn places(region: &Region, visit: &mut impl FnMut(Place)) {
     for stmt in &region.stmts {
         match stmt {
             Stmt::Inst(inst) => {
-                if let Some((place, _)) = inst.op.accesses() {
-                    visit(place);
+                if let Some(touch) = inst.op.accesses() {
+                    visit(touch.place);
                 }
             }
             Stmt::For { body, .. } | Stmt::Loop { body, .. } => places(body, visit),

@@ -56,7 +56,7 @@ pub use function::{
     Table, TableDecl, Value,
 };
 pub use message::spell_out;
-pub use op::{Form, MemoryOp, Op, Place, Pure, PureInfo, Reduce, Sign, Slot, Update};
+pub use op::{Form, MemoryOp, Op, Place, Pure, PureInfo, Reduce, Sign, Slot, Touch, Update};
 pub use parse::parse;
 pub use stats::{Stats, stats};
 pub use types::{Mem, Scalar, Type, Uniformity};

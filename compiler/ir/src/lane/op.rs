@@ -504,12 +504,49 @@ pub enum Op {
     Print(u32),
 }
 
+/// What an operation touches in memory.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Touch {
+    /// Where.
+    pub place: Place,
+    /// Bytes of an element.
+    pub bytes: u32,
+    /// Whether elements are updated atomically, not loaded or stored.
+    pub atomic: bool,
+}
+
 impl Op {
-    /// What it loads, stores or updates, and whether atomically.
-    pub const fn accesses(&self) -> Option<(Place, bool)> {
+    /// Whether it does something besides defining its result.
+    pub const fn has_effect(&self) -> bool {
         match self {
-            Op::Memory { place, .. } | Op::LoadUnpack { place, .. } => Some((*place, false)),
-            Op::Atomic { buffer, .. } => Some((Place::Buffer(*buffer), true)),
+            Op::Memory { form, .. } => form.is_store(),
+            Op::Atomic { .. } | Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => true,
+            Op::Pure(_)
+            | Op::ConstF32(_)
+            | Op::ConstI32(_)
+            | Op::ConstI64(_)
+            | Op::ConstBool(_)
+            | Op::LaneIndex
+            | Op::BlockIndex(_)
+            | Op::BlockCount(_)
+            | Op::Splat
+            | Op::Reduce(_)
+            | Op::Extract
+            | Op::Shuffle
+            | Op::Unpack { .. }
+            | Op::LoadUnpack { .. }
+            | Op::TableLookup(_) => false,
+        }
+    }
+
+    /// What it loads, stores or updates.
+    pub const fn accesses(&self) -> Option<Touch> {
+        match self {
+            Op::Memory { mem, place, .. } => Some(Touch { place: *place, bytes: mem.bytes(), atomic: false }),
+            Op::LoadUnpack { place, .. } => Some(Touch { place: *place, bytes: 1, atomic: false }),
+            Op::Atomic { buffer, .. } => {
+                Some(Touch { place: Place::Buffer(*buffer), bytes: 4, atomic: true })
+            }
             Op::Pure(_)
             | Op::ConstF32(_)
             | Op::ConstI32(_)

@@ -48,7 +48,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::function::{Buffer, Carried, Function, Inst, Region, Stmt, Value};
-use super::op::Place;
+use super::op::{Place, Touch};
 use super::signature;
 use super::types::{Scalar, Type};
 use crate::rules::rules;
@@ -488,7 +488,7 @@ impl Verifier<'_> {
             }
         }
         self.arena_range(inst);
-        if let Some((Place::Buffer(buffer), atomic)) = inst.op.accesses()
+        if let Some(Touch { place: Place::Buffer(buffer), atomic, .. }) = inst.op.accesses()
             && *self.accesses.entry(buffer).or_insert(atomic) != atomic
         {
             let message = format!("{buffer} is updated atomically, and accessed in another way");

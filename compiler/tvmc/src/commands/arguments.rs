@@ -37,14 +37,14 @@ fn tensor_type(text: &str) -> Option<TensorType> {
 }
 
 /// A file for a tensor, and of what type the tensor is.
-pub struct Output {
+pub struct TensorFile {
     /// Element type and shape, if given.
     pub ty: Option<TensorType>,
     /// The file.
     pub path: PathBuf,
 }
 
-impl Output {
+impl TensorFile {
     /// Reads `f32[128,64]:y.npy` or `y.npy`.
     pub fn read(text: &str, option: &str) -> Result<Self, Failure> {
         let bad =
@@ -60,12 +60,12 @@ impl Output {
 }
 
 /// Outputs by the names of their arguments, each `NAME=f32[128,64]:y.npy` or `NAME=y.npy`.
-pub fn outputs(out: &[String], interface: &Interface) -> Result<HashMap<String, Output>, Failure> {
+pub fn outputs(out: &[String], interface: &Interface) -> Result<HashMap<String, TensorFile>, Failure> {
     let mut outputs = HashMap::new();
     for text in out {
         let (name, rest) = pair(text, "--out")?;
         known_argument(&interface.params, name)?;
-        outputs.insert(name.to_owned(), Output::read(rest, "--out")?);
+        outputs.insert(name.to_owned(), TensorFile::read(rest, "--out")?);
     }
     Ok(outputs)
 }
@@ -169,10 +169,7 @@ pub fn given(params: &[InterfaceParam], args: &[String], random: bool) -> Result
         given[at] = match &params[at] {
             InterfaceParam::Tensor { .. } => match tensor_type(value).filter(|_| random) {
                 Some((element, shape)) => Given::Random(element, shape),
-                None => Given::Array(
-                    NpyArray::read_file(Path::new(value))
-                        .map_err(|e| Failure::user(format!("argument `{name}`: {value}: {e}")))?,
-                ),
+                None => Given::Array(read_array(name, Path::new(value))?),
             },
             InterfaceParam::Scalar { dtype, .. } => Given::Number(number(value).ok_or_else(|| {
                 Failure::user(format!("argument `{name}` is a {dtype}, `{value}` is no number"))
@@ -191,7 +188,7 @@ pub fn shapes(
     library: &Library,
     params: &[InterfaceParam],
     given: &[Given],
-    outputs: &HashMap<String, Output>,
+    outputs: &HashMap<String, TensorFile>,
     settings: &Settings,
 ) -> Result<Shapes, Failure> {
     let mut dims: HashMap<String, u64> = HashMap::new();
@@ -227,12 +224,7 @@ pub fn shapes(
                     chosen.as_deref().is_none_or(|c| DType::from_name(c).is_some_and(|d| d.bits() >= 8));
                 if dense {
                     let element = chosen.unwrap_or_else(|| array.dtype.name().to_owned());
-                    if element != array.dtype.name() && !same_storage(&element, array.dtype) {
-                        return Err(Failure::user(format!(
-                            "argument `{name}` has elements of {}, the kernel expects {element}",
-                            array.dtype.name()
-                        )));
-                    }
+                    check_elements(name, array, ("kernel", &element))?;
                     Some((element, array.shape.clone()))
                 } else {
                     if array.dtype != NpyDtype::U8 {
@@ -292,24 +284,49 @@ pub fn shapes(
             })
             .collect();
         let sizes = sizes?;
-        let wanted = library.tensor_bytes(&element, &sizes).map_err(Failure::from_error)?;
-        if let Given::Array(array) = &given[at]
-            && array.data.len() as u64 != wanted
-        {
-            return Err(Failure::user(format!(
-                "argument `{name}` has {} bytes; {sizes:?} elements of `{element}` take {wanted}",
-                array.data.len()
-            )));
+        if let Given::Array(array) = &given[at] {
+            check_bytes(library, name, array, (&element, &sizes))?;
         }
         shapes[at] = Some((element, sizes));
     }
     Ok(shapes)
 }
 
-/// Whether an array's bytes are those of the element type under another name (bf16 and small floats travel as integers).
-pub fn same_storage(element: &str, array: NpyDtype) -> bool {
-    let unsigned = matches!(array, NpyDtype::U8 | NpyDtype::U16 | NpyDtype::U32);
-    DType::from_name(element).is_some_and(|d| unsigned && d.bits() as usize == array.bytes() * 8)
+/// Reads the file of an argument.
+pub fn read_array(name: &str, path: &Path) -> Result<NpyArray, Failure> {
+    NpyArray::read_file(path)
+        .map_err(|e| Failure::user(format!("argument `{name}`: {}: {e}", path.display())))
+}
+
+/// Refuses an array that is not as long as elements of this type and these extents are.
+pub fn check_bytes(
+    library: &Library,
+    name: &str,
+    array: &NpyArray,
+    (element, sizes): (&str, &[u64]),
+) -> Result<(), Failure> {
+    let found = array.data.len() as u64;
+    let wanted = library.tensor_bytes(element, sizes).map_err(Failure::from_error)?;
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Failure::user(format!(
+        "argument `{name}` has {found} bytes; {sizes:?} elements of `{element}` take {wanted}"
+    )))
+}
+
+/// Refuses an array of other elements than a kernel or program expects. Types that numpy lacks (bf16 and small floats) travel as unsigned
+/// integers of their width.
+pub fn check_elements(name: &str, array: &NpyArray, (who, element): (&str, &str)) -> Result<(), Failure> {
+    let unsigned = matches!(array.dtype, NpyDtype::U8 | NpyDtype::U16 | NpyDtype::U32);
+    let same_width = |d: DType| d.bits() as usize == array.dtype.bytes() * 8;
+    if element == array.dtype.name() || (unsigned && DType::from_name(element).is_some_and(same_width)) {
+        return Ok(());
+    }
+    Err(Failure::user(format!(
+        "argument `{name}` has elements of {}, the {who} expects {element}",
+        array.dtype.name()
+    )))
 }
 
 /// Everything a launch needs, so that it can be prepared on several machines.

@@ -2,14 +2,14 @@
 
 use super::{Failure, emit_json, say, weights};
 use crate::cli::{Activations, BuildOptions, ModelOptions, SamplingOptions, spelled};
-use crate::engine::{Engine, Specialisation, Storage};
+use crate::engine::{Engine, Library, Specialisation, Storage};
 use crate::output;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tvmc_ir::host::Number;
-use tvmc_ir::program::{Hyper, Verified};
+use tvmc_ir::program::{Hyper, Program, Verified};
 use tvmc_model::chat_template::ChatTemplate;
 use tvmc_model::executor::{LoadOptions, Session};
 use tvmc_model::language_model::{Generated, LanguageModel, Limits, Listen, PREFILL};
@@ -70,13 +70,7 @@ fn kept(program: &Verified) -> String {
 }
 
 fn session(options: &ModelOptions, file: &Weights) -> Result<Session<Engine>, Failure> {
-    let storage = Storage {
-        activations: match options.act {
-            Activations::F32 => None,
-            Activations::Q8 => Some(tvmc_stdlib::ACTIVATIONS_OF_8_BITS),
-        },
-        cache: options.kv.as_deref(),
-    };
+    let storage = Storage::of(options.act, options.kv.as_deref());
     let (engine, program) = match &options.program {
         Some(path) => Engine::for_program_file(path, &storage, &options.machine)?,
         None => {
@@ -103,24 +97,25 @@ fn session(options: &ModelOptions, file: &Weights) -> Result<Session<Engine>, Fa
     if let (Some(context), true) = (context, program.hypers.iter().any(|h| h.name == "C")) {
         load.set.push(("C".to_owned(), Number::Int(context)));
     }
-    fixed_by_module(&engine, &program, file, &mut load)?;
+    fixed_by_module(engine.library(), &program, Some(file), &mut load)?;
     Session::load(program, file, engine, &load).map_err(Failure::from_error)
 }
 
 /// A module that is specialised says numbers of its own: they stand in for those that the file lacks, and may not differ from those it has.
-fn fixed_by_module(
-    engine: &Engine,
-    program: &Verified,
-    file: &Weights,
+pub(super) fn fixed_by_module(
+    library: &Library,
+    program: &Program,
+    file: Option<&Weights>,
     load: &mut LoadOptions,
 ) -> Result<(), Failure> {
-    for (name, number) in engine.library().settings() {
+    for (name, number) in library.settings() {
         let Some(hyper) = program.hypers.iter().find(|h| h.name == *name) else { continue };
         if load.set.iter().any(|(set, _)| set == name) {
             continue;
         }
-        match file.metadata().and_then(|m| m.get(&hyper.key)).and_then(|v| v.as_f64()) {
-            Some(found) if found as f32 != value(*number) as f32 => {
+        let found = file.and_then(|file| Some((file, file.metadata()?.get(&hyper.key)?.as_f64()?)));
+        match found {
+            Some((file, found)) if found as f32 != value(*number) as f32 => {
                 return Err(Failure::user(format!(
                     "the module was built for a model with `{}` = {number}, {} has {found}",
                     hyper.key,

@@ -13,13 +13,13 @@
 //! States begin at zero. Outputs that `--out` does not name are computed and dropped. Names that the program does not have are refused,
 //! with the nearest that it has; so are arrays whose type or shape is not what it declares.
 
-use super::arguments::{Output, compare, number, pair, same_storage};
+use super::arguments::{TensorFile, check_bytes, check_elements, compare, number, pair, read_array};
+use super::models::fixed_by_module;
 use super::run::{on_targets, save_array};
 use super::{Failure, weights};
 use crate::cli::{Activations, MachineOptions, RunOptions};
 use crate::engine::{Engine, Library, ProgramChoices, Storage, element};
 use crate::output;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tvmc_ir::host::{Expr, Number};
@@ -28,7 +28,6 @@ use tvmc_model::executor::{Call, ExecutorError, LoadOptions, Session, SourceTens
 use tvmc_types::dtype::DType;
 use tvmc_weights::Weights;
 use tvmc_weights::gguf::Metadata;
-use tvmc_weights::npy::NpyArray;
 
 /// Numbers by name.
 type Numbers = Vec<(String, Number)>;
@@ -75,7 +74,7 @@ struct Given {
     numbers: Numbers,
     /// Hyper-parameters.
     load: LoadOptions,
-    outputs: Vec<(String, Output)>,
+    outputs: Vec<(String, TensorFile)>,
 }
 
 /// Runs a program once.
@@ -90,12 +89,14 @@ pub(super) fn run(options: &RunOptions, library: Library, name: &str) -> Result<
     let given = given(options, &library, &program, numbers)?;
     let (results, expected) =
         on_targets(options, library, &mut |library, machine: &MachineOptions, trace| {
-            let program = library.program(name, &choices)?;
             let mut engine = Engine::new(library, machine)?;
             if let Some(trace) = trace {
                 engine.trace(trace.listener())?;
             }
-            call(Session::load(program, &given.source, engine, &given.load).map_err(explained)?, &given)
+            call(
+                Session::load(program.clone(), &given.source, engine, &given.load).map_err(explained)?,
+                &given,
+            )
         })?;
     if let Some(expected) = &expected {
         for (got, expected) in results.iter().zip(expected) {
@@ -113,13 +114,7 @@ pub(super) fn run(options: &RunOptions, library: Library, name: &str) -> Result<
 
 /// What `--set` says: elements for parameters of the program, and numbers.
 fn settings(options: &RunOptions, library: &Library) -> Result<(ProgramChoices, Numbers), Failure> {
-    let storage = Storage {
-        activations: match options.act {
-            None | Some(Activations::F32) => None,
-            Some(Activations::Q8) => Some(tvmc_stdlib::ACTIVATIONS_OF_8_BITS),
-        },
-        cache: options.kv.as_deref(),
-    };
+    let storage = Storage::of(options.act.unwrap_or(Activations::F32), options.kv.as_deref());
     let mut choices = storage.choices(library)?;
     let mut numbers = Vec::new();
     match options.ctx {
@@ -171,15 +166,7 @@ fn given(
             );
         }
     }
-    for (name, number) in library.settings() {
-        let in_file = |key: &str| given.source.metadata().is_some_and(|m| m.get(key).is_some());
-        let open = |hyper: &&tvmc_ir::program::Hyper| hyper.name == *name && !in_file(&hyper.key);
-        if program.hypers.iter().any(|hyper| open(&hyper))
-            && !given.load.set.iter().any(|(set, _)| set == name)
-        {
-            given.load.set.push((name.clone(), *number));
-        }
-    }
+    fixed_by_module(library, program, given.source.file.as_ref(), &mut given.load)?;
     for text in &options.arg {
         let (name, value) = pair(text, "--arg")?;
         argument(program, &mut given, (name, value), library)?;
@@ -190,7 +177,7 @@ fn given(
             return Err(Failure::user(format!("program `{}` has no output `{name}`", program.name))
                 .did_you_mean(name, program.outputs.iter().map(|output| output.name.as_str())));
         };
-        let output = Output::read(value, "--out")?;
+        let output = TensorFile::read(value, "--out")?;
         if let Some((element, _)) = &output.ty
             && element != decl.element.name()
         {
@@ -290,19 +277,11 @@ fn argument(
 
 /// Reads an array; of which elements it is, is said by the text, by the declaration or by the file, in this order.
 fn array((name, text): (&str, &str), declared: Option<&str>, library: &Library) -> Result<Array, Failure> {
-    let Output { ty, path } = Output::read(text, "--arg")?;
-    let path: PathBuf = path;
-    let file = NpyArray::read_file(&path)
-        .map_err(|e| Failure::user(format!("argument `{name}`: {}: {e}", path.display())))?;
+    let TensorFile { ty, path } = TensorFile::read(text, "--arg")?;
+    let file = read_array(name, &path)?;
     let (element, shape) = match ty {
         Some((element, shape)) => {
-            let wanted = library.tensor_bytes(&element, &shape).map_err(Failure::from_error)?;
-            if wanted != file.data.len() as u64 {
-                return Err(Failure::user(format!(
-                    "argument `{name}` has {} bytes; {shape:?} elements of `{element}` take {wanted}",
-                    file.data.len()
-                )));
-            }
+            check_bytes(library, name, &file, (&element, &shape))?;
             (element, shape)
         }
         None => {
@@ -315,12 +294,7 @@ fn array((name, text): (&str, &str), declared: Option<&str>, library: &Library) 
                     format!("argument `{name}` is of the packed type `{element}`: its bytes carry no shape");
                 return Err(Failure::user(message).help(help));
             }
-            if element != file.dtype.name() && !same_storage(&element, file.dtype) {
-                return Err(Failure::user(format!(
-                    "argument `{name}` has elements of {}, the program expects {element}",
-                    file.dtype.name()
-                )));
-            }
+            check_elements(name, &file, ("program", &element))?;
             (element, file.shape.clone())
         }
     };

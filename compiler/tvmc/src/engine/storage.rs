@@ -8,6 +8,7 @@
 //! Refused: a name that stores no fractions (an integer dtype, a format that does not say how it is encoded, no name at all).
 
 use super::Library;
+use crate::cli::Activations;
 use crate::commands::Failure;
 use std::collections::BTreeMap;
 use tvmc_ir::program::MemoryElement;
@@ -25,7 +26,16 @@ pub struct Storage<'a> {
     pub cache: Option<&'a str>,
 }
 
-impl Storage<'_> {
+impl<'a> Storage<'a> {
+    /// What `--act` and `--kv` ask for.
+    pub fn of(activations: Activations, cache: Option<&'a str>) -> Self {
+        let activations = match activations {
+            Activations::F32 => None,
+            Activations::Q8 => Some(tvmc_stdlib::ACTIVATIONS_OF_8_BITS),
+        };
+        Self { activations, cache }
+    }
+
     /// The choices, for a program of this library.
     pub fn choices(&self, library: &Library) -> Result<ProgramChoices, Failure> {
         let mut choices = ProgramChoices::new();

@@ -22,6 +22,38 @@ pub(super) fn check_distinct(dims: &[usize], rank: usize) -> Result<(), LayoutEr
     Ok(())
 }
 
+/// A shape with the dimensions `first` to `last` as one.
+pub(super) fn flattened(shape: &[u32], first: usize, last: usize) -> Result<Vec<u32>, LayoutError> {
+    if last >= shape.len() || first > last {
+        return Err(LayoutError::BadDimension { dim: last, rank: shape.len() });
+    }
+    let mut joined = shape.to_vec();
+    joined.splice(first..=last, [shape[first..=last].iter().product()]);
+    Ok(joined)
+}
+
+/// A shape without a dimension of extent 1.
+pub(super) fn squeezed(shape: &[u32], dim: usize) -> Result<Vec<u32>, LayoutError> {
+    let extent = *shape.get(dim).ok_or(LayoutError::BadDimension { dim, rank: shape.len() })?;
+    if extent != 1 {
+        return Err(LayoutError::NotUnit { dim, extent });
+    }
+    let mut rest = shape.to_vec();
+    rest.remove(dim);
+    Ok(rest)
+}
+
+/// A shape with a new dimension of extent 1.
+pub(super) fn unsqueezed(shape: &[u32], dim: usize) -> Result<Vec<u32>, LayoutError> {
+    if dim > shape.len() {
+        return Err(LayoutError::BadDimension { dim, rank: shape.len() });
+    }
+    let mut wider = shape.to_vec();
+    wider.insert(dim, 1);
+    check_shape(&wider)?;
+    Ok(wider)
+}
+
 /// The digits with their dimension renamed; `None` from the map makes a digit one of copies.
 fn rename(digits: &[Digit], to: impl Fn(usize) -> Option<usize>) -> Vec<Digit> {
     let rename = |digit: &Digit| Digit {
@@ -84,41 +116,22 @@ impl Layout {
     /// Post-condition: as [`Layout::reshape`] to the shape with these extents multiplied; never refused for a range of dimensions
     /// that exist.
     pub fn flatten(&self, first: usize, last: usize) -> Result<Self, LayoutError> {
-        if last >= self.rank() || first > last {
-            return Err(LayoutError::BadDimension { dim: last, rank: self.rank() });
-        }
-        let mut shape = self.shape.clone();
-        shape.splice(first..=last, [self.shape[first..=last].iter().product()]);
-        self.reshape(&shape)
+        self.reshape(&flattened(&self.shape, first, last)?)
     }
 
     /// Drops a dimension of extent 1.
     ///
     /// Post-condition: `h.element(t, i)` is `f.element(t, i)` without component `dim`.
     pub fn squeeze(&self, dim: usize) -> Result<Self, LayoutError> {
-        let rank = self.rank();
-        let extent = *self.shape.get(dim).ok_or(LayoutError::BadDimension { dim, rank })?;
-        if extent != 1 {
-            return Err(LayoutError::NotUnit { dim, extent });
-        }
         // Modes are numbered without regard to dimensions that have none.
-        let mut layout = self.clone();
-        layout.shape.remove(dim);
-        Ok(layout)
+        Ok(Self { shape: squeezed(&self.shape, dim)?, ..self.clone() })
     }
 
     /// Inserts a dimension of extent 1 so that it becomes dimension `dim`, which is at most the rank.
     ///
     /// Post-condition: `h.element(t, i)` is `f.element(t, i)` with a 0 inserted at `dim`.
     pub fn unsqueeze(&self, dim: usize) -> Result<Self, LayoutError> {
-        let rank = self.rank();
-        if dim > rank {
-            return Err(LayoutError::BadDimension { dim, rank });
-        }
-        let mut layout = self.clone();
-        layout.shape.insert(dim, 1);
-        check_shape(&layout.shape)?;
-        Ok(layout)
+        Ok(Self { shape: unsqueezed(&self.shape, dim)?, ..self.clone() })
     }
 
     /// Dimensions of two layouts side by side; those of `other` run faster in lanes and slots.

@@ -20,7 +20,7 @@
 //! reader's lane 1024 stands for several lanes of that epoch, and [`MIXED`] for readers in several blocks.
 
 use half::{bf16, f16};
-use tvmc_ir::lane::{Function, Inst, Mem, Op, Place, Region, Stmt};
+use tvmc_ir::lane::{Function, Mem, Place, Region, Stmt, Touch};
 
 use super::{Hazard, TrapKind};
 
@@ -260,7 +260,7 @@ fn granules_of(region: &Region, found: &mut (Vec<u32>, Vec<u32>)) {
     for stmt in &region.stmts {
         match stmt {
             Stmt::Inst(inst) => {
-                if let Some((place, bytes)) = accessed(inst) {
+                if let Some(Touch { place, bytes, .. }) = inst.op.accesses() {
                     let slot = match place {
                         Place::Buffer(buffer) => found.0.get_mut(buffer.index()),
                         Place::Arena(arena) => found.1.get_mut(arena.index()),
@@ -276,31 +276,5 @@ fn granules_of(region: &Region, found: &mut (Vec<u32>, Vec<u32>)) {
                 granules_of(otherwise, found);
             }
         }
-    }
-}
-
-fn accessed(inst: &Inst) -> Option<(Place, u32)> {
-    match inst.op {
-        Op::Memory { mem, place, .. } => Some((place, mem.bytes())),
-        Op::LoadUnpack { place, .. } => Some((place, 1)),
-        Op::Atomic { buffer, .. } => Some((Place::Buffer(buffer), 4)),
-        Op::Pure(_)
-        | Op::ConstF32(_)
-        | Op::ConstI32(_)
-        | Op::ConstI64(_)
-        | Op::ConstBool(_)
-        | Op::LaneIndex
-        | Op::BlockIndex(_)
-        | Op::BlockCount(_)
-        | Op::Splat
-        | Op::Reduce(_)
-        | Op::Extract
-        | Op::Shuffle
-        | Op::Unpack { .. }
-        | Op::TableLookup(_)
-        | Op::Barrier
-        | Op::BufferBarrier
-        | Op::Assert(_)
-        | Op::Print(_) => None,
     }
 }

@@ -4,7 +4,7 @@
 //! An *epoch* ends at each store, barrier and control statement. A load may move to a use of the same
 //! region and epoch: nothing in between can change what it reads.
 
-use tvmc_ir::lane::{Function, Inst, Op, Region, Stmt, Value};
+use tvmc_ir::lane::{Function, Inst, Region, Stmt, Value};
 
 use crate::Error;
 
@@ -77,7 +77,7 @@ impl<'f> Uses<'f> {
                     if let Some(result) = inst.result {
                         self.defined(result, id);
                     }
-                    self.epoch += u32::from(ends_epoch(&inst.op));
+                    self.epoch += u32::from(inst.op.has_effect());
                 }
                 Stmt::For { counter, from, to, carried, body, yields, results, .. } => {
                     self.used(*from, id, User::Control);
@@ -133,27 +133,5 @@ impl<'f> Uses<'f> {
     pub fn only_user_of_load(&self, value: Value) -> Option<User<'f>> {
         let info = &self.infos[value.index()];
         self.only_user(value).filter(|_| info.last.epoch == info.def.epoch)
-    }
-}
-
-fn ends_epoch(op: &Op) -> bool {
-    match op {
-        Op::Memory { form, .. } => form.is_store(),
-        Op::Atomic { .. } | Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => true,
-        Op::Pure(_)
-        | Op::ConstF32(_)
-        | Op::ConstI32(_)
-        | Op::ConstI64(_)
-        | Op::ConstBool(_)
-        | Op::LaneIndex
-        | Op::BlockIndex(_)
-        | Op::BlockCount(_)
-        | Op::Splat
-        | Op::Reduce(_)
-        | Op::Extract
-        | Op::Shuffle
-        | Op::Unpack { .. }
-        | Op::LoadUnpack { .. }
-        | Op::TableLookup(_) => false,
     }
 }

@@ -9,7 +9,7 @@ use super::{Mode, SharedLayout, Swizzle, merge};
 use crate::layout::LayoutError;
 use crate::layout::compose::divides;
 use crate::layout::digit::check_shape;
-use crate::layout::shape::{check_distinct, check_permutation};
+use crate::layout::shape::{check_distinct, check_permutation, flattened, squeezed, unsqueezed};
 
 /// The logarithm of a size that is a power of two.
 fn exponent(size: u32) -> Option<i64> {
@@ -183,38 +183,19 @@ impl SharedLayout {
     ///
     /// Post-condition: as [`SharedLayout::reshape`] to the shape with these extents multiplied; never refused for a range of dimensions that exist.
     pub fn flatten(&self, first: usize, last: usize) -> Result<Self, LayoutError> {
-        if last >= self.rank() || first > last {
-            return Err(LayoutError::BadDimension { dim: last, rank: self.rank() });
-        }
-        let mut shape = self.shape.clone();
-        shape.splice(first..=last, [self.shape[first..=last].iter().product()]);
-        self.reshape(&shape)
+        self.reshape(&flattened(&self.shape, first, last)?)
     }
 
     /// Drops a dimension of extent 1. Post-condition: `h.offset(x)` is `f.offset(y)`, where `y` is `x` with a 0 inserted at `dim`.
     pub fn squeeze(&self, dim: usize) -> Result<Self, LayoutError> {
-        let rank = self.rank();
-        let extent = *self.shape.get(dim).ok_or(LayoutError::BadDimension { dim, rank })?;
-        if extent != 1 {
-            return Err(LayoutError::NotUnit { dim, extent });
-        }
-        let mut layout = self.clone();
-        layout.shape.remove(dim);
-        Ok(layout)
+        Ok(Self { shape: squeezed(&self.shape, dim)?, ..self.clone() })
     }
 
     /// Inserts a dimension of extent 1 so that it becomes dimension `dim`, which is at most the rank.
     ///
     /// Post-condition: `h.offset(x)` is `f.offset(y)`, where `y` is `x` without component `dim`.
     pub fn unsqueeze(&self, dim: usize) -> Result<Self, LayoutError> {
-        let rank = self.rank();
-        if dim > rank {
-            return Err(LayoutError::BadDimension { dim, rank });
-        }
-        let mut layout = self.clone();
-        layout.shape.insert(dim, 1);
-        check_shape(&layout.shape)?;
-        Ok(layout)
+        Ok(Self { shape: unsqueezed(&self.shape, dim)?, ..self.clone() })
     }
 
     /// `count` copies of the tile, one after another, as a new first dimension: the stages of a pipeline.
