@@ -42,7 +42,7 @@ def build(folder):
         return found[0]
     folder.mkdir(parents=True, exist_ok=True)
     print("building llama.cpp; this takes some minutes", file=sys.stderr)
-    run([sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", "--dest", folder, PACKAGE])
+    run([sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "llama-cpp-python", "--dest", folder, PACKAGE])
     with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
         archive.extractall(folder, filter="data")
     source = next(folder.glob("*/vendor/llama.cpp"))

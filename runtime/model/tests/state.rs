@@ -61,7 +61,13 @@ impl Device for Store {
         Err(DeviceError("nothing is packed".to_owned()))
     }
 
-    fn prefers_packed(&mut self, _: &str, _: usize, _: Purpose) -> Result<bool, DeviceError> {
+    fn prefers_packed(
+        &mut self,
+        _: &str,
+        _: usize,
+        _: Purpose,
+        _: &[Vec<Option<u64>>],
+    ) -> Result<bool, DeviceError> {
         Ok(false)
     }
 

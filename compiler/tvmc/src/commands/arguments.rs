@@ -424,6 +424,11 @@ impl Job {
     /// Puts the arguments into a machine's memory.
     fn place(&self, engine: &mut Engine) -> Result<Vec<Argument>, Failure> {
         let mut arguments = Vec::new();
+        let extents = |shape: &Option<(String, Vec<u64>)>| match shape {
+            Some((_, sizes)) => sizes.iter().copied().map(Some).collect(),
+            None => Vec::new(),
+        };
+        let known: Vec<Vec<Option<u64>>> = self.shapes.iter().map(extents).collect();
         for (at, param) in self.params.iter().enumerate() {
             let name = param.name();
             let Some((element, sizes)) = &self.shapes[at] else {
@@ -439,7 +444,9 @@ impl Job {
             if matches!(self.given[at], Given::Random(..))
                 && DType::from_name(element).is_none()
                 && sizes.len() == 2
-                && engine.prefers_packed(&self.kernel, at, Purpose::Weight).map_err(Failure::from_error)?
+                && engine
+                    .prefers_packed(&self.kernel, at, Purpose::Weight, &known)
+                    .map_err(Failure::from_error)?
             {
                 let mut content = Vec::new();
                 random::fill(element, bytes, at as u64, &mut |_, part| {

@@ -468,8 +468,14 @@ impl Library {
         product(rows)?.checked_mul(row).ok_or_else(large)
     }
 
-    /// Whether a parameter is the right operand of a product, transposed: then lanes lie along its rows.
-    pub fn multiplies(&self, kernel: &str, parameter: usize) -> Result<bool, DeviceError> {
+    /// Whether a parameter is the right operand of a product, transposed: then lanes lie along its rows. `shapes` has what is known of the
+    /// extents of each argument; the answer is that of an instance of these extents, and of a sample size for the others.
+    pub fn multiplies(
+        &self,
+        kernel: &str,
+        parameter: usize,
+        shapes: &[Vec<Option<u64>>],
+    ) -> Result<bool, DeviceError> {
         let interface = self.interface(kernel)?;
         let Some(InterfaceParam::Tensor { element: InterfaceElement::Generic(_), shape, .. }) =
             interface.params.get(parameter)
@@ -479,12 +485,22 @@ impl Library {
         if shape.len() < 2 {
             return Ok(false);
         }
+        let mut known: HashMap<&str, u64> = HashMap::new();
+        for (param, extents) in interface.params.iter().zip(shapes) {
+            let InterfaceParam::Tensor { shape, .. } = param else { continue };
+            for (expr, extent) in shape.iter().zip(extents) {
+                if let (Expr::Name(dim), Some(size)) = (expr, extent) {
+                    known.insert(dim, *size);
+                }
+            }
+        }
+        let size = |name: &str| known.get(name).copied().unwrap_or(SAMPLE_SIZE);
         let generics = interface.declared.generics.iter();
         let key = Key {
             kernel: kernel.to_owned(),
             elements: generics.map(|g| (g.name.clone(), "f32".to_owned())).collect(),
-            dims: interface.declared.dims.iter().map(|d| (d.name.clone(), SAMPLE_SIZE)).collect(),
-            tunes: interface.choose(&|_| Some(Number::Int(SAMPLE_SIZE as i64)), &[])?,
+            dims: interface.declared.dims.iter().map(|d| (d.name.clone(), size(&d.name))).collect(),
+            tunes: interface.choose(&|name| Some(Number::Int(size(name) as i64)), &[])?,
         };
         let kernel = self.instantiate(&key)?;
         let mut transposed = BTreeSet::new();

@@ -569,6 +569,7 @@ impl Device for Engine {
         kernel: &str,
         parameter: usize,
         purpose: Purpose,
+        shapes: &[Vec<Option<u64>>],
     ) -> Result<bool, DeviceError> {
         if !self.machine.packs(purpose) {
             return Ok(false);
@@ -576,7 +577,7 @@ impl Device for Engine {
         if let Some(known) = self.prefers.get(&(kernel.to_owned(), parameter)) {
             return Ok(*known);
         }
-        let answer = self.library.multiplies(kernel, parameter)?;
+        let answer = self.library.multiplies(kernel, parameter, shapes)?;
         self.prefers.insert((kernel.to_owned(), parameter), answer);
         Ok(answer)
     }

@@ -99,12 +99,14 @@ pub trait Device {
     /// after another.
     fn packed_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError>;
 
-    /// Whether a kernel reads this parameter faster when it is packed.
+    /// Whether a kernel reads this parameter faster when it is packed. `shapes` has for each argument what is known of its extents (nothing
+    /// for a scalar).
     fn prefers_packed(
         &mut self,
         kernel: &str,
         parameter: usize,
         purpose: Purpose,
+        shapes: &[Vec<Option<u64>>],
     ) -> Result<bool, DeviceError>;
 
     /// Bytes of a tensor of this element type and shape.

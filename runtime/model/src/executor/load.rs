@@ -82,7 +82,7 @@ impl<D: Device> Session<D> {
         constants(&program, &mut fixed);
         bind_weights(&program, weights, &mut fixed)?;
         constants(&program, &mut fixed);
-        let Packed { weights: packed, states: packed_states } = arrangements(&program, &mut device)?;
+        let Packed { weights: packed, states: packed_states } = arrangements(&program, &fixed, &mut device)?;
         let mut loaded: Vec<Vec<LoadedWeight>> = Vec::new();
         let mut resident: HashMap<(usize, bool), LoadedWeight> = HashMap::new();
         for (at, decl) in program.weights.iter().enumerate() {
@@ -323,7 +323,11 @@ struct Packed {
 
 /// What is packed: weights and states that some launch prefers so. Only whole matrices can be packed: a weight that the program takes rows of
 /// or reshapes stays as declared, and so does a state that is not given whole or by its leading axes.
-fn arrangements<D: Device>(program: &Program, device: &mut D) -> Result<Packed, ExecutorError> {
+fn arrangements<D: Device>(
+    program: &Program,
+    fixed: &HashMap<String, Number>,
+    device: &mut D,
+) -> Result<Packed, ExecutorError> {
     let mut wanted =
         Packed { weights: vec![false; program.weights.len()], states: vec![false; program.states.len()] };
     let mut barred = wanted.clone();
@@ -333,7 +337,7 @@ fn arrangements<D: Device>(program: &Program, device: &mut D) -> Result<Packed, 
         barred.states[at] = axes < 2 || growing_axis(state) == Some(axes - 1);
     }
     fn walk<D: Device>(
-        (program, device): (&Program, &mut D),
+        (program, fixed, device): (&Program, &HashMap<String, Number>, &mut D),
         stmts: &[Stmt],
         wanted: &mut Packed,
         barred: &mut Packed,
@@ -341,6 +345,7 @@ fn arrangements<D: Device>(program: &Program, device: &mut D) -> Result<Packed, 
         for stmt in stmts {
             match stmt {
                 Stmt::Launch { kernel, args, .. } => {
+                    let shapes: Vec<_> = args.iter().map(|arg| known_extents(program, arg, fixed)).collect();
                     for (at, arg) in args.iter().enumerate() {
                         let Argument::Memory { base, views } = arg else { continue };
                         let (purpose, whole, wanted, barred) = match base {
@@ -362,19 +367,19 @@ fn arrangements<D: Device>(program: &Program, device: &mut D) -> Result<Packed, 
                             Base::Buffer(_) | Base::Input(_) | Base::Output(_) => continue,
                         };
                         *barred |= !whole;
-                        *wanted |= whole && device.prefers_packed(kernel, at, purpose)?;
+                        *wanted |= whole && device.prefers_packed(kernel, at, purpose, &shapes)?;
                     }
                 }
-                Stmt::For { body, .. } => walk((program, device), body, wanted, barred)?,
+                Stmt::For { body, .. } => walk((program, fixed, device), body, wanted, barred)?,
                 Stmt::If { then, otherwise, .. } => {
-                    walk((program, device), then, wanted, barred)?;
-                    walk((program, device), otherwise, wanted, barred)?;
+                    walk((program, fixed, device), then, wanted, barred)?;
+                    walk((program, fixed, device), otherwise, wanted, barred)?;
                 }
             }
         }
         Ok(())
     }
-    walk((program, device), &program.body, &mut wanted, &mut barred)?;
+    walk((program, fixed, device), &program.body, &mut wanted, &mut barred)?;
     // A fallback shares its tensor, so it shares the arrangement.
     for at in 0..program.weights.len() {
         if let Some(other) = program.weights[at].fallback {
@@ -389,4 +394,36 @@ fn arrangements<D: Device>(program: &Program, device: &mut D) -> Result<Packed, 
         weights: allowed(&wanted.weights, &barred.weights),
         states: allowed(&wanted.states, &barred.states),
     })
+}
+
+/// What is known of an argument's extents before any call; nothing for a scalar.
+fn known_extents(
+    program: &Program,
+    argument: &Argument,
+    fixed: &HashMap<String, Number>,
+) -> Vec<Option<u64>> {
+    let Argument::Memory { base, views } = argument else { return Vec::new() };
+    let known = |expr: &Expr| u64::try_from(expr.eval_int(&|n| fixed.get(n).copied()).ok()?).ok();
+    let declared = match base {
+        Base::Weight(at, _) => &program.weights[at.index()].shape,
+        Base::State(at) => &program.states[at.index()].shape,
+        Base::Buffer(at) => &program.buffers[at.index()].shape,
+        Base::Input(at) => &program.inputs[at.index()].shape,
+        Base::Output(at) => &program.outputs[at.index()].shape,
+    };
+    let mut extents: Vec<Option<u64>> = declared.iter().map(known).collect();
+    for view in views {
+        match view {
+            View::At(_) => {
+                extents.drain(..extents.len().min(1));
+            }
+            View::Rows { length, .. } => {
+                if let Some(first) = extents.first_mut() {
+                    *first = known(length);
+                }
+            }
+            View::Shape(shape) => extents = shape.iter().map(known).collect(),
+        }
+    }
+    extents
 }
