@@ -26,7 +26,7 @@ def main(folder: str) -> None:
     x[4] = np.round(8 * x[4]) / 8
     x[5] = -1
     x[6] = np.abs(x[6])
-    for name in ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ2_0", "MXFP4"]:
+    for name in ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0", "TQ2_0", "MXFP4"]:
         blocks = quantize(x, T[name])
         with open(os.path.join(folder, name.lower() + ".bin"), "wb") as out:
             out.write(struct.pack("<3I", COLUMNS, blocks.shape[1], len(x)))
