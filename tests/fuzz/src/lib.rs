@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p tvmc-fuzz -- --minutes 60                    every target, all processors
 //! cargo run --release -p tvmc-fuzz -- --minutes 5 --target gguf       one of them
+//! tvmc-fuzz --minutes 60 --jobs 16 --target kernels --target programs  a copied program, eight seeds of each
 //! cargo run --release -p tvmc-fuzz -- --target gguf --input FILE      one input again
 //! ```
 //!

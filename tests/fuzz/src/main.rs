@@ -12,6 +12,9 @@ use tvmc_fuzz::targets::{Depth, Outcome};
 use tvmc_fuzz::trial::{judge, quiet_panics};
 use tvmc_fuzz::worker::{Work, process};
 
+/// The most processes at once: a mistyped number should not bring a machine down.
+const MOST_JOBS: usize = 1024;
+
 /// Mutates files and draws programs for a given time; says what failed, and how to run it again.
 #[derive(Parser)]
 struct Options {
@@ -24,12 +27,12 @@ struct Options {
     /// Only these targets.
     #[arg(long, value_enum)]
     target: Vec<Target>,
-    /// Processes at once; by default one per processor.
+    /// Processes at once; by default one per processor. More than targets: each target gets several, with the seeds that follow.
     #[arg(long)]
     jobs: Option<usize>,
-    /// Where inputs that fail are kept.
-    #[arg(long, default_value = "target/fuzz")]
-    save: PathBuf,
+    /// Where inputs that fail are kept; by default the folder `tvmc-fuzz-failures` beside this program.
+    #[arg(long)]
+    save: Option<PathBuf>,
     /// Judges this one file, as an input of the one target.
     #[arg(long)]
     input: Option<PathBuf>,
@@ -76,7 +79,9 @@ fn main() -> ExitCode {
         Ok(program) => program,
         Err(error) => return fail(error),
     };
-    let run = Run { program, seed, save: options.save.clone() };
+    // Beside the program, which cargo puts below `target`: the folder one stands in may be part of the source tree.
+    let save = options.save.clone().unwrap_or_else(|| program.with_file_name("tvmc-fuzz-failures"));
+    let run = Run { program, seed, save };
     match all(&options, &run) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
@@ -108,27 +113,35 @@ fn again(target: Target, input: &[u8]) -> ExitCode {
 fn all(options: &Options, run: &Run) -> std::io::Result<bool> {
     let targets: &[Target] = if options.target.is_empty() { Target::all() } else { &options.target };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = options.jobs.unwrap_or(processors).clamp(1, targets.len());
-    let share = options.minutes * 60.0 * jobs as f64 / targets.len() as f64;
+    let jobs = options.jobs.unwrap_or(processors).clamp(1, MOST_JOBS);
+    // So many seeds that every job has work.
+    let seeds = jobs.div_ceil(targets.len());
+    let parts: Vec<(Target, Run)> = (0..seeds as u64)
+        .flat_map(|n| targets.iter().map(move |target| (*target, n)))
+        .map(|(target, n)| (target, Run { seed: run.seed.wrapping_add(n), ..run.clone() }))
+        .collect();
+    let share = options.minutes * 60.0 * jobs as f64 / parts.len() as f64;
     let share = Duration::try_from_secs_f64(share).map_err(std::io::Error::other)?;
     eprintln!(
-        "seed {}, {} targets, {:.0} s each, {jobs} at once",
+        "seed {}, {} targets, {seeds} seeds, {:.0} s each, {jobs} at once",
         run.seed,
         targets.len(),
         share.as_secs_f64()
     );
-    let next = Mutex::new(targets.iter());
+    let next = Mutex::new(parts.iter());
     let done: Mutex<Vec<(Target, std::io::Result<Tally>)>> = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
                 loop {
                     // A poisoned lock means a panic of this program, which shows anyway.
-                    let target = next.lock().map(|mut targets| targets.next().copied());
-                    let Ok(Some(target)) = target else { break };
+                    let part = next.lock().map(|mut parts| parts.next());
+                    let Ok(Some((target, run))) = part else { break };
+                    let target = *target;
                     let result = run.target(target, share);
                     if let Ok(tally) = &result {
-                        eprintln!("{}: {} inputs, {} failures", target.name(), tally.tried, tally.failed);
+                        let (name, seed) = (target.name(), run.seed);
+                        eprintln!("{name}, seed {seed}: {} inputs, {} failures", tally.tried, tally.failed);
                         // At once: a run of hours may be ended before it says so itself.
                         for finding in &tally.findings {
                             match run.keep(target, finding) {
@@ -146,11 +159,13 @@ fn all(options: &Options, run: &Run) -> std::io::Result<bool> {
             });
         }
     });
-    let mut tallies = Vec::new();
+    let mut tallies: Vec<(Target, Tally)> = targets.iter().map(|t| (*t, Tally::default())).collect();
     for (target, result) in done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-        tallies.push((target, result?));
+        let result = result?;
+        if let Some((_, tally)) = tallies.iter_mut().find(|(t, _)| *t == target) {
+            tally.add(result);
+        }
     }
-    tallies.sort_by_key(|(target, _)| targets.iter().position(|t| t == target));
     let named: Vec<(String, Tally)> = tallies.iter().map(|(t, tally)| (t.name(), tally.clone())).collect();
     println!("{}", counts(&named));
     let sum = |files: bool| {
@@ -165,10 +180,7 @@ fn all(options: &Options, run: &Run) -> std::io::Result<bool> {
             let path = run.keep(*target, finding)?;
             println!("FAILED {} {}: {}", target.name(), finding.number, finding.what);
             let name = target.name();
-            println!(
-                "  again: cargo run --release -p tvmc-fuzz -- --target {name} --input {}\n",
-                path.display()
-            );
+            println!("  again: {} --target {name} --input {}\n", run.program.display(), path.display());
         }
     }
     Ok(tallies.iter().all(|(_, tally)| tally.failed == 0))

@@ -68,3 +68,27 @@ fn the_command_reports_what_it_did() {
         "{text}"
     );
 }
+
+/// A copy of the program is all that a run needs: it reads nothing of the source tree, and writes nothing where it was started.
+#[test]
+fn a_copied_program_runs_with_more_jobs_than_targets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let started = tempfile::tempdir().expect("a folder to start it in");
+    let program = folder.path().join("tvmc-fuzz");
+    std::fs::copy(env!("CARGO_BIN_EXE_tvmc-fuzz"), &program).expect("a copy");
+    let run = std::process::Command::new(&program)
+        .args(["--minutes", "0.02", "--seed", "5", "--jobs", "3", "--target", "npy"])
+        .current_dir(started.path())
+        .output()
+        .expect("it runs");
+    let (text, log) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{text}{log}");
+    let inputs = |line: &str| line.split(' ').find_map(|word| word.parse::<u64>().ok());
+    let parts: Vec<u64> =
+        (5..8).filter_map(|seed| inputs(log.split_once(&format!("npy, seed {seed}: "))?.1)).collect();
+    assert_eq!(parts.len(), 3, "a line for each seed: {log}");
+    assert!(parts.iter().all(|part| *part > 0), "{log}");
+    let total = format!("| npy | {} |", parts.iter().sum::<u64>());
+    assert!(text.contains(&total) && text.matches("| npy |").count() == 1, "one row, {total}: {text}");
+    assert_eq!(std::fs::read_dir(started.path()).expect("a readable folder").count(), 0);
+}
