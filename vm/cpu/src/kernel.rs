@@ -132,7 +132,7 @@ impl CompiledKernel {
             return Self::with_isa(function, host_isa()?);
         };
         let facts = Facts::of(function);
-        let (entry, module) = place(host_isa()?, |module| define_wide(module, &code, "kernel"))?;
+        let (entry, module) = place(host_isa()?, |module| define_wide(module, &code, &function.name))?;
         Ok(Self::new(entry, module, facts, Backend::X86, start.elapsed()))
     }
 
@@ -142,7 +142,7 @@ impl CompiledKernel {
         let renumbered = number_prints(function);
         let function = renumbered.as_ref().unwrap_or(function);
         let (entry, module) =
-            place(isa, |module| Ok(tvmc_backend_cranelift::define(module, function, "kernel")?))?;
+            place(isa, |module| Ok(tvmc_backend_cranelift::define(module, function, &function.name)?))?;
         Ok(Self::new(entry, module, Facts::of(function), Backend::Cranelift, start.elapsed()))
     }
 

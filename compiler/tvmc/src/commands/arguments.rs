@@ -457,6 +457,8 @@ impl Job {
                 let arrangement = if rows == 0 { Arrangement::Declared } else { Arrangement::Packed };
                 let slice =
                     engine.weight(&content, rows, element, arrangement, name).map_err(Failure::from_error)?;
+                // Extents of weights are known when a session compiles.
+                let shape = shape.into_iter().map(|extent| Extent { fixed: true, ..extent }).collect();
                 arguments.push(Argument::Tensor { slice, shape, element: element.clone(), arrangement });
                 continue;
             }
