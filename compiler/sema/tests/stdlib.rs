@@ -304,6 +304,43 @@ fn products_with_stored_weights() {
     }
 }
 
+/// What one launch makes of several products is bit for bit what their own kernels make.
+#[test]
+fn launches_of_several_products() {
+    let library = clean(ALL);
+    let (m, k) = (9usize, 96usize);
+    let x = noise(m * k, 11);
+    let shape = |r: usize, c: usize| vec![r as u64, c as u64];
+    let zeros = |n: usize| Arg::F32(vec![0.0; m * n], shape(m, n));
+    let product = |format: &str, n: usize| {
+        let kernel = compiled(&library, "linear", &instance(&[("X", "f32"), ("W", format)], &[], &[]));
+        let weights = Arg::Bytes(encoded(format, n, k).0, shape(n, k));
+        execute(&kernel, vec![Arg::F32(x.clone(), shape(m, k)), weights, zeros(n)]).remove(2)
+    };
+
+    let parts = [("q4_1", 130), ("q8_0", 64), ("q4_0", 37)];
+    let generics = [("X", "f32"), ("W1", parts[0].0), ("W2", parts[1].0), ("W3", parts[2].0)];
+    let kernel = compiled(&library, "linear3", &instance(&generics, &[], &[]));
+    let weights = parts.map(|(format, n)| Arg::Bytes(encoded(format, n, k).0, shape(n, k)));
+    let mut args = vec![Arg::F32(x.clone(), shape(m, k))];
+    args.extend(weights);
+    args.extend(parts.map(|(_, n)| zeros(n)));
+    let out = execute(&kernel, args);
+    for (at, (format, n)) in parts.into_iter().enumerate() {
+        assert!(out[4 + at] == product(format, n), "{format}[{n}]");
+    }
+
+    let n = 70;
+    let generics = [("X", "f32"), ("G", "q8_0"), ("U", "q4_1"), ("Y", "f32")];
+    let kernel = compiled(&library, "linear_swiglu", &instance(&generics, &[], &[]));
+    let weights = |format| Arg::Bytes(encoded(format, n, k).0, shape(n, k));
+    let args = vec![Arg::F32(x.clone(), shape(m, k)), weights("q8_0"), weights("q4_1"), zeros(n)];
+    let both = execute(&kernel, args).remove(3);
+    let [gate, up] = ["q8_0", "q4_1"].map(|format| floats(&product(format, n)));
+    let want: Vec<f32> = gate.iter().zip(&up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
+    close(&floats(&both), &want, 1e-5);
+}
+
 /// Applies a fn of the library to numbers.
 fn apply(function: &str, x: &[f32]) -> Vec<f32> {
     let library = clean(&format!(
@@ -410,6 +447,48 @@ fn causal_attention() {
         ],
     );
     close(&floats(&out[3]), &want, 1e-4);
+}
+
+/// Positions 5 to 7: queries turn where they are, keys turn on their way to the cache, values go there.
+#[test]
+fn rotation_and_the_cache() {
+    let (m, h, g, p, c, start, theta) = (3usize, 4usize, 2usize, 8usize, 16usize, 5usize, 10000.0f32);
+    let (q, k, v) = (noise(m * h * 2 * p, 1), noise(m * g * 2 * p, 2), noise(m * g * 2 * p, 3));
+    let kernel = compiled(&clean(ALL), "rope_append", &instance(&[("KV", "f32")], &[("P", p as u64)], &[]));
+    let shape = |s: &[usize]| s.iter().map(|n| *n as u64).collect::<Vec<u64>>();
+    let cache = || Arg::F32(vec![0.0; g * c * 2 * p], shape(&[g, c, 2 * p]));
+    let out = execute(
+        &kernel,
+        vec![
+            Arg::F32(q.clone(), shape(&[m, h, p, 2])),
+            Arg::F32(k.clone(), shape(&[m, g, p, 2])),
+            Arg::F32(v.clone(), shape(&[m, g, 2 * p])),
+            cache(),
+            cache(),
+            Arg::Int(start as i32),
+            Arg::Float(theta),
+        ],
+    );
+    let turned = |row: &[f32], position: usize| -> Vec<f32> {
+        let pair = |i: usize| {
+            let angle = position as f64 * f64::from(theta).powf(-(i as f64) / p as f64);
+            let (a, b) = (f64::from(row[2 * i]), f64::from(row[2 * i + 1]));
+            [a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()]
+        };
+        (0..p).flat_map(pair).map(|x| x as f32).collect()
+    };
+    let rows = q.chunks(2 * p).enumerate();
+    let want: Vec<f32> = rows.flat_map(|(at, row)| turned(row, start + at / h)).collect();
+    close(&floats(&out[0]), &want, 1e-5);
+    let (mut keys, mut values) = (vec![0.0f32; g * c * 2 * p], vec![0.0f32; g * c * 2 * p]);
+    for (at, (key, value)) in k.chunks(2 * p).zip(v.chunks(2 * p)).enumerate() {
+        let position = start + at / g;
+        let first = (at % g * c + position) * 2 * p;
+        keys[first..first + 2 * p].copy_from_slice(&turned(key, position));
+        values[first..first + 2 * p].copy_from_slice(value);
+    }
+    close(&floats(&out[3]), &keys, 1e-5);
+    assert_eq!(floats(&out[4]), values);
 }
 
 #[test]
