@@ -1,21 +1,22 @@
-//! Row-interleaved packing: the order in which a matrix of a format lies in memory so that 16 lanes, one row each, read
-//! neighbouring words.
+//! Row-interleaved packing: the order in which a matrix of a format lies in memory so that lanes, one row each, read
+//! neighbouring words, and a block of a matrix-vector product reads one stream from its first byte to its last.
 //!
 //! A row is a string of *units* (the largest power of two of bytes, at most 4, that divides a group's size). Rows go in
-//! blocks of [`ROWS`]; within a block, unit `t` of all 16 rows lies together:
+//! blocks of [`ROWS`]; within a block, unit `t` of all 64 rows lies together:
 //!
 //! ```text
-//! unit t of row r   at   ((r / 16) * units_per_row + t) * 16 + r % 16
+//! unit t of row r   at   ((r / 64) * units_per_row + t) * 64 + r % 64
 //!
-//! rows      a0 a1 a2 ..      ->   a0 b0 c0 .. p0   a1 b1 c1 .. p1   ..
-//!           b0 b1 b2 ..
+//! rows      a0 a1 a2 ..      ->   a0 b0 c0 ..   a1 b1 c1 ..   ..
+//!           b0 b1 b2 ..           (64 units)    (64 units)
 //! ```
 //!
+//! 64 rows are what a block of `linear` makes at a time; a machine with fewer lanes takes them in chunks that lie side by side.
 //! It is a bijection on the bytes of whole blocks; the last block is filled up with zero rows, so the packed size is
-//! at most 15 rows more. `pack` and `unpack` are inverse to each other.
+//! at most 63 rows more. `pack` and `unpack` are inverse to each other.
 
 /// Rows in a block.
-pub const ROWS: usize = 16;
+pub const ROWS: usize = 64;
 
 /// How a tensor argument lies in memory.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -87,7 +88,7 @@ mod tests {
     #[test]
     fn unpack_inverts_pack() {
         for unit in [1, 2, 4] {
-            for rows in [0, 1, 15, 16, 17, 40] {
+            for rows in [0, 1, 63, 64, 65, 160] {
                 for units in [0, 1, 5, 9] {
                     let row_bytes = unit * units;
                     let input: Vec<u8> = (0..rows * row_bytes).map(|i| (i * 7 + 3) as u8).collect();

@@ -188,34 +188,25 @@ impl<'k> Lowering<'k> {
         let block_units = self.emit.i64(row_units * i64::from(size));
         let matrix = self.address(matrix, extents);
         let blocks = self.packed_blocks(*rows);
-        let aligned = total.facts.multiple % i64::from(size) == 0
-            && total.offset % i64::from(size) == 0
-            && self.target.lanes as i32 == size;
+        let lanes = i64::from(self.target.lanes);
+        let aligned = i64::from(size) % lanes == 0
+            && total.facts.multiple % lanes == 0
+            && total.offset % lanes == 0
+            && total.value.is_none_or(|value| !self.emit.is_varying(value));
         let uniform = matrix.stride.is_none() && matrix.spread.is_none();
         if axis.coord.has_lanes() && aligned && uniform {
-            // A whole block: lane l is row l of it.
-            let block = match total.value {
-                Some(value) => {
-                    let four = self.emit.i32(size);
-                    let block = self.emit.pure(Pure::IDivU, &[value, four]);
-                    self.emit.pure(Pure::I32ToI64, &[block])
-                }
-                None => self.emit.i64(0),
-            };
-            let before = self.emit.lmul(matrix.base, blocks);
-            let block = self.emit.ladd(before, block);
-            let constant = self.emit.i64(total.offset / i64::from(size));
-            let block = self.emit.ladd(block, constant);
-            let base = self.emit.lmul(block, block_units);
+            // Neighbouring rows of one block: lane l is row l of them.
+            let (block, within) = self.block_of_rows(total, size);
+            let base = self.packed_start(matrix.base, blocks, (block, within), row_units);
             return Ok(Row { place, unit, base, offset: None, scale: size, contiguous: true, mask });
         }
         let index = match axis.coord {
             Coord::At(_) => self.position_value(total),
             Coord::Lanes(_) => self.coord_value(Coord::Lanes(total)),
         };
-        let sixteen = self.emit.i32(size);
-        let block = self.emit.pure(Pure::IDivU, &[index, sixteen]);
-        let within = self.emit.pure(Pure::IRemU, &[index, sixteen]);
+        let rows = self.emit.i32(size);
+        let block = self.emit.pure(Pure::IDivU, &[index, rows]);
+        let within = self.emit.pure(Pure::IRemU, &[index, rows]);
         if !self.emit.is_varying(index) && uniform {
             let base = self.packed_start(matrix.base, blocks, (block, within), row_units);
             return Ok(Row { place, unit, base, offset: None, scale: size, contiguous: false, mask });
@@ -240,6 +231,26 @@ impl<'k> Lowering<'k> {
         let before = self.emit.lmul(matrix.base, blocks);
         let base = self.emit.lmul(before, block_units);
         Ok(Row { place, unit, base, offset: Some(offset), scale: size, contiguous: false, mask })
+    }
+
+    /// The block of a row that is the same for all lanes, and its place in it, u.i32.
+    fn block_of_rows(&mut self, row: Position, size: i32) -> (lane::Value, lane::Value) {
+        let rows = self.emit.i32(size);
+        let value = match row.value {
+            Some(value) if row.facts.multiple % i64::from(size) != 0 => {
+                let constant = self.emit.i32(row.offset as i32);
+                let index = self.emit.pure(Pure::IAdd, &[value, constant]);
+                let block = self.emit.pure(Pure::IDivU, &[index, rows]);
+                return (block, self.emit.pure(Pure::IRemU, &[index, rows]));
+            }
+            value => value,
+        };
+        // What is added to whole blocks says the place in one: chunks of a block share its start.
+        let whole = self.emit.i32(row.offset.div_euclid(i64::from(size)) as i32);
+        let within = self.emit.i32(row.offset.rem_euclid(i64::from(size)) as i32);
+        let Some(value) = value else { return (whole, within) };
+        let block = self.emit.pure(Pure::IDivU, &[value, rows]);
+        (self.emit.pure(Pure::IAdd, &[block, whole]), within)
     }
 
     /// Blocks of rows of a packed matrix, u.i64.

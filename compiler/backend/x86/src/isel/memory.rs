@@ -3,15 +3,33 @@
 //! A part's mask joins the program's mask and the lanes that exist. AVX-512 masks every element size and
 //! suppresses faults of masked-off elements; AVX2 masks 32-bit elements only, so smaller ones go through
 //! exact pieces (`narrow`) where the lanes are known and a loop over lanes where they are not.
+//!
+//! A contiguous load of an argument that is only read also asks for what lies [`AHEAD`] bytes on. Weights come from memory once a token, in
+//! matrices of half a megabyte: too short for the processor's own prefetcher to get far ahead.
 
 use iced_x86::Code as C;
 use regalloc2::VReg;
-use tvmc_ir::lane::{Inst as LaneInst, Mem, MemoryOp, Place, Scalar, Value};
+use tvmc_ir::lane::{Access, Inst as LaneInst, Mem, MemoryOp, Place, Scalar, Value};
 
 use super::{Lower, Val, forms};
 use crate::mir::{Addr, GPR, Inst, MASK, Rm, Term, VEC};
 
+/// Bytes between a load and what is asked for with it. Of 512 to 8192 tried on a Zen 4 (`docs/lab-notes.md`), 512 to 1024 were equal and best.
+const AHEAD: i32 = 768;
+/// Bytes of a cache line.
+const LINE: i32 = 64;
+
 impl<'f> Lower<'f> {
+    /// Asks for the line that a contiguous load will want soon. Where several loads share a line, the first in it asks. An address
+    /// behind the argument's end is no fault, and nothing of it is seen.
+    pub(super) fn prefetch(&mut self, place: Place, addr: Addr) {
+        let Place::Buffer(buffer) = place else { return };
+        let read_only = self.f.buffers[buffer.index()].access == Access::Read;
+        if read_only && addr.disp % LINE == 0 {
+            self.emit(Inst::new(C::Prefetcht0_m8).mem(addr.plus(AHEAD)));
+        }
+    }
+
     /// Lanes of a part.
     pub(super) fn lanes_of(&self, part: u32) -> u32 {
         (self.f.lanes - part * self.width).min(self.width)
@@ -66,6 +84,7 @@ impl<'f> Lower<'f> {
             }
             (MemoryOp::LoadContig, Some(result)) => {
                 let addr = self.address(place, base, mem.bytes());
+                self.prefetch(place, addr);
                 self.set_parts(result, |this, part| {
                     let addr = addr.plus((part * this.width * mem.bytes()) as i32);
                     this.load_part(mem, addr, part, mask)

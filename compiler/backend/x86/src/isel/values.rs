@@ -206,6 +206,9 @@ impl<'f> Lower<'f> {
             return self.pending_load(inst.args[0]).map(Rm::Broadcast);
         }
         let addr = self.load_address(inst)?;
+        if let (Op::Memory { place, .. }, 0) = (inst.op, part) {
+            self.prefetch(place, addr);
+        }
         Some(Rm::Mem(addr.plus((4 * self.width * part) as i32)))
     }
 
