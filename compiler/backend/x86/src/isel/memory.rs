@@ -14,8 +14,8 @@ use tvmc_ir::lane::{Access, Inst as LaneInst, Mem, MemoryOp, Place, Scalar, Valu
 use super::{Lower, Val, forms};
 use crate::mir::{Addr, GPR, Inst, MASK, Rm, Term, VEC};
 
-/// Bytes between a load and what is asked for with it. Of 512 to 8192 tried on a Zen 4 (`docs/lab-notes.md`), 512 to 1024 were equal and best.
-const AHEAD: i32 = 768;
+/// Bytes between a load and what is asked for with it, into the second cache: far, but within what that holds. `docs/lab-notes.md` has the figures.
+const AHEAD: i32 = 6144;
 /// Bytes of a cache line.
 const LINE: i32 = 64;
 
@@ -26,7 +26,7 @@ impl<'f> Lower<'f> {
         let Place::Buffer(buffer) = place else { return };
         let read_only = self.f.buffers[buffer.index()].access == Access::Read;
         if read_only && addr.disp % LINE == 0 {
-            self.emit(Inst::new(C::Prefetcht0_m8).mem(addr.plus(AHEAD)));
+            self.emit(Inst::new(C::Prefetcht1_m8).mem(addr.plus(AHEAD)));
         }
     }
 
