@@ -21,11 +21,36 @@ pub struct CpuCode {
     scalars: Vec<ScalarBinding>,
 }
 
+/// Bytes of a buffer that weights share: several huge pages. One weight of this size or more has a buffer of its own.
+const SHARED: usize = 32 << 20;
+
 /// Threads, memory, and the target that kernels are compiled for.
 pub struct CpuMachine {
     pool: Pool,
     target: Target,
-    memory: Vec<AlignedBuffer>,
+    buffers: Vec<AlignedBuffer>,
+    /// Where each memory lies.
+    memory: Vec<Piece>,
+    /// The buffer that weights share at present, and how much of it they have.
+    shared: Option<(usize, usize)>,
+}
+
+/// Memory within a buffer.
+#[derive(Copy, Clone)]
+struct Piece {
+    buffer: usize,
+    offset: usize,
+    bytes: usize,
+    sharing: Sharing,
+}
+
+/// Whether a buffer is given back with its memory.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Sharing {
+    /// It holds this memory only.
+    Alone,
+    /// It holds other weights, too, and stays as long as the machine.
+    WithOthers,
 }
 
 /// The row of the lowering's table for a target.
@@ -44,7 +69,7 @@ impl CpuMachine {
     pub fn new(threads: usize, target: Target) -> Self {
         let pool = Pool::new(threads);
         pool.pin_launcher();
-        Self { pool, target, memory: Vec::new() }
+        Self { pool, target, buffers: Vec::new(), memory: Vec::new(), shared: None }
     }
 
     /// Number of threads.
@@ -54,21 +79,54 @@ impl CpuMachine {
 
     pub(super) fn allocate(&mut self, bytes: u64) -> Result<MemoryId, DeviceError> {
         let bytes = usize::try_from(bytes).map_err(failure)?;
-        self.memory.push(AlignedBuffer::zeroed(bytes).map_err(failure)?);
-        Ok(MemoryId(self.memory.len() - 1))
+        self.buffers.push(AlignedBuffer::zeroed(bytes).map_err(failure)?);
+        Ok(self.piece(Piece { buffer: self.buffers.len() - 1, offset: 0, bytes, sharing: Sharing::Alone }))
+    }
+
+    /// Memory that stays as long as the machine. Small weights lie together, in huge pages: read from pages of their own, each
+    /// costs translations and stops the prefetcher at every 4 KiB.
+    pub(super) fn allocate_weight(&mut self, bytes: u64) -> Result<MemoryId, DeviceError> {
+        let size = usize::try_from(bytes).map_err(failure)?;
+        if size >= SHARED {
+            return self.allocate(bytes);
+        }
+        let padded = size.next_multiple_of(ALIGNMENT);
+        let (buffer, offset) = match self.shared {
+            Some((buffer, used)) if SHARED - used >= padded => (buffer, used),
+            Some(_) | None => {
+                self.buffers.push(AlignedBuffer::zeroed(SHARED).map_err(failure)?);
+                (self.buffers.len() - 1, 0)
+            }
+        };
+        self.shared = Some((buffer, offset + padded));
+        Ok(self.piece(Piece { buffer, offset, bytes: size, sharing: Sharing::WithOthers }))
+    }
+
+    fn piece(&mut self, piece: Piece) -> MemoryId {
+        self.memory.push(piece);
+        MemoryId(self.memory.len() - 1)
     }
 
     pub(super) fn release(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
-        let buffer = self.memory.get_mut(memory.0).ok_or_else(|| failure("unknown memory"))?;
-        *buffer = AlignedBuffer::zeroed(0).map_err(failure)?;
+        let piece = self.memory.get_mut(memory.0).ok_or_else(|| failure("unknown memory"))?;
+        piece.bytes = 0;
+        if piece.sharing == Sharing::Alone {
+            self.buffers[piece.buffer] = AlignedBuffer::empty();
+        }
         Ok(())
     }
 
+    /// The bytes of memory, for filling it in place.
+    pub(super) fn bytes(&mut self, memory: MemoryId) -> Option<&mut [u8]> {
+        let piece = self.memory.get(memory.0)?;
+        self.buffers.get_mut(piece.buffer)?.as_mut_slice().get_mut(piece.offset..piece.offset + piece.bytes)
+    }
+
     fn range(&mut self, memory: MemoryId, offset: u64, bytes: usize) -> Result<&mut [u8], DeviceError> {
-        let buffer = self.memory.get_mut(memory.0).ok_or_else(|| failure("unknown memory"))?;
+        let all = self.bytes(memory).ok_or_else(|| failure("unknown memory"))?;
         let start = usize::try_from(offset).map_err(failure)?;
         let end = start.checked_add(bytes).ok_or_else(|| failure("a range past the end of memory"))?;
-        buffer.as_mut_slice().get_mut(start..end).ok_or_else(|| failure("a range past the end of memory"))
+        all.get_mut(start..end).ok_or_else(|| failure("a range past the end of memory"))
     }
 
     pub(super) fn write(&mut self, memory: MemoryId, offset: u64, bytes: &[u8]) -> Result<(), DeviceError> {
@@ -87,14 +145,8 @@ impl CpuMachine {
     }
 
     pub(super) fn clear(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
-        let buffer = self.memory.get_mut(memory.0).ok_or_else(|| failure("unknown memory"))?;
-        buffer.as_mut_slice().fill(0);
+        self.bytes(memory).ok_or_else(|| failure("unknown memory"))?.fill(0);
         Ok(())
-    }
-
-    /// The bytes of memory, for filling it in place.
-    pub(super) fn bytes(&mut self, memory: MemoryId) -> Option<&mut [u8]> {
-        self.memory.get_mut(memory.0).map(AlignedBuffer::as_mut_slice)
     }
 
     pub(super) fn compile(&mut self, kernel: &Kernel, packing: Vec<Packing>) -> Result<CpuCode, DeviceError> {
@@ -129,7 +181,7 @@ impl CpuMachine {
         }
         code.prepared.set_grid(binding.grid);
         // SAFETY: see the module head: shapes are bound, slices are as long as their shapes, accesses are masked or proved. Memory lives in
-        // `self.memory`, which is not touched during the call; the engine refuses arguments that overlap where one is written.
+        // `self.buffers`, which is not touched during the call; the engine refuses arguments that overlap where one is written.
         let report = unsafe { self.pool.launch_prepared(&code.prepared) }.map_err(failure)?;
         let slices: Vec<_> = tensors(kernel, arguments).map(|(slice, _)| slice).collect();
         for (at, copy, access) in bounced {

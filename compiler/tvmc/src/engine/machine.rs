@@ -60,6 +60,15 @@ impl Machine {
         }
     }
 
+    /// New zeroed memory for a weight, which stays as long as the machine.
+    pub fn allocate_weight(&mut self, bytes: u64) -> Result<MemoryId, DeviceError> {
+        match self {
+            Machine::Cpu(m) => m.allocate_weight(bytes),
+            Machine::Gpu(m) => m.allocate(bytes),
+            Machine::Interp(m) => m.allocate(bytes),
+        }
+    }
+
     /// Gives memory back.
     pub fn release(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
         match self {

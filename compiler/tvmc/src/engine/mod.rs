@@ -527,8 +527,9 @@ impl Device for Engine {
         what: &str,
     ) -> Result<Slice, DeviceError> {
         let rows = usize::try_from(rows).map_err(machine::failure)?;
+        let short = |bytes: usize| move |e| DeviceError(format!("memory for `{what}` ({bytes} bytes): {e}"));
         if arrangement == Arrangement::Declared || rows == 0 {
-            let memory = self.allocate(bytes.len() as u64, what)?;
+            let memory = self.machine.allocate_weight(bytes.len() as u64).map_err(short(bytes.len()))?;
             self.write(memory, 0, bytes)?;
             return Ok(Slice { memory, offset: 0, bytes: bytes.len() as u64 });
         }
@@ -536,7 +537,7 @@ impl Device for Engine {
         let unit = packing::unit_bytes(self.library.group_bytes(element)?);
         let size = packing::packed_bytes(rows, row)
             .ok_or_else(|| DeviceError(format!("`{what}` is too large to pack")))?;
-        let memory = self.allocate(size as u64, what)?;
+        let memory = self.machine.allocate_weight(size as u64).map_err(short(size))?;
         let bytes = &bytes[..rows * row];
         match &mut self.machine {
             Machine::Cpu(machine) => {
