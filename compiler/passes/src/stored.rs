@@ -185,20 +185,19 @@ impl<'k> Lowering<'k> {
         };
         let size = ROWS as i32;
         let total = self.total(axis);
-        let block_units = self.emit.i64(row_units * i64::from(size));
         let matrix = self.address(matrix, extents);
         let blocks = self.packed_blocks(*rows);
         let lanes = i64::from(self.target.lanes);
-        let aligned = i64::from(size) % lanes == 0
-            && total.facts.multiple % lanes == 0
-            && total.offset % lanes == 0
-            && total.value.is_none_or(|value| !self.emit.is_varying(value));
-        let uniform = matrix.stride.is_none() && matrix.spread.is_none();
-        if axis.coord.has_lanes() && aligned && uniform {
-            // Neighbouring rows of one block: lane l is row l of them.
-            let (block, within) = self.block_of_rows(total, size);
-            let base = self.packed_start(matrix.base, blocks, (block, within), row_units);
-            return Ok(Row { place, unit, base, offset: None, scale: size, contiguous: true, mask });
+        let one_row = !axis.coord.has_lanes();
+        // Neighbouring rows of one block: lane l is row l of them.
+        let neighbours =
+            i64::from(size) % lanes == 0 && total.facts.multiple % lanes == 0 && total.offset % lanes == 0;
+        let varies = total.value.is_some_and(|value| self.emit.is_varying(value));
+        let uniform = matrix.stride.is_none() && matrix.spread.is_none() && !varies;
+        if uniform && (one_row || neighbours) {
+            let place_of_row = self.block_of_rows(total, size);
+            let base = self.packed_start(matrix.base, blocks, place_of_row, row_units);
+            return Ok(Row { place, unit, base, offset: None, scale: size, contiguous: !one_row, mask });
         }
         let index = match axis.coord {
             Coord::At(_) => self.position_value(total),
@@ -207,10 +206,6 @@ impl<'k> Lowering<'k> {
         let rows = self.emit.i32(size);
         let block = self.emit.pure(Pure::IDivU, &[index, rows]);
         let within = self.emit.pure(Pure::IRemU, &[index, rows]);
-        if !self.emit.is_varying(index) && uniform {
-            let base = self.packed_start(matrix.base, blocks, (block, within), row_units);
-            return Ok(Row { place, unit, base, offset: None, scale: size, contiguous: false, mask });
-        }
         // What varies is counted in 32 bits from the first matrix that is the same for all lanes.
         let mut block = block;
         let mut varying = matrix.spread;
@@ -229,6 +224,7 @@ impl<'k> Lowering<'k> {
         let start = self.emit.pure(Pure::IMul, &[block, per_block]);
         let offset = self.emit.pure(Pure::IAdd, &[start, within]);
         let before = self.emit.lmul(matrix.base, blocks);
+        let block_units = self.emit.i64(row_units * i64::from(size));
         let base = self.emit.lmul(before, block_units);
         Ok(Row { place, unit, base, offset: Some(offset), scale: size, contiguous: false, mask })
     }
@@ -236,21 +232,25 @@ impl<'k> Lowering<'k> {
     /// The block of a row that is the same for all lanes, and its place in it, u.i32.
     fn block_of_rows(&mut self, row: Position, size: i32) -> (lane::Value, lane::Value) {
         let rows = self.emit.i32(size);
-        let value = match row.value {
-            Some(value) if row.facts.multiple % i64::from(size) != 0 => {
-                let constant = self.emit.i32(row.offset as i32);
-                let index = self.emit.pure(Pure::IAdd, &[value, constant]);
-                let block = self.emit.pure(Pure::IDivU, &[index, rows]);
-                return (block, self.emit.pure(Pure::IRemU, &[index, rows]));
+        match row.value {
+            Some(value) if row.facts.multiple % i64::from(size) == 0 => {
+                // Chunks of a block share its start: what is added to whole blocks says the place in one.
+                let (whole, within) = self.constant_place(row.offset, size);
+                let block = self.emit.pure(Pure::IDivU, &[value, rows]);
+                (self.emit.pure(Pure::IAdd, &[block, whole]), within)
             }
-            value => value,
-        };
-        // What is added to whole blocks says the place in one: chunks of a block share its start.
-        let whole = self.emit.i32(row.offset.div_euclid(i64::from(size)) as i32);
-        let within = self.emit.i32(row.offset.rem_euclid(i64::from(size)) as i32);
-        let Some(value) = value else { return (whole, within) };
-        let block = self.emit.pure(Pure::IDivU, &[value, rows]);
-        (self.emit.pure(Pure::IAdd, &[block, whole]), within)
+            Some(_) => {
+                let index = self.position_value(row);
+                let block = self.emit.pure(Pure::IDivU, &[index, rows]);
+                (block, self.emit.pure(Pure::IRemU, &[index, rows]))
+            }
+            None => self.constant_place(row.offset, size),
+        }
+    }
+
+    fn constant_place(&mut self, row: i64, size: i32) -> (lane::Value, lane::Value) {
+        let block = self.emit.i32(row.div_euclid(i64::from(size)) as i32);
+        (block, self.emit.i32(row.rem_euclid(i64::from(size)) as i32))
     }
 
     /// Blocks of rows of a packed matrix, u.i64.

@@ -13,8 +13,8 @@
 
 use super::interface::{GenericKind, Interface, Parameter, ParameterElement};
 use super::kinds::{Kind, kind, kinds};
-use super::verify::{Errors, Place, Rule, Verified, VerifyError, axes_of};
-use super::{Argument, Base, Program, Stmt, View, WeightElement};
+use super::verify::{Errors, Place, Rule, Verified, VerifyError};
+use super::{Argument, Base, Program, Stmt, WeightElement};
 use crate::lane::Access;
 use std::collections::HashMap;
 use tvmc_types::dtype::DType;
@@ -91,7 +91,8 @@ impl Checker<'_, '_> {
         for (argument, param) in args.iter().zip(&interface.params) {
             match (param, argument) {
                 (Parameter::Tensor { name, element, shape, access }, Argument::Memory { base, views }) => {
-                    let Some((given, axes)) = self.part(base, views) else { continue };
+                    let Some((given, extents)) = self.program.part(base, views) else { continue };
+                    let axes = extents.len();
                     if let Some(message) = misfit(interface, element, given, &mut bound) {
                         self.error(Rule::Element, format!("{argument} for `{name}`: {message}"));
                     }
@@ -124,19 +125,6 @@ impl Checker<'_, '_> {
                 }
             }
         }
-    }
-
-    /// Element type and axes of a part of memory.
-    fn part(&self, base: &Base, views: &[View]) -> Option<(WeightElement, usize)> {
-        let (element, mut axes) = axes_of(self.program, base)?;
-        for view in views {
-            match view {
-                View::At(_) => axes = axes.checked_sub(1)?,
-                View::Rows { .. } => {}
-                View::Shape(shape) => axes = shape.len(),
-            }
-        }
-        Some((element, axes))
     }
 }
 

@@ -259,3 +259,42 @@ pub struct Program {
     /// The code.
     pub body: Vec<Stmt>,
 }
+
+impl Program {
+    /// Element type and extents of declared memory; none if it is not declared.
+    pub fn declared(&self, base: &Base) -> Option<(WeightElement, &[Expr])> {
+        fn of(decl: Option<&MemoryDecl>) -> Option<(WeightElement, &[Expr])> {
+            decl.map(|d| (d.element.promised(), d.shape.as_slice()))
+        }
+        match base {
+            Base::Weight(weight, _) => {
+                self.weights.get(weight.index()).map(|w| (w.element, w.shape.as_slice()))
+            }
+            Base::State(state) => of(self.states.get(state.index())),
+            Base::Buffer(buffer) => of(self.buffers.get(buffer.index())),
+            Base::Input(input) => of(self.inputs.get(input.index())),
+            Base::Output(output) => of(self.outputs.get(output.index())),
+        }
+    }
+
+    /// Element type and extents of a part of memory; none if it is not declared, or has no axis left to index.
+    pub fn part<'a>(&'a self, base: &Base, views: &'a [View]) -> Option<(WeightElement, Vec<&'a Expr>)> {
+        let (element, declared) = self.declared(base)?;
+        let mut extents: Vec<&Expr> = declared.iter().collect();
+        for view in views {
+            match view {
+                View::At(_) if extents.is_empty() => return None,
+                View::At(_) => {
+                    extents.remove(0);
+                }
+                View::Rows { length, .. } => {
+                    if let Some(first) = extents.first_mut() {
+                        *first = length;
+                    }
+                }
+                View::Shape(shape) => extents = shape.iter().collect(),
+            }
+        }
+        Some((element, extents))
+    }
+}

@@ -580,11 +580,11 @@ impl<'a> Verifier<'a> {
                 (Some(true), Some(_)) | (Some(false), None) | (None, _) => {}
             }
         }
-        let mut axes = match axes_of(program, base) {
-            Some((_, axes)) => axes,
-            None => return self.error(Rule::Declaration, format!("{base} is not declared")),
+        let Some((element, shape)) = program.declared(base) else {
+            return self.error(Rule::Declaration, format!("{base} is not declared"));
         };
-        let any = matches!(axes_of(program, base), Some((WeightElement::Any, _)));
+        let mut axes = shape.len();
+        let any = element == WeightElement::Any;
         for view in views {
             match view {
                 View::At(index) => {
@@ -623,17 +623,5 @@ impl<'a> Verifier<'a> {
                 }
             }
         }
-    }
-}
-
-/// Element type and number of axes of declared memory.
-pub(super) fn axes_of(program: &Program, base: &Base) -> Option<(WeightElement, usize)> {
-    let of = |decl: Option<&MemoryDecl>| decl.map(|d| (d.element.promised(), d.shape.len()));
-    match base {
-        Base::Weight(weight, _) => program.weights.get(weight.index()).map(|w| (w.element, w.shape.len())),
-        Base::State(state) => of(program.states.get(state.index())),
-        Base::Buffer(buffer) => of(program.buffers.get(buffer.index())),
-        Base::Input(input) => of(program.inputs.get(input.index())),
-        Base::Output(output) => of(program.outputs.get(output.index())),
     }
 }

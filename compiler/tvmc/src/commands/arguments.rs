@@ -393,7 +393,7 @@ impl Bound {
             let mut bytes = Vec::new();
             if let Some(slice) = slice {
                 bytes.resize(slice.bytes as usize, 0);
-                self.engine.read(slice.memory, 0, &mut bytes).map_err(Failure::from_error)?;
+                self.engine.read(slice.memory, slice.offset, &mut bytes).map_err(Failure::from_error)?;
             }
             results.push(bytes);
         }
@@ -424,11 +424,9 @@ impl Job {
     /// Puts the arguments into a machine's memory.
     fn place(&self, engine: &mut Engine) -> Result<Vec<Argument>, Failure> {
         let mut arguments = Vec::new();
-        let extents = |shape: &Option<(String, Vec<u64>)>| match shape {
-            Some((_, sizes)) => sizes.iter().copied().map(Some).collect(),
-            None => Vec::new(),
-        };
-        let known: Vec<Vec<Option<u64>>> = self.shapes.iter().map(extents).collect();
+        let extents = |(_, sizes): &(String, Vec<u64>)| sizes.iter().copied().map(Some).collect();
+        let known: Vec<Vec<Option<u64>>> =
+            self.shapes.iter().map(|shape| shape.as_ref().map_or_else(Vec::new, extents)).collect();
         for (at, param) in self.params.iter().enumerate() {
             let name = param.name();
             let Some((element, sizes)) = &self.shapes[at] else {

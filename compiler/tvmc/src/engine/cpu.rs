@@ -11,7 +11,7 @@ use tvmc_ir::lane::Access;
 use tvmc_ir::lane::abi::ALIGNMENT;
 use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::Binding;
-use tvmc_model::executor::{DeviceError, MemoryId};
+use tvmc_model::executor::{DeviceError, MemoryId, Slice};
 use tvmc_passes::packing::Packing;
 use tvmc_passes::{ScalarBinding, target};
 
@@ -21,36 +21,16 @@ pub struct CpuCode {
     scalars: Vec<ScalarBinding>,
 }
 
-/// Bytes of a buffer that weights share: several huge pages. One weight of this size or more has a buffer of its own.
-const SHARED: usize = 32 << 20;
+/// Bytes of a memory that weights share: several huge pages. A weight of this size or more has a memory of its own.
+const SHARED: u64 = 32 << 20;
 
 /// Threads, memory, and the target that kernels are compiled for.
 pub struct CpuMachine {
     pool: Pool,
     target: Target,
-    buffers: Vec<AlignedBuffer>,
-    /// Where each memory lies.
-    memory: Vec<Piece>,
-    /// The buffer that weights share at present, and how much of it they have.
-    shared: Option<(usize, usize)>,
-}
-
-/// Memory within a buffer.
-#[derive(Copy, Clone)]
-struct Piece {
-    buffer: usize,
-    offset: usize,
-    bytes: usize,
-    sharing: Sharing,
-}
-
-/// Whether a buffer is given back with its memory.
-#[derive(Copy, Clone, PartialEq, Eq)]
-enum Sharing {
-    /// It holds this memory only.
-    Alone,
-    /// It holds other weights, too, and stays as long as the machine.
-    WithOthers,
+    memory: Vec<AlignedBuffer>,
+    /// The memory that weights share at present, and how much of it they have.
+    shared: Option<(MemoryId, u64)>,
 }
 
 /// The row of the lowering's table for a target.
@@ -69,7 +49,7 @@ impl CpuMachine {
     pub fn new(threads: usize, target: Target) -> Self {
         let pool = Pool::new(threads);
         pool.pin_launcher();
-        Self { pool, target, buffers: Vec::new(), memory: Vec::new(), shared: None }
+        Self { pool, target, memory: Vec::new(), shared: None }
     }
 
     /// Number of threads.
@@ -79,54 +59,36 @@ impl CpuMachine {
 
     pub(super) fn allocate(&mut self, bytes: u64) -> Result<MemoryId, DeviceError> {
         let bytes = usize::try_from(bytes).map_err(failure)?;
-        self.buffers.push(AlignedBuffer::zeroed(bytes).map_err(failure)?);
-        Ok(self.piece(Piece { buffer: self.buffers.len() - 1, offset: 0, bytes, sharing: Sharing::Alone }))
+        self.memory.push(AlignedBuffer::zeroed(bytes).map_err(failure)?);
+        Ok(MemoryId(self.memory.len() - 1))
     }
 
-    /// Memory that stays as long as the machine. Small weights lie together, in huge pages: read from pages of their own, each
-    /// costs translations and stops the prefetcher at every 4 KiB.
-    pub(super) fn allocate_weight(&mut self, bytes: u64) -> Result<MemoryId, DeviceError> {
-        let size = usize::try_from(bytes).map_err(failure)?;
-        if size >= SHARED {
-            return self.allocate(bytes);
+    /// Zeroed memory for a weight. Small weights lie together, in huge pages: read from pages of their own, each costs translations
+    /// and stops the prefetcher at every 4 KiB.
+    pub(super) fn allocate_weight(&mut self, bytes: u64) -> Result<Slice, DeviceError> {
+        if bytes >= SHARED {
+            return Ok(Slice { memory: self.allocate(bytes)?, offset: 0, bytes });
         }
-        let padded = size.next_multiple_of(ALIGNMENT);
-        let (buffer, offset) = match self.shared {
-            Some((buffer, used)) if SHARED - used >= padded => (buffer, used),
-            Some(_) | None => {
-                self.buffers.push(AlignedBuffer::zeroed(SHARED).map_err(failure)?);
-                (self.buffers.len() - 1, 0)
-            }
+        let padded = bytes.next_multiple_of(ALIGNMENT as u64);
+        let (memory, offset) = match self.shared {
+            Some((memory, used)) if SHARED - used >= padded => (memory, used),
+            Some(_) | None => (self.allocate(SHARED)?, 0),
         };
-        self.shared = Some((buffer, offset + padded));
-        Ok(self.piece(Piece { buffer, offset, bytes: size, sharing: Sharing::WithOthers }))
-    }
-
-    fn piece(&mut self, piece: Piece) -> MemoryId {
-        self.memory.push(piece);
-        MemoryId(self.memory.len() - 1)
+        self.shared = Some((memory, offset + padded));
+        Ok(Slice { memory, offset, bytes })
     }
 
     pub(super) fn release(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
-        let piece = self.memory.get_mut(memory.0).ok_or_else(|| failure("unknown memory"))?;
-        piece.bytes = 0;
-        if piece.sharing == Sharing::Alone {
-            self.buffers[piece.buffer] = AlignedBuffer::empty();
-        }
+        let buffer = self.memory.get_mut(memory.0).ok_or_else(|| failure("unknown memory"))?;
+        *buffer = AlignedBuffer::zeroed(0).map_err(failure)?;
         Ok(())
     }
 
-    /// The bytes of memory, for filling it in place.
-    pub(super) fn bytes(&mut self, memory: MemoryId) -> Option<&mut [u8]> {
-        let piece = self.memory.get(memory.0)?;
-        self.buffers.get_mut(piece.buffer)?.as_mut_slice().get_mut(piece.offset..piece.offset + piece.bytes)
-    }
-
     fn range(&mut self, memory: MemoryId, offset: u64, bytes: usize) -> Result<&mut [u8], DeviceError> {
-        let all = self.bytes(memory).ok_or_else(|| failure("unknown memory"))?;
+        let buffer = self.memory.get_mut(memory.0).ok_or_else(|| failure("unknown memory"))?;
         let start = usize::try_from(offset).map_err(failure)?;
         let end = start.checked_add(bytes).ok_or_else(|| failure("a range past the end of memory"))?;
-        all.get_mut(start..end).ok_or_else(|| failure("a range past the end of memory"))
+        buffer.as_mut_slice().get_mut(start..end).ok_or_else(|| failure("a range past the end of memory"))
     }
 
     pub(super) fn write(&mut self, memory: MemoryId, offset: u64, bytes: &[u8]) -> Result<(), DeviceError> {
@@ -145,8 +107,14 @@ impl CpuMachine {
     }
 
     pub(super) fn clear(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
-        self.bytes(memory).ok_or_else(|| failure("unknown memory"))?.fill(0);
+        let buffer = self.memory.get_mut(memory.0).ok_or_else(|| failure("unknown memory"))?;
+        buffer.as_mut_slice().fill(0);
         Ok(())
+    }
+
+    /// The bytes of a slice, for filling it in place.
+    pub(super) fn bytes(&mut self, slice: Slice) -> Result<&mut [u8], DeviceError> {
+        self.range(slice.memory, slice.offset, usize::try_from(slice.bytes).map_err(failure)?)
     }
 
     pub(super) fn compile(&mut self, kernel: &Kernel, packing: Vec<Packing>) -> Result<CpuCode, DeviceError> {
@@ -166,8 +134,7 @@ impl CpuMachine {
         // Slices that don't start at an aligned address go through a copy of their own.
         let mut bounced: Vec<(usize, AlignedBuffer, Access)> = Vec::new();
         for (at, (slice, access)) in tensors(kernel, arguments).enumerate() {
-            let bytes = usize::try_from(slice.bytes).map_err(failure)?;
-            let part = self.range(slice.memory, slice.offset, bytes)?;
+            let part = self.bytes(slice)?;
             let mut start = part.as_mut_ptr();
             if !start.addr().is_multiple_of(ALIGNMENT) {
                 let copy = AlignedBuffer::from_bytes(part).map_err(failure)?;
@@ -181,7 +148,7 @@ impl CpuMachine {
         }
         code.prepared.set_grid(binding.grid);
         // SAFETY: see the module head: shapes are bound, slices are as long as their shapes, accesses are masked or proved. Memory lives in
-        // `self.buffers`, which is not touched during the call; the engine refuses arguments that overlap where one is written.
+        // `self.memory`, which is not touched during the call; the engine refuses arguments that overlap where one is written.
         let report = unsafe { self.pool.launch_prepared(&code.prepared) }.map_err(failure)?;
         let slices: Vec<_> = tensors(kernel, arguments).map(|(slice, _)| slice).collect();
         for (at, copy, access) in bounced {

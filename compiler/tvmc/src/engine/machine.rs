@@ -60,13 +60,14 @@ impl Machine {
         }
     }
 
-    /// New zeroed memory for a weight, which stays as long as the machine.
-    pub fn allocate_weight(&mut self, bytes: u64) -> Result<MemoryId, DeviceError> {
-        match self {
-            Machine::Cpu(m) => m.allocate_weight(bytes),
-            Machine::Gpu(m) => m.allocate(bytes),
-            Machine::Interp(m) => m.allocate(bytes),
-        }
+    /// Zeroed memory for a weight, perhaps beside others; it stays as long as the machine.
+    pub fn allocate_weight(&mut self, bytes: u64) -> Result<Slice, DeviceError> {
+        let memory = match self {
+            Machine::Cpu(m) => return m.allocate_weight(bytes),
+            Machine::Gpu(m) => m.allocate(bytes)?,
+            Machine::Interp(m) => m.allocate(bytes)?,
+        };
+        Ok(Slice { memory, offset: 0, bytes })
     }
 
     /// Gives memory back.

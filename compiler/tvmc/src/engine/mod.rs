@@ -408,10 +408,19 @@ impl Engine {
         Ok(binding)
     }
 
+    fn weight_memory(&mut self, bytes: u64, what: &str) -> Result<Slice, DeviceError> {
+        self.machine.allocate_weight(bytes).map_err(|e| refused(bytes, what, &e))
+    }
+
     /// The machine.
     pub fn machine(&mut self) -> &mut Machine {
         &mut self.machine
     }
+}
+
+/// There is no memory for something.
+fn refused(bytes: u64, what: &str, why: &DeviceError) -> DeviceError {
+    DeviceError(format!("memory for `{what}` ({bytes} bytes): {why}"))
 }
 
 /// Worker threads where none are asked for.
@@ -497,9 +506,7 @@ fn overlaps(kernel: &Kernel, arguments: &[MachineArgument]) -> Result<(), Device
 
 impl Device for Engine {
     fn allocate(&mut self, bytes: u64, what: &str) -> Result<MemoryId, DeviceError> {
-        self.machine
-            .allocate(bytes)
-            .map_err(|e| DeviceError(format!("memory for `{what}` ({bytes} bytes): {e}")))
+        self.machine.allocate(bytes).map_err(|e| refused(bytes, what, &e))
     }
 
     fn release(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
@@ -527,31 +534,26 @@ impl Device for Engine {
         what: &str,
     ) -> Result<Slice, DeviceError> {
         let rows = usize::try_from(rows).map_err(machine::failure)?;
-        let short = |bytes: usize| move |e| DeviceError(format!("memory for `{what}` ({bytes} bytes): {e}"));
         if arrangement == Arrangement::Declared || rows == 0 {
-            let memory = self.machine.allocate_weight(bytes.len() as u64).map_err(short(bytes.len()))?;
-            self.write(memory, 0, bytes)?;
-            return Ok(Slice { memory, offset: 0, bytes: bytes.len() as u64 });
+            let slice = self.weight_memory(bytes.len() as u64, what)?;
+            self.write(slice.memory, slice.offset, bytes)?;
+            return Ok(slice);
         }
         let row = bytes.len() / rows;
         let unit = packing::unit_bytes(self.library.group_bytes(element)?);
         let size = packing::packed_bytes(rows, row)
             .ok_or_else(|| DeviceError(format!("`{what}` is too large to pack")))?;
-        let memory = self.machine.allocate_weight(size as u64).map_err(short(size))?;
+        let slice = self.weight_memory(size as u64, what)?;
         let bytes = &bytes[..rows * row];
         match &mut self.machine {
-            Machine::Cpu(machine) => {
-                if let Some(output) = machine.bytes(memory) {
-                    packing::pack(bytes, rows, row, unit, &mut output[..size]);
-                }
-            }
+            Machine::Cpu(machine) => packing::pack(bytes, rows, row, unit, machine.bytes(slice)?),
             Machine::Gpu(_) | Machine::Interp(_) => {
                 let mut output = vec![0; size];
                 packing::pack(bytes, rows, row, unit, &mut output);
-                self.write(memory, 0, &output)?;
+                self.write(slice.memory, slice.offset, &output)?;
             }
         }
-        Ok(Slice { memory, offset: 0, bytes: size as u64 })
+        Ok(slice)
     }
 
     fn packed_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError> {

@@ -148,7 +148,7 @@ impl<D: Device> Session<D> {
     pub fn resident_bytes(&self) -> (u64, u64) {
         let mut seen = HashMap::new();
         for weight in self.weights.iter().flatten() {
-            seen.insert(weight.slice.memory, weight.slice.bytes);
+            seen.insert((weight.slice.memory, weight.slice.offset), weight.slice.bytes);
         }
         (seen.values().sum(), self.states.iter().map(|s| s.capacity).sum())
     }
@@ -404,26 +404,6 @@ fn known_extents(
 ) -> Vec<Option<u64>> {
     let Argument::Memory { base, views } = argument else { return Vec::new() };
     let known = |expr: &Expr| u64::try_from(expr.eval_int(&|n| fixed.get(n).copied()).ok()?).ok();
-    let declared = match base {
-        Base::Weight(at, _) => &program.weights[at.index()].shape,
-        Base::State(at) => &program.states[at.index()].shape,
-        Base::Buffer(at) => &program.buffers[at.index()].shape,
-        Base::Input(at) => &program.inputs[at.index()].shape,
-        Base::Output(at) => &program.outputs[at.index()].shape,
-    };
-    let mut extents: Vec<Option<u64>> = declared.iter().map(known).collect();
-    for view in views {
-        match view {
-            View::At(_) => {
-                extents.drain(..extents.len().min(1));
-            }
-            View::Rows { length, .. } => {
-                if let Some(first) = extents.first_mut() {
-                    *first = known(length);
-                }
-            }
-            View::Shape(shape) => extents = shape.iter().map(known).collect(),
-        }
-    }
-    extents
+    let part = program.part(base, views);
+    part.map_or_else(Vec::new, |(_, extents)| extents.into_iter().map(known).collect())
 }
