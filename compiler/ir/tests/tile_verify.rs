@@ -358,6 +358,9 @@ fn layouts() {
         ("layout v8 \"spatial(2).local(4)\" layout v9 \"replicated(2).local(4)\"", view, "body[9]"),
         ("layout v8 \"spatial(8)\" layout v9 \"replicated(2).spatial(4)\"", view, "body[9]"),
         ("", "v8: i32[8] = relayout v4", "body[8]"),
+        // A layout that follows from nothing; a lane without the element that it negates.
+        ("layout v4 \"local(8)\" from v1 by reshape", "", "v4"),
+        ("layout v4 \"spatial(8)\" layout v8 \"replicated(8).local(8)\"", "v8: i32[8] = neg v4", "body[8]"),
         // A variable that changes its layout.
         (
             "layout v8 \"local(8)\" layout v10 \"local(2, 4).reshape(8).reshape(8)\" layout v4 \"column_local(2, 4).reshape(8)\"",
@@ -372,6 +375,7 @@ fn layouts() {
     for (pins, words) in [
         ("layout v4 \"lokal(8)\"", "no layout"),
         ("layout v4 \"local(8)\" layout v4 \"local(8)\"", "pinned twice"),
+        ("layout v4 \"local(8)\" from v1 by magic", "no rule of layouts"),
     ] {
         let error = parse(&format!("kernel @k {{ {pins} grid 1 }}")).expect_err(pins);
         assert!(error.message.contains(words), "{error}");

@@ -157,10 +157,11 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId, bindings: &Bindings) -> (Option<t
     }
     let (facts, spans) = elab.all_facts();
     let roles = std::mem::take(&mut elab.roles);
-    let kernel = std::mem::take(&mut elab.b).finish();
+    let mut kernel = std::mem::take(&mut elab.b).finish();
     for diagnostic in crate::padding::check(&kernel, &facts, &spans, &roles) {
-        cx.diags.push(diagnostic);
+        elab.report(diagnostic);
     }
+    elab.infer_layouts(&mut kernel, &spans);
     if cx.diags.errors() > errors {
         return (None, required);
     }

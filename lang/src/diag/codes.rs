@@ -194,9 +194,9 @@ codes! {
     LayoutShape = 502, "layout does not cover its tile",
         "The shape of a layout, the product of its factors along each dimension, equals the shape of the tile it is written for.";
     LayoutConflict = 503, "layouts conflict",
-        "Two places demand different layouts of one tile. Insert `relayout(t, L)` where the exchange between lanes is acceptable.";
-    LayoutNotWritten = 504, "`view` needs both layouts written",
-        "`view` reinterprets the bits that each lane holds, so the source must pin the layout of its operand and of its result.";
+        "Two places demand different layouts of one tile, or two different ones reach a tile that is viewed. Insert `relayout(t, L)` where the exchange between lanes is acceptable.";
+    LayoutNotWritten = 504, "`view` needs both layouts",
+        "`view` reinterprets the bits that each lane holds, so the source writes the layout of its result, and pins that of its operand or of a tile from which it follows.";
     LayoutLanes = 505, "layouts disagree on the number of lanes",
         "All pinned layouts of a kernel use the same number of lanes.";
     LayoutInvalid = 506, "invalid layout",

@@ -8,6 +8,7 @@ use super::{Argument, Case, Floats, Tape};
 use crate::random::Random;
 use tvmc_ir::host::{Binary as HostBinary, Expr};
 use tvmc_ir::lane::Access;
+use tvmc_ir::tile::inference::infer;
 use tvmc_ir::tile::{Binary, Builder, DimDecl, Element, Op, Shared, TensorDecl, TileType, Value};
 use tvmc_types::dtype::DType;
 
@@ -328,7 +329,9 @@ impl Maker<'_> {
         for _ in 0..1 + self.tape.below(4) {
             self.store_something();
         }
-        let kernel = self.b.finish();
+        let mut kernel = self.b.finish();
+        let inserted = infer(&mut kernel);
+        debug_assert!(inserted.is_ok(), "each view has a tile of its own: {inserted:?}");
         debug_assert!(
             kernel
                 .params

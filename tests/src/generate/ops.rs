@@ -289,6 +289,17 @@ impl Maker<'_> {
         let held = self.cast(a, CastRule::Wrap, narrow);
         let held = self.b.define(Op::Relayout, &[held], ty.with_dtype(narrow));
         self.b.pin(held, from, "");
+        // Sometimes the layout is written one or two tiles before, and inference has to find the way.
+        let held = match self.tape.below(3) {
+            0 => held,
+            steps => {
+                let mut number = self.cast(held, CastRule::Exact, DType::I32);
+                if steps == 2 {
+                    number = self.b.define(Op::Unary(Unary::Not), &[number], ty.with_dtype(DType::I32));
+                }
+                self.cast(number, CastRule::Wrap, narrow)
+            }
+        };
         let value = self.b.define(Op::View, &[held], TileType::new(to, &shape));
         self.b.pin(value, layout, "");
         let value = self.cast(value, CastRule::Exact, DType::I32);

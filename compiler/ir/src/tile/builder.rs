@@ -4,6 +4,7 @@
 
 use super::kernel::{Carried, Inst, Kernel, Pin, Region, Stmt, Value};
 use super::op::Op;
+use super::pins::Origin;
 use super::types::TileType;
 use std::collections::HashMap;
 use tvmc_types::dtype::DType;
@@ -79,7 +80,8 @@ impl Builder {
 
     /// Writes the layout of a value, which must have none yet or this one.
     pub fn pin(&mut self, value: Value, layout: Layout, location: &str) {
-        self.kernel.pins.insert(value, Pin { layout, location: location.to_owned() });
+        let origin = Origin::Written;
+        self.kernel.pins.insert(value, Pin { layout, origin, location: location.to_owned() });
     }
 
     /// A value of the type and layout of another: a variable keeps both.

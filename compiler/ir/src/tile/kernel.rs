@@ -2,6 +2,7 @@
 
 use super::format::Format;
 use super::op::Op;
+use super::pins::Origin;
 use super::types::TileType;
 use crate::entity;
 use crate::host::Expr;
@@ -148,11 +149,13 @@ impl Region {
     }
 }
 
-/// A layout that the source writes for a value. Only [`Op::View`] gives it a meaning; no other operation depends on it.
+/// The layout of a value. Only [`Op::View`] gives it a meaning; no other operation depends on it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pin {
     /// Of the value's shape.
     pub layout: Layout,
+    /// Who says so.
+    pub origin: Origin,
     /// Where it is written (`file:line:column`), or empty.
     pub location: String,
 }

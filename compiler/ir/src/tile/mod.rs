@@ -8,7 +8,8 @@
 //! types of loaded values; arithmetic takes f32, i32, u32 and bool only, so sema inserts `cast`s.
 //!
 //! Reading order: `types`, `op` (the table), `kernel` (the container, tensors), `format` (how stored numbers decode), `builder`,
-//! `print` and `parse` (the text form), `verify` (the rules) with `signature` (what each operation takes and gives) and `pins` (layouts).
+//! `print` and `parse` (the text form), `verify` (the rules) with `signature` (what each operation takes and gives), `pins` and `agreement` (layouts),
+//! `inference` (layouts that follow from others).
 //!
 //! # Example: c = a + b over blocks of 16
 //!
@@ -29,9 +30,11 @@
 //! }
 //! ```
 
+mod agreement;
 mod builder;
 pub mod facts;
 mod format;
+pub mod inference;
 mod kernel;
 pub mod launch;
 mod op;
@@ -51,7 +54,7 @@ pub use kernel::{
 };
 pub use op::{Binary, CastRule, Form, Op, Reduce, Unary, Update};
 pub use parse::parse;
-pub use pins::{ViewError, check_view, views};
+pub use pins::{LayoutRule, Origin, ViewError, check_view, views};
 pub use signature::bitcast_leads;
 pub use types::{MAX_ELEMENTS, MAX_RANK, TileType};
 pub use verify::{

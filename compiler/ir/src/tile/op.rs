@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use super::kernel::{Dim, Index, Memory, Param};
 
+/// A table as an enum: its rows with their words in the text form and their meanings.
 macro_rules! rows {
     ($(#[$doc:meta])* $name:ident { $($variant:ident $text:literal $row:literal;)* }) => {
         $(#[$doc])*
@@ -28,6 +29,8 @@ macro_rules! rows {
         }
     };
 }
+
+pub(super) use rows;
 
 rows! {
     /// Element-wise, one operand. The result has the operand's type.

@@ -22,6 +22,7 @@ use super::kernel::{
     Region, Shared, SharedDecl, Stmt, TensorDecl, Value,
 };
 use super::op::{Binary, CastRule, Op, Reduce, Unary, Update};
+use super::pins::{LayoutRule, Origin};
 use super::types::{MAX_RANK, TileType};
 use super::verify::{MAX_DEPTH, MAX_VALUES};
 use crate::text::{Cursor, ParseError, Parsed, Token, decimal, expr, f32_bits, i32_value};
@@ -223,14 +224,33 @@ impl Parser<'_> {
         let written = self.at.start;
         let text = self.at.text("a layout in quotes")?;
         let layout = text.parse().map_err(|e| self.at.error_at(written, format!("no layout: {e}")))?;
+        let origin = self.origin()?;
         let location = if self.at.eat_word("at")? {
             self.at.text("`file:line:column` in quotes")?
         } else {
             String::new()
         };
-        match self.kernel.pins.insert(value, Pin { layout, location }) {
+        match self.kernel.pins.insert(value, Pin { layout, origin, location }) {
             None => Ok(()),
             Some(_) => Err(self.at.error_at(start, format!("{value} is pinned twice"))),
+        }
+    }
+
+    /// `from v2 by reshape`, `inserted`, or nothing
+    fn origin(&mut self) -> Parsed<Origin> {
+        if self.at.eat_word("inserted")? {
+            return Ok(Origin::Inserted);
+        }
+        if !self.at.eat_word("from")? {
+            return Ok(Origin::Written);
+        }
+        let from = self.value()?;
+        self.at.keyword("by")?;
+        let start = self.at.start;
+        let word = self.at.name("a rule of layouts")?;
+        match LayoutRule::ALL.iter().find(|rule| rule.name() == word) {
+            Some(rule) => Ok(Origin::Inferred { from, rule: *rule }),
+            None => Err(self.at.error_at(start, format!("`{word}` is no rule of layouts"))),
         }
     }
 

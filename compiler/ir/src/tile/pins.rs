@@ -1,6 +1,7 @@
-//! Pinned layouts: rule 23 of the verifier, and what `view` asks of two layouts.
+//! The layouts of values: rule 23 of the verifier, and what `view` asks of two layouts.
 //!
-//! A pin says which lane holds which element of a value, in which slot. `view` reads each lane's slots as one string of bits and cuts
+//! A pin says which lane holds which element of a value, in which slot. The source writes it, or [inference](super::inference) finds it from those
+//! that the source writes. `view` reads each lane's slots as one string of bits and cuts
 //! it anew, so a pair of layouts is good for it exactly if
 //!
 //! * both have the same number of lanes;
@@ -12,12 +13,43 @@
 //! u8[96]    @ local(3).spatial(32)                             32 lanes of 3 slots of 8 bits: 24
 //! ```
 
+use super::agreement::{Lack, first_lack};
 use super::kernel::{Inst, Kernel, Value};
-use super::op::Op;
+use super::op::{Op, rows};
 use super::types::TileType;
 use super::verify::MAX_LANES;
 use tvmc_types::dtype::{DType, Kind};
 use tvmc_types::layout::Layout;
+
+rows! {
+    /// The rule by which a layout leads from one value to another.
+    LayoutRule {
+        Elementwise "elementwise" "element by element";
+        Broadcast "broadcast" "spread along axes";
+        Reshape "reshape" "row-major order kept";
+        Permute "permute" "axes in another order";
+        Reduce "reduce" "an axis reduced away";
+        Concat "concat" "parts in the slots of a lane";
+        Dot "dot" "rows, columns and sums of a product";
+        Variable "variable" "one variable of a loop or `if`";
+    }
+}
+
+/// Where the layout of a value comes from.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Origin {
+    /// The source writes it.
+    Written,
+    /// It follows from that of another value.
+    Inferred {
+        /// The other value.
+        from: Value,
+        /// How.
+        rule: LayoutRule,
+    },
+    /// Of a value that inference made: a `relayout`, or what one moves.
+    Inserted,
+}
 
 /// Why two layouts are no pair for `view`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,6 +127,11 @@ pub(super) fn declarations(kernel: &Kernel) -> Vec<(Value, String)> {
             let shape = TileType::new(ty.dtype, pin.layout.shape());
             wrong.push((value, format!("is {ty}, its layout is one of {shape}")));
         }
+        if let Origin::Inferred { from, .. } = pin.origin
+            && !kernel.pins.contains_key(&from)
+        {
+            wrong.push((value, format!("its layout follows from {from}, which has none")));
+        }
         let own = pin.layout.spatial_size();
         if own > MAX_LANES {
             wrong.push((value, format!("its layout has {own} lanes, may have {MAX_LANES}")));
@@ -110,7 +147,7 @@ pub(super) fn declarations(kernel: &Kernel) -> Vec<(Value, String)> {
     wrong
 }
 
-/// Rule 23 for `view` and `relayout`: what is wrong.
+/// Rule 23 for one operation: what is wrong.
 pub(super) fn operation(kernel: &Kernel, inst: &Inst) -> Option<String> {
     let to = inst.result.map(|value| (value, kernel.layout(value)));
     match (&inst.op, inst.args.as_slice(), to) {
@@ -124,6 +161,8 @@ pub(super) fn operation(kernel: &Kernel, inst: &Inst) -> Option<String> {
             let (from_dtype, to_dtype) = (dtype(operand)?, dtype(value)?);
             check_view((from_dtype, from), (to_dtype, to)).err().map(|error| error.to_string())
         }
-        _ => None,
+        _ => first_lack(kernel, inst).map(|Lack { operand }| {
+            format!("the layout of {} does not give each lane what it needs of it", inst.args[operand])
+        }),
     }
 }

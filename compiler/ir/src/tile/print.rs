@@ -16,7 +16,9 @@
 //!   scalar p1 "n": i32
 //!   shared s0 "t": f32[16, 16]
 //!   message 0 "n is {}" at "file:1:2"
-//!   layout v10 "spatial(4).local(1, 8)" at "file:3:4" ; a value's pinned layout
+//!   layout v10 "spatial(4).local(1, 8)" at "file:3:4" ; a value's layout: written there,
+//!   layout v11 "spatial(4).local(8)" from v10 by reshape ; following from another's,
+//!   layout v12 "spatial(4)" inserted                  ; or of a `relayout` that inference put in
 //!   assume lt(n, N) "n < N"
 //!   grid ceil_div(N, 16), 4
 //!   (v9: f32[4]) = for v7 in v1..v2 by 4 carry (v8: f32[4] = v5) {
@@ -35,6 +37,7 @@
 use super::format::Format;
 use super::kernel::{Carried, Element, Index, Inst, Kernel, Memory, Region, Stmt, TensorDecl, Value};
 use super::op::Op;
+use super::pins::Origin;
 use super::types::TileType;
 use super::verify::MAX_DEPTH;
 use crate::text::{Name, Quoted};
@@ -113,6 +116,11 @@ impl Kernel {
         }
         for (value, pin) in &self.pins {
             write!(f, "  layout {value} {}", Quoted(&pin.layout.to_string()))?;
+            match pin.origin {
+                Origin::Written => {}
+                Origin::Inferred { from, rule } => write!(f, " from {from} by {}", rule.name())?,
+                Origin::Inserted => write!(f, " inserted")?,
+            }
             if !pin.location.is_empty() {
                 write!(f, " at {}", Quoted(&pin.location))?;
             }

@@ -37,9 +37,9 @@
 //!     reach every slot once; tables are f32 or i32 with 1 to [`MAX_TABLE_ENTRIES`] entries.
 //! 22. **Decode body.** Element-wise operations, `field`, `table` and `group_index` on scalars, each value defined once and before its
 //!     use; its result is an f32.
-//! 23. **Layout.** A pinned layout has its value's shape; all of a kernel have its number of lanes. `view` takes and gives pinned values of
-//!     as many bits per lane, where lanes that are copies in the result are copies in the operand; `relayout` gives a pinned value; carried
-//!     values whose layouts are pinned agree.
+//! 23. **Layout.** A layout has its value's shape; all of a kernel have its number of lanes. `view` takes and gives values with layouts of
+//!     as many bits per lane, where lanes that are copies in the result are copies in the operand; `relayout` gives a value with a layout; the
+//!     layouts of carried values are equal, those of an operation's values [agree](super::agreement); one that follows names a value.
 //! 24. **Atomic.** A tensor that is updated atomically is accessed in no other way.
 //!
 //! Errors come in program order, at most [`MAX_ERRORS`] of them. Each names its rule and its place:

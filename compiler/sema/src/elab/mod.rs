@@ -16,7 +16,7 @@
 //! | `known` | what must be known when the kernel is compiled |
 //! | `call`, `tiles` | element-wise functions and fns; functions of whole tiles |
 //! | `along` | functions along one axis: scans, `gather`, `sort` |
-//! | `pins` | pinned layouts, `relayout`, `view` |
+//! | `pins`, `inferred` | pinned layouts, `relayout`, `view`; layouts that follow |
 //! | `product` | `dot` and what adds onto it |
 //! | `memory`, `encode` | loads and stores; stores to formats |
 //! | `stmt`, `flow` | statements; control flow with its variables |
@@ -28,6 +28,7 @@ mod encode;
 mod expr;
 mod flow;
 mod index;
+mod inferred;
 mod known;
 mod memory;
 mod names;
@@ -134,6 +135,8 @@ pub(crate) struct Elab<'c, 'l> {
     pub first_layout: Option<tvmc_types::layout::Layout>,
     /// Where layouts of values are written.
     pub pinned_at: HashMap<Value, Span>,
+    /// Views of tiles whose layouts are not written.
+    open_views: Vec<inferred::OpenView>,
     /// Operations that stand for something else in messages about padding.
     pub roles: HashMap<Value, crate::padding::Role>,
     /// Loops around the current statement, with a `break` flag if they have one.
@@ -177,6 +180,7 @@ impl<'c, 'l> Elab<'c, 'l> {
             lanes: None,
             first_layout: None,
             pinned_at: HashMap::new(),
+            open_views: Vec::new(),
             roles: HashMap::new(),
             loops: Vec::new(),
             accesses: HashMap::new(),

@@ -2,13 +2,14 @@
 //!
 //! A layout belongs to a value, so two names of one value have one layout, and a variable keeps the layout that it has as it keeps its
 //! type. Where the source demands two of one value, that is an error which draws both; `relayout` makes a second value. `view` works on
-//! integers: floats enter and leave it by `bitcast`.
+//! integers: floats enter and leave it by `bitcast`. What it views need not be pinned itself: `inferred` finds its layout when the kernel is whole.
 //!
 //! ```text
 //! let b: i6[16, 8] @ L = w[..];       v9 = load ..                  layout v9 "L"
 //! view(b, u8 @ local(3).spatial(32))  v10: u8[96] = view v9         layout v10 "local(3).spatial(32)"
 //! ```
 
+use super::inferred::OpenView;
 use super::{Elab, Operand, shape_text};
 use tvmc_ir::tile::{Op, TileType, Value, ViewError, bitcast_leads, check_view};
 use tvmc_lang::ast::{self, Arg, ArgValue};
@@ -21,7 +22,7 @@ use tvmc_types::layout::Layout;
 const DRAWN: (u32, u32) = (8, 8);
 
 /// A layout as the note of a message shows it.
-fn drawn(what: &str, layout: &Layout) -> String {
+pub(super) fn drawn(what: &str, layout: &Layout) -> String {
     format!("{what} {layout}, as lane:slot:\n{}", layout.draw(DRAWN.0, DRAWN.1).trim_end())
 }
 
@@ -137,17 +138,12 @@ impl Elab<'_, '_> {
         }
         self.check_shape(to.shape(), written.span)?;
         let value = self.value(operand, at)?;
-        let Some(from) = self.b.kernel.layout(value).cloned() else {
-            self.report(
-                Diagnostic::error(Code::LayoutNotWritten, "`view` needs the layout of its operand")
-                    .at(at, format!("a {} without one", self.ty(value)))
-                    .help("pin it where the tile is made, `let t: T[..] @ L = ..;`, or write `view(relayout(t, L), ..)`"),
-            );
-            return None;
-        };
         let ty = self.ty(value);
-        if let Err(error) = check_view((ty.dtype, &from), (dtype, &to)) {
-            self.refuse_view(&error, (&ty, &from), (dtype, &to), (at, written.span));
+        let from = self.b.kernel.layout(value).cloned();
+        if let Some(from) = &from
+            && let Err(error) = check_view((ty.dtype, from), (dtype, &to))
+        {
+            self.refuse_view(&error, (&ty, from), (dtype, &to), (at, written.span));
             return None;
         }
         let bits = self.as_bits(value, at)?;
@@ -158,6 +154,9 @@ impl Elab<'_, '_> {
         }
         let result = self.define(Op::View, &[bits], TileType::new(number, to.shape()), span)?;
         let result = self.pin(result, to.clone(), written.span)?;
+        if from.is_none() {
+            self.open_views.push(OpenView { ty, bits, result, dtype, at, written: written.span });
+        }
         if number == dtype {
             return Some(Operand::Value(result));
         }
@@ -176,9 +175,8 @@ impl Elab<'_, '_> {
             self.no_view(ty.dtype, span);
             return None;
         }
-        let layout = self.b.kernel.layout(value).cloned()?;
         let bits = self.define(Op::Bitcast, &[value], ty.with_dtype(number), span)?;
-        self.pin(bits, layout, span)
+        self.keep_layout(value, bits, span)
     }
 
     /// The unsigned integer of a type's width.
@@ -198,7 +196,7 @@ impl Elab<'_, '_> {
         );
     }
 
-    fn refuse_view(
+    pub(super) fn refuse_view(
         &mut self,
         error: &ViewError,
         (from_ty, from): (&TileType, &Layout),

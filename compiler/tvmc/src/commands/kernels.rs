@@ -1,6 +1,7 @@
 //! `check`, `explain`, `build`: kernels without a model.
 
 use super::arguments::settings;
+use super::layout::listing;
 use super::{Failure, USER_ERROR, save, say};
 use crate::cli::{BuildOptions, Emit, spelled};
 use crate::engine::ProgramChoices;
@@ -128,6 +129,9 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
     let start = Instant::now();
     let instance = library.instantiate(&key).map_err(Failure::from_error)?;
     verbose(&format!("tile: {} parameters in {:.1} ms", instance.params.len(), millis(start)));
+    for moved in listing::inserted(&instance) {
+        verbose(&listing::relayout(&instance, moved));
+    }
     let mut forms = Forms::new(&instance, &options.machine);
     if options.dump_passes.is_some() {
         for at in [Emit::Tile, Emit::Laid, Emit::Lane, forms.native()] {

@@ -1,27 +1,54 @@
-//! The tiles of a kernel with their layouts: which the source pins, and how the lowering spreads the others.
+//! The tiles of a kernel with their layouts, and where each comes from: the source writes it, it follows from another tile's, it is one that a
+//! `relayout` needs which inference put in, or nothing says and the lowering spreads the tile as it likes.
 //!
 //! **The default rule.** The lowering has T lanes, those that the kernel's layouts or header demand or else as many as suit the target, and lays them
 //! along the last axis: element j of a row is in lane `j % T`, in the row's slot `j / T`; rows follow one another in the slots. Where T does not
-//! divide the last extent, the last chunk of a row has idle lanes. A pinned layout is what `view` reads.
+//! divide the last extent, the last chunk of a row has idle lanes. Only `view` can tell: it reads the layouts that are written or follow.
 //!
 //! ```text
 //! kernel pack: 32 lanes, pinned
-//! tile          layout                                        from
-//! v3 i6[16, 8]  local(2, 1).column_spatial(4, 8).local(2, 1)  pinned at pack.tile:2:22
-//! v4 u8[96]     local(3).spatial(32)                          pinned at pack.tile:3:40
-//! v5 f32[100]   local(4).spatial(32), of [128]                default: lanes along the last axis
+//! tile           layout                                        from
+//! v3 i6[16, 8]   local(2, 1).column_spatial(4, 8).local(2, 1)  written at pack.tile:2:22
+//! v4 i32[16, 8]  local(2, 1).column_spatial(4, 8).local(2, 1)  v3, element by element
+//! v5 f32[100]    local(4).spatial(32), of [128]                default: lanes along the last axis
 //! ```
 
 use crate::commands::{Failure, emit_json, say};
-use tvmc_ir::tile::{Kernel, Value};
+use tvmc_ir::tile::{Inst, Kernel, Op, Origin, Value};
 use tvmc_types::layout::Layout;
 
 /// One tile.
-struct Row {
+struct Row<'k> {
     value: Value,
     layout: Layout,
-    /// Where the source pins it; `None` for the default rule.
-    pinned: Option<String>,
+    /// Who says so, and where it is written; `None` for the default rule.
+    origin: Option<(Origin, &'k str)>,
+}
+
+/// The `relayout`s that inference put in: what moves, to what, for the sake of which place in the source.
+pub fn inserted(kernel: &Kernel) -> Vec<(Value, Value, &str)> {
+    let is_inserted =
+        |value: &Value| kernel.pins.get(value).is_some_and(|pin| pin.origin == Origin::Inserted);
+    let mut found = Vec::new();
+    kernel.body.visit(&mut |inst| {
+        if let (Op::Relayout, &[from], Some(to)) = (&inst.op, inst.args.as_slice(), inst.result)
+            && (is_inserted(&to) || is_inserted(&from))
+        {
+            found.push((from, to, place(kernel, inst)));
+        }
+    });
+    found
+}
+
+fn place<'k>(kernel: &'k Kernel, inst: &Inst) -> &'k str {
+    let at = inst.location.and_then(|at| kernel.locations.get(at as usize));
+    at.map_or("the end of a block", String::as_str)
+}
+
+/// What a `relayout` that inference put in does, in a line.
+pub fn relayout(kernel: &Kernel, (from, to, place): (Value, Value, &str)) -> String {
+    let name = |value: Value| kernel.layout(value).map_or_else(|| "any layout".to_owned(), Layout::to_string);
+    format!("relayout of {from} {}, put in for {place}: {} -> {}", kernel.ty(from), name(from), name(to))
 }
 
 /// Where the lowering for so many lanes has the elements of a tile, chunks filled up.
@@ -33,36 +60,43 @@ fn default_layout(shape: &[u32], lanes: u32) -> Option<Layout> {
     Layout::local(&slots).and_then(|layout| layout.then_spatial(&along)).ok()
 }
 
+/// The tiles that have a layout.
+fn rows(kernel: &Kernel, lanes: u32) -> Vec<Row<'_>> {
+    let row = |(number, ty): (usize, &tvmc_ir::tile::TileType)| {
+        let value = Value(number as u32);
+        Some(match kernel.pins.get(&value) {
+            Some(pin) => Row { value, layout: pin.layout.clone(), origin: Some((pin.origin, &pin.location)) },
+            None => Row { value, layout: default_layout(&ty.shape, lanes)?, origin: None },
+        })
+    };
+    kernel.values.iter().enumerate().filter_map(row).collect()
+}
+
+/// The layout of one tile by its name in the listing, `v3`.
+pub fn tile(kernel: &Kernel, target_lanes: u32, name: &str) -> Result<Layout, Failure> {
+    let mut rows = rows(kernel, kernel.lanes.unwrap_or(target_lanes));
+    match rows.iter().position(|row| row.value.to_string() == name) {
+        Some(at) => Ok(rows.swap_remove(at).layout),
+        None => Err(Failure::user(format!("kernel `{}` has no tile `{name}`", kernel.name))
+            .help("without --tile its tiles are listed with their names")),
+    }
+}
+
 /// Prints the tiles of a kernel, as a target that would have so many lanes has them.
 pub fn list(kernel: &Kernel, target_lanes: u32, json: bool) -> Result<(), Failure> {
     let lanes = kernel.lanes.unwrap_or(target_lanes);
-    let mut rows = Vec::new();
-    for (number, ty) in kernel.values.iter().enumerate() {
-        let value = Value(number as u32);
-        match kernel.pins.get(&value) {
-            Some(pin) => {
-                rows.push(Row { value, layout: pin.layout.clone(), pinned: Some(pin.location.clone()) });
-            }
-            None => {
-                if let Some(layout) = default_layout(&ty.shape, lanes) {
-                    rows.push(Row { value, layout, pinned: None });
-                }
-            }
-        }
-    }
+    let (rows, inserted) = (rows(kernel, lanes), inserted(kernel));
     if json {
-        let tiles: Vec<serde_json::Value> = rows
+        let tiles: Vec<serde_json::Value> = rows.iter().map(|row| described(kernel, row)).collect();
+        let relayouts: Vec<serde_json::Value> = inserted
             .iter()
-            .map(|row| {
-                let ty = kernel.ty(row.value);
-                serde_json::json!({
-                    "value": row.value.to_string(), "dtype": ty.dtype.to_string(), "shape": ty.shape,
-                    "layout": row.layout.to_string(), "layout_shape": row.layout.shape(), "pinned": row.pinned,
-                })
+            .map(|(from, to, place)| {
+                serde_json::json!({ "from": from.to_string(), "to": to.to_string(), "for": place })
             })
             .collect();
         return emit_json(&serde_json::json!({
             "kernel": kernel.name, "lanes": lanes, "lanes_pinned": kernel.lanes.is_some(), "tiles": tiles,
+            "relayouts": relayouts,
         }));
     }
     let cells: Vec<[String; 3]> = rows
@@ -74,9 +108,11 @@ pub fn list(kernel: &Kernel, target_lanes: u32, json: bool) -> Result<(), Failur
             } else {
                 format!(", of {:?}", row.layout.shape())
             };
-            let from = match &row.pinned {
-                Some(place) if place.is_empty() => "pinned".to_owned(),
-                Some(place) => format!("pinned at {place}"),
+            let from = match row.origin {
+                Some((Origin::Written, "")) => "written".to_owned(),
+                Some((Origin::Written, place)) => format!("written at {place}"),
+                Some((Origin::Inferred { from, rule }, _)) => format!("{from}, {}", rule.doc()),
+                Some((Origin::Inserted, _)) => "a relayout that was put in".to_owned(),
                 None => "default: lanes along the last axis".to_owned(),
             };
             [format!("{} {ty}", row.value), format!("{}{whole}", row.layout), from]
@@ -93,7 +129,27 @@ pub fn list(kernel: &Kernel, target_lanes: u32, json: bool) -> Result<(), Failur
     for [tile, layout, from] in std::iter::once(&head).chain(&cells) {
         text += &format!("{tile:<first$}  {layout:<second$}  {from}\n");
     }
+    for moved in inserted {
+        text += &format!("{}\n", relayout(kernel, moved));
+    }
     say(&text)
+}
+
+fn described(kernel: &Kernel, row: &Row) -> serde_json::Value {
+    let ty = kernel.ty(row.value);
+    let (origin, from, rule, written) = match row.origin {
+        Some((Origin::Written, place)) => ("written", None, None, Some(place)),
+        Some((Origin::Inferred { from, rule }, _)) => {
+            ("inferred", Some(from.to_string()), Some(rule.name()), None)
+        }
+        Some((Origin::Inserted, _)) => ("inserted", None, None, None),
+        None => ("default", None, None, None),
+    };
+    serde_json::json!({
+        "value": row.value.to_string(), "dtype": ty.dtype.to_string(), "shape": ty.shape,
+        "layout": row.layout.to_string(), "layout_shape": row.layout.shape(),
+        "origin": origin, "from": from, "rule": rule, "written": written,
+    })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 
 mod banks;
 mod expression;
-mod listing;
+pub mod listing;
 mod operations;
 mod svg;
 mod table;
@@ -31,8 +31,10 @@ use tvmc_types::dtype::DType;
 /// `tvmc layout`.
 pub fn layout(options: &LayoutOptions) -> Result<(), Failure> {
     if kernels::holds_kernels(Path::new(&options.what))? {
-        if options.svg.is_some() {
-            return Err(Failure::usage("--svg draws one layout: give it as an expression"));
+        if options.svg.is_some() && options.tile.is_none() {
+            return Err(Failure::usage(
+                "--svg draws one layout: name a tile with --tile, or give an expression",
+            ));
         }
         if options.dtype.is_some() {
             return Err(Failure::usage(
@@ -41,11 +43,14 @@ pub fn layout(options: &LayoutOptions) -> Result<(), Failure> {
         }
         let instance = kernels::instance(Path::new(&options.what), options.kernel.as_ref(), &options.set)?;
         let lanes = Forms::new(&instance, &options.machine).lanes();
-        return listing::list(&instance, lanes, options.json);
+        return match &options.tile {
+            Some(tile) => show(Value::Layout(listing::tile(&instance, lanes, tile)?), options),
+            None => listing::list(&instance, lanes, options.json),
+        };
     }
-    if options.kernel.is_some() || !options.set.is_empty() {
+    if options.kernel.is_some() || options.tile.is_some() || !options.set.is_empty() {
         return Err(Failure::usage(format!(
-            "--kernel and --set belong to a .tile file or a module, not to `{}`",
+            "--kernel, --tile and --set belong to a .tile file or a module, not to `{}`",
             options.what
         )));
     }
@@ -54,7 +59,7 @@ pub fn layout(options: &LayoutOptions) -> Result<(), Failure> {
 
 /// Shows what an expression stands for.
 fn evaluate(options: &LayoutOptions) -> Result<(), Failure> {
-    let (expression, svg, json) = (&options.what, options.svg.as_deref(), options.json);
+    let expression = &options.what;
     let mut sources = SourceMap::new();
     let source =
         sources.add_bytes("expression", expression.as_bytes()).map_err(|d| refused(&d, &SourceMap::new()))?;
@@ -62,6 +67,12 @@ fn evaluate(options: &LayoutOptions) -> Result<(), Failure> {
     if options.dtype.is_some() && !matches!(value, Value::Shared(_) | Value::Read(..)) {
         return Err(Failure::usage("--dtype is about the banks of a shared layout"));
     }
+    show(value, options)
+}
+
+/// Shows a value as the options ask.
+fn show(value: Value, options: &LayoutOptions) -> Result<(), Failure> {
+    let (svg, json) = (options.svg.as_deref(), options.json);
     let dtype = options.dtype.unwrap_or(DType::F32);
     match value {
         Value::Layout(layout) => {
