@@ -31,7 +31,7 @@ pub fn propose(kernel: &Kernel, inst: &Inst, known: Value, layout: &Layout) -> V
         Op::Gather(_) => alike(kernel, args.get(1).into_iter().chain(&inst.result), known, layout),
         Op::Broadcast => {
             let (rule, fewer) =
-                (LayoutRule::Broadcast, elements(kernel, args) < elements(kernel, &inst.result));
+                (LayoutRule::Broadcast, elements(kernel, args) < elements(kernel, inst.result));
             pair(kernel, inst, known, rule, |back, shape| match (back, fewer) {
                 (true, _) => layout.reduce_to(shape).ok(),
                 (false, false) => layout.reshape(shape).ok(),
