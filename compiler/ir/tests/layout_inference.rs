@@ -193,6 +193,29 @@ fn a_view_reads_one_layout_or_is_refused() {
     assert_eq!(kernel.pins[&inserted[0].to].origin, Origin::Inserted);
 }
 
+/// Three axes, whose permutation is not its own inverse.
+#[test]
+fn axes_move_where_they_belong() {
+    let body = "v1: i32[4, 8] = load p0[v0 +: 4, v0 +: 8]
+      v2: i32[2, 2, 8] = reshape v1
+      v3: i32[2, 8, 2] = permute (1, 2, 0) v2";
+    for (pins, from, wanted) in [
+        ("layout v1 \"spatial(4, 8)\"", 3, "spatial(2, 2, 8).permute(1, 2, 0)"),
+        ("layout v2 \"local(2, 1, 1).spatial(1, 2, 8)\"", 3, "local(1, 1, 2).spatial(2, 8, 1)"),
+        ("layout v3 \"spatial(2, 8, 2)\"", 2, "spatial(2, 8, 2).permute(2, 0, 1)"),
+    ] {
+        let (kernel, inserted) = inferred(pins, body);
+        assert!(inserted.is_empty(), "{pins}: {inserted:?}");
+        let found = kernel.layout(Value(from)).expect("a layout");
+        assert_eq!(*found, layout(wanted), "{pins}");
+    }
+    // Lanes that hold the wrong axis are seen.
+    let wrong = "layout v2 \"spatial(2, 2, 8)\" layout v3 \"spatial(2, 8, 2)\"";
+    assert!(verify(kernel(wrong, body)).is_err());
+    let right = "layout v2 \"spatial(2, 2, 8)\" layout v3 \"spatial(2, 2, 8).permute(1, 2, 0)\"";
+    assert!(verify(kernel(right, body)).is_ok());
+}
+
 /// A layout from behind counts only where none comes from before.
 #[test]
 fn later_uses_do_not_move_a_tile() {

@@ -8,7 +8,8 @@
 //! It costs time that a compilation has no use for, so only those who ask for it pay.
 
 use crate::cleanup::{renumber, sweep};
-use crate::lower::{LowerError, Lowered, Options, Repr, emit};
+use crate::lower::{Emitted, LowerError, Lowered, Options, Repr, emit};
+use crate::scratch::share;
 use crate::target::Target;
 use std::fmt;
 use tvmc_ir::lane::Arena;
@@ -20,7 +21,7 @@ pub struct History {
     pub placements: Vec<Option<Placement>>,
     /// The code as it was emitted.
     pub emitted: String,
-    /// The same without what `cleanup` takes away, values still numbered as emitted.
+    /// The same without what `cleanup` takes away, arenas merged, values still numbered as emitted.
     pub swept: String,
 }
 
@@ -30,9 +31,15 @@ pub fn lower_with_history(
     target: &Target,
     options: &Options,
 ) -> Result<(Lowered, History), LowerError> {
-    let (mut lowered, placements) = emit(kernel, target, options)?;
+    let Emitted { mut lowered, mut placements, shared } = emit(kernel, target, options)?;
     let emitted = lowered.function.to_string();
     sweep(&mut lowered.function);
+    let arenas = share(&mut lowered.function, &shared, target.spare_scratch);
+    for placement in placements.iter_mut().flatten() {
+        if let Placement::Scratch { arena, .. } = placement {
+            *arena = arenas[arena.index()];
+        }
+    }
     let swept = lowered.function.to_string();
     renumber(&mut lowered.function);
     Ok((lowered, History { placements, emitted, swept }))

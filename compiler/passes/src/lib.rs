@@ -15,6 +15,7 @@
 //! | `plan` | which values are kept |
 //! | `emitter` | value numbering, hoisting, folding |
 //! | `lower` | statements and control flow |
+//! | `known` | what is known of integers |
 //! | `carried` | what loops and branches hand on |
 //! | `eval` | an element of a lazy tile at given coordinates |
 //! | `elementwise` | one operation on lane values |
@@ -28,6 +29,7 @@
 //! | `spread` | loops of a product whose turns are shared out among lanes |
 //! | `dot` | micro-tiles of matrix products |
 //! | `cleanup` | barriers and values that nobody needs |
+//! | `scratch` | arenas that are never needed at the same time |
 //! | `history` | how it went, for people |
 //!
 //! Lanes lie along the last axis of whatever is being made, so the order in which a `dot` adds its terms is ascending k for every
@@ -45,12 +47,14 @@ mod encode;
 mod eval;
 mod history;
 mod integer_dot;
+mod known;
 mod lower;
 mod materialise;
 mod memory;
 pub mod packing;
 mod plan;
 mod scatter;
+mod scratch;
 mod spread;
 mod stored;
 pub mod target;

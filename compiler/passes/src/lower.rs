@@ -15,6 +15,7 @@ use crate::eval::{Coord, Position};
 use crate::history::Placement;
 use crate::packing::Packing;
 use crate::plan::{Plan, plan};
+use crate::scratch::share;
 use crate::target::Target;
 use std::collections::HashMap;
 use std::fmt;
@@ -176,18 +177,24 @@ pub(crate) fn scalar_of(dtype: DType) -> Result<Scalar, LowerError> {
 
 /// Lowers a kernel instance for a target.
 pub fn lower(kernel: &Kernel, target: &Target, options: &Options) -> Result<Lowered, LowerError> {
-    let (mut lowered, _) = emit(kernel, target, options)?;
+    let Emitted { mut lowered, shared, .. } = emit(kernel, target, options)?;
     sweep(&mut lowered.function);
+    share(&mut lowered.function, &shared, target.spare_scratch);
     renumber(&mut lowered.function);
     Ok(lowered)
 }
 
-/// The code of an instance, not yet cleaned up, and where tile values ended up.
-pub(crate) fn emit(
-    kernel: &Kernel,
-    target: &Target,
-    options: &Options,
-) -> Result<(Lowered, Vec<Option<Placement>>), LowerError> {
+/// The code of an instance, not yet cleaned up.
+pub(crate) struct Emitted {
+    pub lowered: Lowered,
+    /// Where tile values ended up.
+    pub placements: Vec<Option<Placement>>,
+    /// The arenas of block-shared tensors.
+    pub shared: Vec<Arena>,
+}
+
+/// Emits the code of an instance.
+pub(crate) fn emit(kernel: &Kernel, target: &Target, options: &Options) -> Result<Emitted, LowerError> {
     let lanes = kernel.lanes.unwrap_or(target.lanes);
     let lowering = Lowering {
         kernel,
@@ -211,7 +218,7 @@ pub(crate) fn emit(
 }
 
 impl<'k> Lowering<'k> {
-    fn run(mut self, options: &Options) -> Result<(Lowered, Vec<Option<Placement>>), LowerError> {
+    fn run(mut self, options: &Options) -> Result<Emitted, LowerError> {
         let (buffers, scalars) = self.declare(options);
         for decl in &self.kernel.shared {
             let tile = self.arena_tile(&decl.ty.shape, scalar_of(decl.ty.dtype)?)?;
@@ -222,7 +229,12 @@ impl<'k> Lowering<'k> {
         }
         self.region(&self.kernel.body)?;
         let placements = self.repr.iter().map(|repr| repr.as_ref().map(Placement::of)).collect();
-        Ok((Lowered { function: self.emit.finish(), buffers, scalars }, placements))
+        let shared = self.shared.iter().map(|tile| tile.arena).collect();
+        Ok(Emitted {
+            lowered: Lowered { function: self.emit.finish(), buffers, scalars },
+            placements,
+            shared,
+        })
     }
 
     fn declare(&mut self, options: &Options) -> (Vec<Param>, Vec<ScalarBinding>) {
@@ -560,85 +572,6 @@ impl<'k> Lowering<'k> {
         };
         self.emit.effect(lane::Op::Print(message), &values);
         Ok(())
-    }
-
-    fn facts_of(&mut self, inst: &Inst, result: Value) -> Facts {
-        let ty = self.kernel.ty(result);
-        if !ty.is_scalar() || ty.dtype != DType::I32 {
-            return Facts::ANY;
-        }
-        let arg = |at: usize| self.facts[inst.args[at].index()];
-        match &inst.op {
-            Op::Const(bits) => Facts::constant(i64::from(*bits as i32)),
-            Op::Dim(_) => Facts::range(0, i64::from(i32::MAX), 1),
-            Op::BlockIndex(axis) => self.block_facts(*axis),
-            Op::Binary(op) => {
-                let mut facts = Facts::binary(*op, arg(0), arg(1));
-                // Whole blocks of a dimension: block * c < D on a grid of ceil(D, c).
-                if *op == tvmc_ir::tile::Binary::Mul {
-                    facts.below = facts.below.or_else(|| self.scaled_block(inst));
-                }
-                facts
-            }
-            Op::Unary(_)
-            | Op::Scalar(_)
-            | Op::Iota
-            | Op::Fma
-            | Op::Select
-            | Op::Cast(_)
-            | Op::Bitcast
-            | Op::View
-            | Op::Relayout
-            | Op::Broadcast
-            | Op::Reshape
-            | Op::Permute(_)
-            | Op::Reduce(..)
-            | Op::Scan(..)
-            | Op::Gather(_)
-            | Op::Concat(_)
-            | Op::Dot
-            | Op::Load { .. }
-            | Op::Store { .. }
-            | Op::StoreGroups { .. }
-            | Op::Scatter { .. }
-            | Op::Atomic { .. }
-            | Op::Field(_)
-            | Op::Table(_)
-            | Op::GroupIndex
-            | Op::Assert(_)
-            | Op::Print(_) => Facts::ANY,
-        }
-    }
-
-    fn block_facts(&self, axis: u8) -> Facts {
-        let Some(extent) = self.kernel.grid.get(axis as usize) else { return Facts::constant(0) };
-        match extent {
-            host::Expr::Const(_) => {
-                let hi = extent.as_int().unwrap_or(i64::from(i32::MAX)).clamp(1, i64::from(i32::MAX));
-                Facts::range(0, hi - 1, 1)
-            }
-            host::Expr::Name(name) => {
-                Facts { below: self.dim_named(name), ..Facts::range(0, i64::from(i32::MAX) - 1, 1) }
-            }
-            host::Expr::Unary(..) | host::Expr::Binary(..) => Facts::range(0, i64::from(i32::MAX) - 1, 1),
-        }
-    }
-
-    /// The dimension D where this is `block_index a * c` and the grid's axis `a` is `ceil(D, c)`.
-    fn scaled_block(&self, inst: &Inst) -> Option<Dim> {
-        let block = self.defs[inst.args[0].index()]?;
-        let Op::BlockIndex(axis) = block.op else { return None };
-        let factor = self.facts[inst.args[1].index()].as_constant()?;
-        match self.kernel.grid.get(axis as usize)? {
-            host::Expr::Binary(host::Binary::CeilDiv, name, c) if c.as_int() == Some(factor) => match &**name
-            {
-                host::Expr::Name(name) => self.dim_named(name),
-                host::Expr::Const(_) | host::Expr::Unary(..) | host::Expr::Binary(..) => None,
-            },
-            host::Expr::Const(_) | host::Expr::Name(_) | host::Expr::Unary(..) | host::Expr::Binary(..) => {
-                None
-            }
-        }
     }
 
     /// The single element of a scalar or one-element tile.

@@ -39,6 +39,8 @@ pub struct Target {
     /// Lanes that share one element of a product, each with a part of K (`spread`): where lanes are many and slow. 1 keeps
     /// an element in its lane, and its order of additions.
     pub spread: u32,
+    /// Bytes of block scratch up to which arenas are not merged: where a barrier costs more than the room.
+    pub spare_scratch: u32,
     /// Blocks that keep a machine of this kind busy: with fewer, finer tiles are chosen where a kernel offers them.
     pub blocks: u64,
 }
@@ -56,6 +58,7 @@ pub const X86_V4: Target = Target {
     integer_dot: true,
     integer_rows: 8,
     spread: 1,
+    spare_scratch: 0,
     blocks: 1,
 };
 
@@ -72,6 +75,7 @@ pub const X86_V3: Target = Target {
     integer_dot: true,
     integer_rows: 4,
     spread: 1,
+    spare_scratch: 0,
     blocks: 1,
 };
 
@@ -88,6 +92,7 @@ pub const CRANELIFT: Target = Target {
     integer_dot: true,
     integer_rows: 1,
     spread: 1,
+    spare_scratch: 0,
     blocks: 1,
 };
 
@@ -104,6 +109,7 @@ pub const WGSL: Target = Target {
     integer_dot: true,
     integer_rows: 1,
     spread: 32,
+    spare_scratch: 16 << 10,
     blocks: 512,
 };
 
