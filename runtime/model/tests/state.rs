@@ -4,7 +4,8 @@ use std::io::Write;
 use tvmc_ir::host::Number;
 use tvmc_ir::program::{Verified, parse, verify};
 use tvmc_model::executor::{
-    Argument, Arrangement, CHUNK, Call, Device, DeviceError, LoadOptions, MemoryId, Purpose, Session, Slice,
+    Argument, Arrangement, CHUNK, Call, Device, DeviceError, LaunchId, LoadOptions, MemoryId, Purpose,
+    Session, Slice,
 };
 use tvmc_types::dtype::DType;
 use tvmc_weights::{Access, Weights};
@@ -14,6 +15,8 @@ use tvmc_weights::{Access, Weights};
 #[derive(Default)]
 struct Store {
     memory: Vec<Option<Vec<u8>>>,
+    /// Launches that are ready, and how many were made so.
+    ready: Vec<Option<(String, Vec<Argument>)>>,
 }
 
 impl Store {
@@ -24,6 +27,11 @@ impl Store {
 
     fn live_bytes(&self) -> usize {
         self.memory.iter().flatten().map(Vec::len).sum()
+    }
+
+    /// Launches that are ready now, and that ever were.
+    fn launches(&self) -> (usize, usize) {
+        (self.ready.iter().flatten().count(), self.ready.len())
     }
 }
 
@@ -111,6 +119,31 @@ impl Device for Store {
             other => return Err(DeviceError(format!("no kernel `{other}`"))),
         }
         Ok(())
+    }
+
+    fn prepare(
+        &mut self,
+        _: usize,
+        kernel: &str,
+        arguments: &[Argument],
+        _: &[(String, i64)],
+    ) -> Result<LaunchId, DeviceError> {
+        self.ready.push(Some((kernel.to_owned(), arguments.to_vec())));
+        Ok(LaunchId(self.ready.len() - 1))
+    }
+
+    fn again(&mut self, launch: LaunchId, numbers: &[(usize, Number)]) -> Result<(), DeviceError> {
+        let ready = self.ready[launch.0].as_mut().expect("a launch that is ready");
+        for (at, number) in numbers {
+            assert!(matches!(ready.1[*at], Argument::Scalar(_)), "argument {at} is memory");
+            ready.1[*at] = Argument::Scalar(*number);
+        }
+        let (kernel, arguments) = ready.clone();
+        self.launch(0, &kernel, &arguments, &[])
+    }
+
+    fn forget(&mut self, launch: LaunchId) {
+        assert!(self.ready[launch.0].take().is_some(), "forgotten twice");
     }
 }
 
@@ -206,4 +239,43 @@ fn slices_of_broken_bytes_are_allocated_whole() {
     let text = PROGRAM.replace("u8[3, C]", "u4[3, C]");
     assert_eq!(session(&text, 257).resident_bytes().1, (3 * 257u64).div_ceil(2));
     assert_eq!(session(&text, 258).resident_bytes().1, 0);
+}
+
+/// The first call of a shape walks, the second walks and records, later ones replay; when the state grows, that begins again.
+#[test]
+fn calls_of_one_shape_are_worked_out_twice() {
+    let mut session = session(PROGRAM, 100_000);
+    let mut launches = Vec::new();
+    for position in 0..CHUNK as usize + 4 {
+        let answer = call(&mut session, &[position as u8 | 1], position, position).expect("room");
+        assert_eq!(answer, [position as u8 | 1; 3], "at {position}");
+        launches.push(session.device().launches());
+    }
+    launches.dedup();
+    // Two launches a call; of another memory, the plan is forgotten at once and made again by the second call.
+    assert_eq!(launches, [(0, 0), (2, 2), (0, 2), (2, 4)]);
+}
+
+/// Calls of several shapes in turn keep a plan each, while they fit the memory there is; a call is never answered by the plan of another shape.
+#[test]
+fn plans_are_for_one_shape_each() {
+    let mut session = session(PROGRAM, 100_000);
+    for round in 0..4u8 {
+        for length in [3, 1] {
+            for repeat in 0..2 {
+                let values: Vec<u8> = (0..length).map(|i| 10 * round + 3 * repeat + i).collect();
+                let last = usize::from(length) - 1;
+                let answer = call(&mut session, &values, 7, 7 + last).expect("room");
+                assert_eq!(answer, [values[last]; 3], "round {round}, {length} values");
+            }
+        }
+    }
+    assert_eq!(session.device().launches(), (4, 4), "one plan of two launches for each length");
+    // A session never keeps many.
+    for length in (4..20).rev() {
+        for _ in 0..2 {
+            call(&mut session, &vec![length; usize::from(length)], 0, 0).expect("room");
+        }
+    }
+    assert_eq!(session.device().launches().0, 8);
 }

@@ -1,6 +1,5 @@
 //! Recording and submitting. A launch is checked when it is recorded; device objects (parameter blocks, reports) are
-//! made for the whole submission at once. Making a bind group is most of the host's work for a launch, so groups are
-//! kept by (pipeline, ranges of buffers and of the report); parameters come in by a dynamic offset.
+//! made for the whole submission at once. Parameters come in by a dynamic offset, so a launch keeps its bind group (`launch`).
 //!
 //! ```text
 //! dispatch  dispatch  copy  dispatch      recorded
@@ -8,25 +7,19 @@
 //! params | report 0 | report 3            one uniform buffer, one report buffer with a region per launch that needs it
 //! ```
 
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use tvmc_backend_wgsl::BindingKind;
 use tvmc_backend_wgsl::report::{HEADER_WORDS, Record, decode};
-use tvmc_backend_wgsl::{BindingKind, BufferMode};
 
-use crate::buffer::{GpuBuffer, GpuView};
+use crate::buffer::GpuView;
 use crate::device::{GpuDevice, Inner, lock};
 use crate::error::GpuError;
 use crate::kernel::{GpuKernel, Pipeline};
+use crate::launch::{GpuLaunch, Shared};
 
 /// Bytes of log that a launch with prints gets, unless [`Commands::log_bytes`] says otherwise.
 const DEFAULT_LOG: u64 = 64 << 10;
-
-/// Bind groups that are kept; with more, all are forgotten.
-const MAX_GROUPS: usize = 1 << 14;
-
-/// A pipeline and what is bound to it: numbers of buffers, first bytes and sizes.
-pub(crate) type GroupKey = (u64, Vec<(u64, u64, u64)>);
 
 /// A list of commands under construction.
 pub struct Commands {
@@ -42,21 +35,12 @@ enum Command {
 }
 
 struct Dispatch {
-    kernel: GpuKernel,
-    mode: BufferMode,
+    launch: GpuLaunch,
     grid: [u32; 3],
     workgroups: [u32; 2],
     params: Vec<u32>,
-    bound: Vec<Bound>,
     /// Bytes of the report region, or 0.
     report: u64,
-}
-
-/// A buffer argument as it is bound: from the last permitted offset at or below the view's start.
-struct Bound {
-    buffer: GpuBuffer,
-    offset: u64,
-    size: u64,
 }
 
 /// Commands on their way.
@@ -133,31 +117,28 @@ impl Commands {
         views: &[GpuView],
         scalars: &[u64],
     ) -> Result<(), GpuError> {
-        let function = kernel.function();
-        let name = || function.name.clone();
+        let launch = self.device.launch(kernel, views)?;
+        self.record(&launch, grid, scalars)
+    }
+
+    /// Records a launch of a kernel that has its buffers already.
+    pub fn record(&mut self, launch: &GpuLaunch, grid: [u32; 3], scalars: &[u64]) -> Result<(), GpuError> {
+        let kernel = &launch.0.kernel;
         if !self.device.same(&kernel.device) {
             return Err(GpuError::WrongDevice);
         }
-        let counts = [
-            ("buffers", function.buffers.len(), views.len()),
-            ("scalars", function.scalars.len(), scalars.len()),
-        ];
-        for (what, expected, found) in counts {
-            if expected != found {
-                return Err(GpuError::Arguments { kernel: name(), what, expected, found });
-            }
+        let (function, shader) = (kernel.function(), kernel.shader());
+        if function.scalars.len() != scalars.len() {
+            let (expected, found) = (function.scalars.len(), scalars.len());
+            return Err(GpuError::Arguments {
+                kernel: function.name.clone(),
+                what: "scalars",
+                expected,
+                found,
+            });
         }
         let workgroups = self.fold(grid)?;
-        let mode = self.aliasing(kernel, views)?;
-        let mut bound = Vec::with_capacity(views.len());
-        let mut offsets = Vec::with_capacity(views.len());
-        for (at, view) in views.iter().enumerate() {
-            let (binding, shift) = self.bind(kernel, at, view)?;
-            bound.push(binding);
-            offsets.push(shift);
-        }
-        let shader = kernel.shader();
-        let Some(params) = shader.params.encode(grid, &offsets, scalars) else {
+        let Some(params) = shader.params.encode(grid, &launch.0.offsets, scalars) else {
             return Err(GpuError::Grid(grid[0], grid[1], grid[2]));
         };
         if workgroups[0] == 0 {
@@ -172,15 +153,8 @@ impl Commands {
                 bytes.checked_next_multiple_of(16).unwrap_or(limit).min(limit)
             }
         };
-        self.recorded.push(Command::Dispatch(Dispatch {
-            kernel: kernel.clone(),
-            mode,
-            grid,
-            workgroups,
-            params,
-            bound,
-            report,
-        }));
+        let launch = launch.clone();
+        self.recorded.push(Command::Dispatch(Dispatch { launch, grid, workgroups, params, report }));
         Ok(())
     }
 
@@ -197,60 +171,6 @@ impl Commands {
                 if rows > limit { Err(refused) } else { Ok([blocks.div_ceil(rows), rows]) }
             }
         }
-    }
-
-    /// Refuses overlapping arguments one of which is written; finds out whether one buffer is bound both ways.
-    fn aliasing(&self, kernel: &GpuKernel, views: &[GpuView]) -> Result<BufferMode, GpuError> {
-        let shader = kernel.shader();
-        let writes: Vec<bool> = (0..views.len())
-            .map(|at| shader.binding(BindingKind::Buffer(at as u32)).is_some_and(|b| b.writable))
-            .collect();
-        let mut mode = BufferMode::Exact;
-        for (i, a) in views.iter().enumerate() {
-            for (j, b) in views.iter().enumerate().skip(i + 1) {
-                if !Arc::ptr_eq(&a.buffer.0, &b.buffer.0) || !(writes[i] || writes[j]) {
-                    continue;
-                }
-                if a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes {
-                    let argument = |at: usize| kernel.function().buffers[at].name.clone();
-                    return Err(GpuError::Overlap {
-                        kernel: kernel.function().name.clone(),
-                        first: argument(i),
-                        second: argument(j),
-                    });
-                }
-                if writes[i] != writes[j] {
-                    mode = BufferMode::AllWritable;
-                }
-            }
-        }
-        Ok(mode)
-    }
-
-    /// The binding of a view and the byte offset of the view in it.
-    fn bind(&self, kernel: &GpuKernel, at: usize, view: &GpuView) -> Result<(Bound, u32), GpuError> {
-        self.device.owns(&view.buffer)?;
-        let limits = &self.device.0.limits;
-        let names = || (kernel.function().name.clone(), kernel.function().buffers[at].name.clone());
-        let alignment = kernel.shader().alignments[at];
-        if !view.offset.is_multiple_of(u64::from(alignment)) {
-            let (kernel, argument) = names();
-            return Err(GpuError::Misaligned { kernel, argument, offset: view.offset, alignment });
-        }
-        let unit = u64::from(limits.min_storage_buffer_offset_alignment.max(4));
-        let shift = view.offset % unit;
-        let offset = view.offset - shift;
-        // in whole words, at least one; allocations are rounded up, so this stays inside
-        let size = (shift + view.bytes).max(1).next_multiple_of(4);
-        let limit = limits.max_storage_buffer_binding_size;
-        if size > limit {
-            let (kernel, argument) = names();
-            return Err(GpuError::BindingTooLarge { kernel, argument, bytes: view.bytes, limit });
-        }
-        // a view of no bytes at the very end would start past the allocation
-        let available = view.buffer.0.buffer.size();
-        let (offset, shift) = if offset + size > available { (0, 0) } else { (offset, shift) };
-        Ok((Bound { buffer: view.buffer.clone(), offset, size }, shift as u32))
     }
 
     /// Records a copy between buffers of this device, in whole words. The views have one size and do not overlap.
@@ -304,7 +224,7 @@ impl Commands {
                 Command::Copy { .. } | Command::Zero(_) => {}
                 Command::Dispatch(dispatch) => {
                     params.resize(params.len().next_multiple_of(uniform_unit), 0);
-                    let kernel = &dispatch.kernel;
+                    let kernel = &dispatch.launch.0.kernel;
                     if dispatch.report > 0 {
                         regions.push(Region {
                             kernel: kernel.clone(),
@@ -315,7 +235,7 @@ impl Commands {
                         });
                     }
                     placed.push(Placed {
-                        pipeline: kernel.pipeline(dispatch.mode)?,
+                        pipeline: kernel.pipeline(dispatch.launch.0.mode)?,
                         params: params.len() as u32,
                         report: report_bytes,
                     });
@@ -361,7 +281,9 @@ impl Commands {
                             encoder.begin_compute_pass(&descriptor).forget_lifetime()
                         });
                         pass.set_pipeline(&place.pipeline.pipeline);
-                        let group = self.group(device, place, dispatch, (&block, &report));
+                        let own = if dispatch.report > 0 { (place.report, dispatch.report) } else { (0, 0) };
+                        let shared = Shared { params: block.clone(), reports: report.clone(), report: own };
+                        let group = dispatch.launch.0.group(device, place.pipeline, shared);
                         pass.set_bind_group(0, &group, &[place.params]);
                         pass.dispatch_workgroups(dispatch.workgroups[0], dispatch.workgroups[1], 1);
                     }
@@ -382,26 +304,6 @@ impl Commands {
     }
 }
 
-impl Commands {
-    /// The bind group of a dispatch, kept from an earlier one if its arguments are the same.
-    fn group(
-        &self,
-        device: &wgpu::Device,
-        place: &Placed<'_>,
-        dispatch: &Dispatch,
-        shared: (&wgpu::Buffer, &wgpu::Buffer),
-    ) -> wgpu::BindGroup {
-        let mut ranges: Vec<_> = dispatch.bound.iter().map(|b| (b.buffer.0.id, b.offset, b.size)).collect();
-        ranges.push((u64::MAX, place.report, dispatch.report));
-        let key: GroupKey = (place.pipeline.id, ranges);
-        let mut groups = lock(&self.device.0.groups);
-        if groups.len() >= MAX_GROUPS {
-            groups.clear();
-        }
-        groups.entry(key).or_insert_with(|| bind_group(device, place, dispatch, shared)).clone()
-    }
-}
-
 impl Inner {
     /// The buffer kept in `kept`, made anew (and every bind group forgotten) where it has less than `bytes`.
     fn shared_buffer(
@@ -418,37 +320,6 @@ impl Inner {
         *kept = Some(buffer.clone());
         Ok(buffer)
     }
-}
-
-/// Binds one dispatch's arguments.
-fn bind_group(
-    device: &wgpu::Device,
-    place: &Placed<'_>,
-    dispatch: &Dispatch,
-    (params, reports): (&wgpu::Buffer, &wgpu::Buffer),
-) -> wgpu::BindGroup {
-    let pipeline = place.pipeline;
-    let mut entries = Vec::with_capacity(pipeline.shader.bindings.len());
-    for binding in &pipeline.shader.bindings {
-        let found = match binding.kind {
-            BindingKind::Params => Some((params, 0, pipeline.shader.params.bytes())),
-            BindingKind::Constants => pipeline.constants.as_ref().map(|b| (b, 0, b.size())),
-            BindingKind::Report => Some((reports, place.report, dispatch.report)),
-            BindingKind::Buffer(at) => {
-                dispatch.bound.get(at as usize).map(|b| (&b.buffer.0.buffer, b.offset, b.size))
-            }
-        };
-        if let Some((buffer, offset, size)) = found {
-            let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer,
-                offset,
-                size: NonZeroU64::new(size),
-            });
-            entries.push(wgpu::BindGroupEntry { binding: binding.index, resource });
-        }
-    }
-    let layout = &pipeline.layout;
-    device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
 }
 
 /// Whether a view is made of whole words.

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tvmc_backend_wgsl::Limits;
 
 use crate::buffer::Staging;
-use crate::commands::GroupKey;
 use crate::error::GpuError;
 use crate::kernel::KernelInner;
+use crate::launch::GroupKey;
 use crate::probe;
 
 /// What kind of machine an adapter is, best first.

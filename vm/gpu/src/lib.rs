@@ -31,6 +31,7 @@ mod commands;
 mod device;
 mod error;
 mod kernel;
+mod launch;
 mod probe;
 
 pub use adapters::{Adapter, Opened, adapters};
@@ -39,3 +40,4 @@ pub use commands::{Commands, Launch, LogEntry, Submission};
 pub use device::{GpuDevice, GpuInfo, GpuKind};
 pub use error::GpuError;
 pub use kernel::GpuKernel;
+pub use launch::GpuLaunch;

@@ -2,7 +2,7 @@
 //! so the device works on one batch while the next is recorded.
 
 use super::machine::{MachineArgument, Printed, code_for_gpu, failure, lowered, scalar_values, tensors};
-use tvmc_gpu::{Commands, GpuBuffer, GpuDevice, GpuError, GpuKernel, Submission};
+use tvmc_gpu::{Commands, GpuBuffer, GpuDevice, GpuError, GpuKernel, GpuLaunch, Submission};
 use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_model::executor::{DeviceError, MemoryId};
@@ -16,6 +16,8 @@ const BATCH: usize = 64;
 pub struct GpuCode {
     kernel: GpuKernel,
     scalars: Vec<ScalarBinding>,
+    /// Whether it prints: then its lines are fetched at once, so that they come in order.
+    prints: bool,
 }
 
 /// A device, its memory, and the launches not yet handed over.
@@ -111,8 +113,8 @@ impl GpuMachine {
         Ok(printed)
     }
 
-    pub(super) fn compile(&mut self, kernel: &Kernel, packing: Vec<Packing>) -> Result<GpuCode, DeviceError> {
-        let (function, scalars) = lowered(kernel, &tvmc_passes::target::WGSL, packing)?;
+    pub(super) fn compile(&mut self, tile: &Kernel, packing: Vec<Packing>) -> Result<GpuCode, DeviceError> {
+        let (function, scalars) = lowered(tile, &tvmc_passes::target::WGSL, packing)?;
         fn reason(error: &GpuError) -> Option<&tvmc_backend_wgsl::Error> {
             match error {
                 GpuError::Compile { error, .. } => Some(error),
@@ -120,38 +122,45 @@ impl GpuMachine {
             }
         }
         let kernel = code_for_gpu(&function, || self.device.compile(&function), reason).map_err(failure)?;
-        Ok(GpuCode { kernel, scalars })
+        Ok(GpuCode { kernel, scalars, prints: has_print(tile) })
+    }
+
+    /// Binds memory to a kernel.
+    pub(super) fn prepare(
+        &mut self,
+        kernel: &Kernel,
+        code: &GpuCode,
+        arguments: &[MachineArgument],
+    ) -> Result<GpuLaunch, DeviceError> {
+        let mut views = Vec::with_capacity(arguments.len());
+        for (slice, _) in tensors(kernel, arguments) {
+            let buffer = self.buffer(slice.memory)?;
+            views.push(buffer.view(slice.offset..slice.offset + slice.bytes).map_err(failure)?);
+        }
+        self.device.launch(&code.kernel, &views).map_err(failure)
     }
 
     pub(super) fn launch(
         &mut self,
         kernel: &Kernel,
-        code: &mut GpuCode,
+        (code, launch): (&GpuCode, &GpuLaunch),
         binding: &Binding,
         arguments: &[MachineArgument],
     ) -> Result<Printed, DeviceError> {
-        let mut views = Vec::new();
-        for (slice, _) in tensors(kernel, arguments) {
-            let buffer = self.buffer(slice.memory)?;
-            views.push(buffer.view(slice.offset..slice.offset + slice.bytes).map_err(failure)?);
-        }
         let scalars = scalar_values(kernel, &code.scalars, binding, arguments);
         let device = &self.device;
         let commands = self.commands.get_or_insert_with(|| device.commands());
-        commands.dispatch(&code.kernel, binding.grid, &views, &scalars).map_err(failure)?;
-        let prints = !code.kernel.function().messages.is_empty();
-        let full = commands.len() >= BATCH;
-        if prints && has_print(kernel) {
+        commands.record(launch, binding.grid, &scalars).map_err(failure)?;
+        if code.prints {
             return self.flush();
         }
-        if full {
+        if commands.len() >= BATCH {
             self.submit()?;
         }
         Ok(Vec::new())
     }
 }
 
-/// Whether a kernel prints: then its lines are fetched at once, so that they come in order.
 fn has_print(kernel: &Kernel) -> bool {
     fn any(region: &tvmc_ir::tile::Region) -> bool {
         region.stmts.iter().any(|stmt| match stmt {

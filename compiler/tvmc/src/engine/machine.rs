@@ -32,6 +32,14 @@ pub enum Code {
     Interp,
 }
 
+/// What a machine keeps of a launch that may be made again with other numbers: the memory it works on, bound.
+pub enum Bound {
+    /// A GPU's bind group.
+    Gpu(tvmc_gpu::GpuLaunch),
+    /// Nothing: memory is looked up by each launch.
+    Nothing,
+}
+
 /// See the module head.
 pub enum Machine {
     /// Threads and native code.
@@ -115,19 +123,34 @@ impl Machine {
         }
     }
 
-    /// Runs a kernel over its grid; gives what it printed.
+    /// Binds memory to a kernel.
+    pub fn prepare(
+        &mut self,
+        kernel: &Kernel,
+        code: &Code,
+        arguments: &[MachineArgument],
+    ) -> Result<Bound, DeviceError> {
+        match (self, code) {
+            (Machine::Gpu(m), Code::Gpu(code)) => m.prepare(kernel, code, arguments).map(Bound::Gpu),
+            (Machine::Cpu(_) | Machine::Gpu(_) | Machine::Interp(_), _) => Ok(Bound::Nothing),
+        }
+    }
+
+    /// Runs a kernel over its grid, on the memory that was bound; gives what it printed.
     pub fn launch(
         &mut self,
         kernel: &Kernel,
-        code: &mut Code,
+        (code, bound): (&mut Code, &Bound),
         binding: &Binding,
         arguments: &[MachineArgument],
     ) -> Result<Printed, DeviceError> {
-        match (self, code) {
-            (Machine::Cpu(m), Code::Cpu(code)) => m.launch(kernel, code, binding, arguments),
-            (Machine::Gpu(m), Code::Gpu(code)) => m.launch(kernel, code, binding, arguments),
-            (Machine::Interp(m), Code::Interp) => m.launch(kernel, binding, arguments),
-            (Machine::Cpu(_) | Machine::Gpu(_) | Machine::Interp(_), _) => {
+        match (self, code, bound) {
+            (Machine::Cpu(m), Code::Cpu(code), Bound::Nothing) => m.launch(kernel, code, binding, arguments),
+            (Machine::Gpu(m), Code::Gpu(code), Bound::Gpu(bound)) => {
+                m.launch(kernel, (code, bound), binding, arguments)
+            }
+            (Machine::Interp(m), Code::Interp, Bound::Nothing) => m.launch(kernel, binding, arguments),
+            (Machine::Cpu(_) | Machine::Gpu(_) | Machine::Interp(_), _, _) => {
                 Err(failure("a kernel was launched on a machine that it was not compiled for"))
             }
         }

@@ -13,6 +13,7 @@ mod emit;
 mod export;
 mod gpu;
 mod interp;
+mod launches;
 mod library;
 mod machine;
 mod module;
@@ -40,7 +41,7 @@ use tvmc_ir::module::Key;
 use tvmc_ir::program::Verified;
 use tvmc_ir::tile::launch::{ArgumentShape, Binding, bind};
 use tvmc_ir::tile::{Kernel, TensorDecl};
-use tvmc_model::executor::{Argument, Arrangement, Device, DeviceError, Extent, MemoryId, Purpose, Slice};
+use tvmc_model::executor::{Argument, Arrangement, Device, DeviceError, LaunchId, MemoryId, Purpose, Slice};
 use tvmc_passes::packing::{self, Packing};
 use tvmc_types::dtype::{DType, Kind};
 
@@ -62,46 +63,6 @@ pub struct Instance {
     scalar_grid: bool,
 }
 
-/// What a launch site did last: most sites see the same shapes again and again.
-struct Site {
-    kernel: String,
-    arguments: Vec<SiteArgument>,
-    instance: Rc<Instance>,
-    binding: Binding,
-}
-
-#[derive(PartialEq)]
-enum SiteArgument {
-    Tensor { shape: Vec<Extent>, element: String, arrangement: Arrangement, bytes: u64 },
-    Scalar,
-}
-
-impl SiteArgument {
-    fn of(argument: &Argument) -> Self {
-        match argument {
-            Argument::Tensor { slice, shape, element, arrangement } => SiteArgument::Tensor {
-                shape: shape.clone(),
-                element: element.clone(),
-                arrangement: *arrangement,
-                bytes: slice.bytes,
-            },
-            Argument::Scalar(_) => SiteArgument::Scalar,
-        }
-    }
-
-    /// Whether everything that was checked for the known argument holds for this one.
-    fn fits(&self, argument: &Argument) -> bool {
-        match (self, argument) {
-            (
-                SiteArgument::Tensor { shape, element, arrangement, bytes },
-                Argument::Tensor { slice, shape: s, element: e, arrangement: a },
-            ) => shape == s && element == e && arrangement == a && *bytes == slice.bytes,
-            (SiteArgument::Scalar, Argument::Scalar(_)) => true,
-            (SiteArgument::Tensor { .. } | SiteArgument::Scalar, _) => false,
-        }
-    }
-}
-
 /// Figures of an engine's life.
 #[derive(Copy, Clone, Debug, Default)]
 pub struct Statistics {
@@ -120,7 +81,8 @@ pub struct Engine {
     target: TargetName,
     threads: usize,
     instances: HashMap<InstanceKey, Rc<Instance>>,
-    sites: Vec<Vec<Site>>,
+    sites: Vec<Vec<launches::Site>>,
+    ready: launches::Launches,
     prefers: HashMap<(String, usize), bool>,
     statistics: Statistics,
 }
@@ -145,6 +107,7 @@ impl Engine {
             threads,
             instances: HashMap::new(),
             sites: Vec::new(),
+            ready: launches::Launches::default(),
             prefers: HashMap::new(),
             statistics: Statistics::default(),
         })
@@ -356,12 +319,24 @@ impl Engine {
     /// Runs an instance on arguments.
     pub fn run(
         &mut self,
-        instance: &Instance,
+        instance: &Rc<Instance>,
         binding: &Binding,
         arguments: &[Argument],
     ) -> Result<Vec<String>, DeviceError> {
+        let launch = self.ready(instance.clone(), binding.clone(), arguments)?;
+        self.start(&launch)
+    }
+
+    /// Makes a launch ready: arguments as the machine takes them, memory bound.
+    fn ready(
+        &mut self,
+        instance: Rc<Instance>,
+        binding: Binding,
+        arguments: &[Argument],
+    ) -> Result<launches::Ready, DeviceError> {
+        let kernel = &instance.kernel;
         let mut ready = Vec::with_capacity(arguments.len());
-        for (param, argument) in instance.kernel.params.iter().zip(arguments) {
+        for (param, argument) in kernel.params.iter().zip(arguments) {
             ready.push(match (argument, param) {
                 (Argument::Tensor { slice, shape, .. }, _) => {
                     MachineArgument::Tensor(*slice, shape.iter().map(|e| e.size).collect())
@@ -374,24 +349,22 @@ impl Engine {
                 }
             });
         }
-        overlaps(&instance.kernel, &ready)?;
+        overlaps(kernel, &ready)?;
+        let bound = self.machine.prepare(kernel, &instance.code.borrow(), &ready)?;
+        let shapes = if instance.scalar_grid { shapes(arguments) } else { Vec::new() };
+        Ok(launches::Ready { instance, binding, arguments: ready, bound, shapes })
+    }
+
+    fn start(&mut self, launch: &launches::Ready) -> Result<Vec<String>, DeviceError> {
         self.statistics.launches += 1;
-        let mut code = instance.code.borrow_mut();
-        self.machine.launch(&instance.kernel, &mut code, binding, &ready)
+        let mut code = launch.instance.code.borrow_mut();
+        let code = (&mut *code, &launch.bound);
+        self.machine.launch(&launch.instance.kernel, code, &launch.binding, &launch.arguments)
     }
 
     /// Binds arguments to an instance and checks that every slice is as long as its shape says.
     pub fn bind(&self, instance: &Instance, arguments: &[Argument]) -> Result<Binding, DeviceError> {
-        let shapes: Vec<ArgumentShape> = arguments
-            .iter()
-            .map(|argument| match argument {
-                Argument::Tensor { shape, .. } => {
-                    ArgumentShape::Tensor(shape.iter().map(|e| e.size).collect())
-                }
-                Argument::Scalar(number) => ArgumentShape::Scalar(*number),
-            })
-            .collect();
-        let binding = bind(&instance.kernel, &shapes).map_err(machine::failure)?;
+        let binding = bind(&instance.kernel, &shapes(arguments)).map_err(machine::failure)?;
         for (argument, param) in arguments.iter().zip(&instance.kernel.params) {
             if let Argument::Tensor { slice, shape, element, arrangement } = argument {
                 let sizes: Vec<u64> = shape.iter().map(|e| e.size).collect();
@@ -416,6 +389,15 @@ impl Engine {
     pub fn machine(&mut self) -> &mut Machine {
         &mut self.machine
     }
+}
+
+/// The shapes of arguments, for binding.
+fn shapes(arguments: &[Argument]) -> Vec<ArgumentShape> {
+    let shape = |argument: &Argument| match argument {
+        Argument::Tensor { shape, .. } => ArgumentShape::Tensor(shape.iter().map(|e| e.size).collect()),
+        Argument::Scalar(number) => ArgumentShape::Scalar(*number),
+    };
+    arguments.iter().map(shape).collect()
 }
 
 /// There is no memory for something.
@@ -596,43 +578,37 @@ impl Device for Engine {
         arguments: &[Argument],
         with: &[(String, i64)],
     ) -> Result<(), DeviceError> {
-        let same = |known: &Site| {
-            known.kernel == kernel
-                && known.arguments.len() == arguments.len()
-                && known.arguments.iter().zip(arguments).all(|(known, argument)| known.fits(argument))
-        };
-        if self.sites.len() <= site {
-            self.sites.resize_with(site + 1, Vec::new);
-        }
-        let found =
-            self.sites[site].iter().find(|s| same(s)).map(|s| (s.instance.clone(), s.binding.clone()));
-        let (instance, binding) = match found {
-            Some((instance, _)) if instance.scalar_grid => {
-                let binding = self.bind(&instance, arguments)?;
-                (instance, binding)
-            }
-            Some(found) => found,
-            None => {
-                let key = self.key(kernel, arguments, with, &[])?;
-                let instance = self.instance(&key)?;
-                let binding = self.bind(&instance, arguments)?;
-                let arguments = arguments.iter().map(SiteArgument::of).collect();
-                // Few shapes repeat; a long list would only be searched.
-                if self.sites[site].len() >= 8 {
-                    self.sites[site].remove(0);
-                }
-                self.sites[site].push(Site {
-                    kernel: kernel.to_owned(),
-                    arguments,
-                    instance: instance.clone(),
-                    binding: binding.clone(),
-                });
-                (instance, binding)
-            }
-        };
-        for line in self.run(&instance, &binding, arguments)? {
-            crate::output::note(&line);
-        }
-        Ok(())
+        let (instance, binding) = self.at_site(site, kernel, arguments, with)?;
+        self.run(&instance, &binding, arguments).map(said)
+    }
+
+    fn prepare(
+        &mut self,
+        site: usize,
+        kernel: &str,
+        arguments: &[Argument],
+        with: &[(String, i64)],
+    ) -> Result<LaunchId, DeviceError> {
+        let (instance, binding) = self.at_site(site, kernel, arguments, with)?;
+        let launch = self.ready(instance, binding, arguments)?;
+        Ok(self.ready.add(launch))
+    }
+
+    fn again(&mut self, launch: LaunchId, numbers: &[(usize, Number)]) -> Result<(), DeviceError> {
+        let mut ready = self.ready.take(launch)?;
+        let done = ready.with(numbers).and_then(|()| self.start(&ready));
+        self.ready.put_back(launch, ready);
+        done.map(said)
+    }
+
+    fn forget(&mut self, launch: LaunchId) {
+        self.ready.forget(launch);
+    }
+}
+
+/// Lines that a kernel printed.
+fn said(lines: Vec<String>) {
+    for line in lines {
+        crate::output::note(&line);
     }
 }

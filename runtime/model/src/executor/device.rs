@@ -7,6 +7,10 @@ use tvmc_ir::host::Number;
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct MemoryId(pub usize);
 
+/// A launch that a device has ready.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct LaunchId(pub usize);
+
 /// A part of a device's memory, in bytes.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Slice {
@@ -70,7 +74,7 @@ pub struct DeviceError(pub String);
 
 /// See the module head.
 pub trait Device {
-    /// New zeroed memory; `what` names it in errors.
+    /// New zeroed memory, under an id that no memory had before; `what` names it in errors.
     fn allocate(&mut self, bytes: u64, what: &str) -> Result<MemoryId, DeviceError>;
 
     /// Gives memory back, after everything launched before. The id means nothing from then on.
@@ -134,4 +138,19 @@ pub trait Device {
         arguments: &[Argument],
         with: &[(String, i64)],
     ) -> Result<(), DeviceError>;
+
+    /// Makes a launch ready to be started again and again, by [`Self::again`], without starting it. It holds on to its memory.
+    fn prepare(
+        &mut self,
+        site: usize,
+        kernel: &str,
+        arguments: &[Argument],
+        with: &[(String, i64)],
+    ) -> Result<LaunchId, DeviceError>;
+
+    /// Starts a launch that is ready, after everything launched before. The numbers take the place of these arguments, by their places, from now on.
+    fn again(&mut self, launch: LaunchId, numbers: &[(usize, Number)]) -> Result<(), DeviceError>;
+
+    /// Lets go of a launch. Its id means nothing from then on.
+    fn forget(&mut self, launch: LaunchId);
 }

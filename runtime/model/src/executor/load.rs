@@ -2,6 +2,7 @@
 
 use super::ExecutorError;
 use super::device::{Arrangement, Device, MemoryId, Purpose, Slice};
+use super::plan::Plans;
 use super::source::WeightSource;
 use super::state::growing_axis;
 use std::collections::HashMap;
@@ -68,6 +69,7 @@ pub struct Session<D: Device> {
     pub(crate) buffers: Vec<Allocation>,
     pub(crate) inputs: Vec<Allocation>,
     pub(crate) outputs: Vec<Allocation>,
+    pub(crate) plans: Plans,
 }
 
 impl<D: Device> Session<D> {
@@ -123,6 +125,7 @@ impl<D: Device> Session<D> {
             vec![Allocation { memory: None, capacity: 0, arrangement, shape: Vec::new() }; list.len()]
         };
         let mut session = Session {
+            plans: Plans::of(&program, &fixed),
             fixed,
             weights: loaded,
             states: empty(&program.states),

@@ -6,18 +6,20 @@
 //!
 //! * **load** reads hyper-parameters from the file's metadata, binds the dimensions of weights, checks every shape, and brings the weights to
 //!   the device, packed where every kernel that reads them in bulk prefers it.
-//! * **call** binds the call's dimensions, makes sure buffers are large enough, and walks the program's statements.
+//! * **call** binds the call's dimensions, makes sure buffers are large enough, and walks the program's statements; a call like those before
+//!   replays their launches instead (`plan`).
 //!
 //! Numbers known at load time are *fixed*: kernels are specialised to them. Those of a call are not. All arithmetic on tensors happens in
 //! kernels; nothing here loops over elements.
 
 pub mod device;
 mod load;
+mod plan;
 mod run;
 mod source;
 mod state;
 
-pub use device::{Argument, Arrangement, Device, DeviceError, Extent, MemoryId, Purpose, Slice};
+pub use device::{Argument, Arrangement, Device, DeviceError, Extent, LaunchId, MemoryId, Purpose, Slice};
 pub use load::{LoadOptions, Session};
 pub use run::Call;
 pub use source::{SourceTensor, WeightSource};

@@ -1,8 +1,9 @@
 //! Calling: dimensions, buffers, statements.
 
 use super::ExecutorError;
-use super::device::{Argument, Arrangement, Device, Extent, Slice};
+use super::device::{Argument, Arrangement, Device, DeviceError, Extent, Slice};
 use super::load::{Session, extents};
+use super::plan::{Step, value};
 use super::state::growing_axis;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +20,23 @@ pub struct Call<'a> {
     /// Shapes that the caller knows of inputs and outputs: they bind the dimensions that `numbers` leaves open, and must be what follows from
     /// the declarations.
     pub shapes: Vec<(&'a str, &'a [u64])>,
+}
+
+impl Call<'_> {
+    /// The error of a launch: of which kernel, and where in the program it stands.
+    pub(super) fn failed((kernel, location): &(String, String), error: &DeviceError) -> ExecutorError {
+        let place = if location.is_empty() { String::new() } else { format!("{location}: ") };
+        ExecutorError::Call(format!("{place}launching `{kernel}`: {error}"))
+    }
+}
+
+/// A walk over the statements.
+struct Walk {
+    numbers: HashMap<String, Number>,
+    /// The number of the next launch statement.
+    site: usize,
+    /// The launches so far, if they are recorded.
+    recorded: Option<Vec<Step>>,
 }
 
 /// A tensor argument while its views are applied.
@@ -83,8 +101,19 @@ impl<D: Device> Session<D> {
                 self.device.write(memory, 0, bytes)?;
             }
         }
+        let frame = self.frame(&numbers);
+        if self.replay(&frame, &numbers)? {
+            return Ok(());
+        }
         let program = Arc::clone(&self.program);
-        self.statements(&program.body, &mut numbers, &mut 0)
+        let mut walk = Walk { numbers, site: 0, recorded: self.repeats(&frame).then(Vec::new) };
+        let done = self.statements(&program.body, &mut walk);
+        match walk.recorded {
+            Some(steps) if done.is_ok() => self.keep(frame, steps),
+            Some(steps) => self.release(steps),
+            None => {}
+        }
+        done
     }
 
     /// Inputs and outputs of which the caller knows the shape.
@@ -134,49 +163,51 @@ impl<D: Device> Session<D> {
         Ok(())
     }
 
-    fn statements(
-        &mut self,
-        stmts: &[Stmt],
-        numbers: &mut HashMap<String, Number>,
-        site: &mut usize,
-    ) -> Result<(), ExecutorError> {
+    fn statements(&mut self, stmts: &[Stmt], walk: &mut Walk) -> Result<(), ExecutorError> {
         for stmt in stmts {
             match stmt {
                 Stmt::Launch { kernel, args, with, location } => {
-                    let here = *site;
-                    *site += 1;
-                    let arguments =
-                        args.iter()
-                            .map(|arg| self.argument(arg, numbers))
-                            .collect::<Result<Vec<Argument>, ExecutorError>>()?;
-                    self.device.launch(here, kernel, &arguments, with).map_err(|error| {
-                        let place = if location.is_empty() { String::new() } else { format!("{location}: ") };
-                        ExecutorError::Call(format!("{place}launching `{kernel}`: {error}"))
-                    })?;
+                    let site = walk.site;
+                    walk.site += 1;
+                    let arguments = args
+                        .iter()
+                        .map(|arg| self.argument(arg, &walk.numbers))
+                        .collect::<Result<Vec<Argument>, ExecutorError>>()?;
+                    let what = (kernel.clone(), location.clone());
+                    let launched = if let Some(steps) = &mut walk.recorded {
+                        self.device.prepare(site, kernel, &arguments, with).and_then(|launch| {
+                            let numbers = self.computed(args, &walk.numbers);
+                            steps.push(Step { launch, numbers, what: what.clone() });
+                            self.device.again(launch, &[])
+                        })
+                    } else {
+                        self.device.launch(site, kernel, &arguments, with)
+                    };
+                    launched.map_err(|error| Call::failed(&what, &error))?;
                 }
                 Stmt::For { counter, from, to, body } => {
-                    let (first, end) = (integer(from, numbers)?, integer(to, numbers)?);
-                    let start = *site;
+                    let (first, end) = (integer(from, &walk.numbers)?, integer(to, &walk.numbers)?);
+                    let start = walk.site;
                     for i in first..end {
-                        *site = start;
-                        numbers.insert(counter.clone(), Number::Int(i));
-                        self.statements(body, numbers, site)?;
+                        walk.site = start;
+                        walk.numbers.insert(counter.clone(), Number::Int(i));
+                        self.statements(body, walk)?;
                     }
-                    numbers.remove(counter);
-                    *site = start + launches(body);
+                    walk.numbers.remove(counter);
+                    walk.site = start + launches(body);
                 }
                 Stmt::If { condition, then, otherwise } => {
-                    let chosen = condition.eval(&|n| numbers.get(n).copied()).map_err(|error| {
+                    let chosen = condition.eval(&|n| walk.numbers.get(n).copied()).map_err(|error| {
                         ExecutorError::Expression { what: "a condition of the program".to_owned(), error }
                     })?;
-                    let start = *site;
+                    let start = walk.site;
                     if chosen == Number::Bool(true) {
-                        self.statements(then, numbers, site)?;
+                        self.statements(then, walk)?;
                     } else {
-                        *site = start + launches(then);
-                        self.statements(otherwise, numbers, site)?;
+                        walk.site = start + launches(then);
+                        self.statements(otherwise, walk)?;
                     }
-                    *site = start + launches(then) + launches(otherwise);
+                    walk.site = start + launches(then) + launches(otherwise);
                 }
             }
         }
@@ -189,12 +220,7 @@ impl<D: Device> Session<D> {
         numbers: &HashMap<String, Number>,
     ) -> Result<Argument, ExecutorError> {
         match argument {
-            Declared::Scalar(expr) => {
-                let number = expr.eval(&|n| numbers.get(n).copied()).map_err(|error| {
-                    ExecutorError::Expression { what: format!("argument `{expr}`"), error }
-                })?;
-                Ok(Argument::Scalar(number))
-            }
+            Declared::Scalar(expr) => Ok(Argument::Scalar(value(expr, numbers)?)),
             Declared::Memory { base, views } => {
                 let mut part = self.base(base, numbers)?;
                 for view in views {
