@@ -4,8 +4,10 @@
 //! constant was computed from.
 
 use crate::host::{Cx, Host};
+use crate::kernel::ElementChoice;
 use crate::library::{ItemId, Library};
 use crate::signature::{Bindings, Choice, ParameterKind, access, header, kernel_ast, pick, sample_generics};
+use std::collections::HashMap;
 use tvmc_ir::host::{self, Expr};
 use tvmc_ir::lane::Access;
 use tvmc_ir::program as ir;
@@ -160,6 +162,26 @@ pub fn interface(library: &Library, kernel: &str) -> Result<KernelInterface, Vec
         return Err(cx.diags.into_vec());
     }
     Ok(interface)
+}
+
+/// As [`interface`], with the tune values that a kernel offers for these element types: values may be computed from them, as `max(8, Y.group)` is.
+/// Parameters that are not named count as f32, as they do there.
+pub fn interface_with(
+    library: &Library,
+    kernel: &str,
+    elements: &HashMap<String, ElementChoice>,
+) -> Result<KernelInterface, Vec<Diagnostic>> {
+    let mut interface = interface(library, kernel)?;
+    let is_kernel = |kind: &ItemKind| matches!(kind, ItemKind::Kernel(_));
+    let Some((id, ast)) = library.find(kernel, is_kernel).and_then(|id| Some((id, kernel_ast(library, id)?)))
+    else {
+        return Ok(interface);
+    };
+    let mut generics = sample_generics(ast);
+    generics.extend(crate::kernel::choices(library, elements)?);
+    let mut cx = Cx::new(library);
+    interface.tunes = header(&mut cx, id, &Bindings { generics, ..Bindings::default() }).tunes;
+    if cx.diags.errors() > 0 { Err(cx.diags.into_vec()) } else { Ok(interface) }
 }
 
 /// The interface of a kernel item; errors of its header are reported.

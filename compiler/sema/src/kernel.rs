@@ -46,22 +46,7 @@ pub fn instantiate(
     let Some(id) = library.find(kernel, |kind| matches!(kind, ItemKind::Kernel(_))) else {
         return Err(vec![library.no_such("kernel", kernel, library.kernels())]);
     };
-    let mut generics = HashMap::new();
-    for (name, choice) in &instance.formats {
-        let choice = match choice {
-            ElementChoice::DType(dtype) => Choice::DType(*dtype),
-            ElementChoice::Format(format) => {
-                match library.find(format, |kind| matches!(kind, ItemKind::Format(_))) {
-                    Some(id) => Choice::Format(id),
-                    None => match DType::from_name(format) {
-                        Some(dtype) => Choice::DType(dtype),
-                        None => return Err(vec![library.no_such("format", format, library.formats())]),
-                    },
-                }
-            }
-        };
-        generics.insert(name.clone(), choice);
-    }
+    let generics = choices(library, &instance.formats)?;
     let mut cx = Cx::new(library);
     let bindings =
         Bindings { generics, dims: instance.dims.clone(), tunes: instance.tunes.clone(), sample: false };
@@ -71,6 +56,26 @@ pub fn instantiate(
         Some(kernel) if cx.diags.errors() == 0 => Ok(kernel),
         Some(_) | None => Err(cx.diags.into_vec()),
     }
+}
+
+/// Element types by name as items of the library.
+pub(crate) fn choices(
+    library: &Library,
+    elements: &HashMap<String, ElementChoice>,
+) -> Result<HashMap<String, Choice>, Vec<Diagnostic>> {
+    let choice = |choice: &ElementChoice| match choice {
+        ElementChoice::DType(dtype) => Ok(Choice::DType(*dtype)),
+        ElementChoice::Format(format) => {
+            match library.find(format, |kind| matches!(kind, ItemKind::Format(_))) {
+                Some(id) => Ok(Choice::Format(id)),
+                None => match DType::from_name(format) {
+                    Some(dtype) => Ok(Choice::DType(dtype)),
+                    None => Err(vec![library.no_such("format", format, library.formats())]),
+                },
+            }
+        }
+    };
+    elements.iter().map(|(name, element)| Ok((name.clone(), choice(element)?))).collect()
 }
 
 /// Refuses bindings of names that the kernel does not have.

@@ -45,7 +45,7 @@ pub use check::check;
 pub use format::format;
 pub use interface::{
     DimDecl, ElementType, GenericDecl, KernelInterface, ParamDecl, ParamKind, TuneDecl, choose_tunes,
-    interface,
+    interface, interface_with,
 };
 pub use kernel::{ElementChoice, Instance, instantiate};
 pub use library::{BUILTINS, Library, Loaded, METHODS, Source, Use};

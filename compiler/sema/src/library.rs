@@ -371,6 +371,13 @@ impl Library {
         names
     }
 
+    /// The text of the file that defines a kernel.
+    pub fn kernel_source(&self, kernel: &str) -> Option<&str> {
+        let id = self.find(kernel, |kind| matches!(kind, ItemKind::Kernel(_)))?;
+        let name = self.item(id).kind.name()?;
+        Some(self.sources.get(name.span.source)?.text())
+    }
+
     pub(crate) fn module(&self, at: usize) -> &Module {
         &self.modules[at]
     }

@@ -90,6 +90,18 @@ pub struct MachineOptions {
     /// Worker threads; the number of cores if not given. `bench` takes several, as in 1,2,4.
     #[arg(long, short = 't', value_delimiter = ',')]
     pub threads: Vec<usize>,
+    /// Values of tune names as `tvmc tune` has stored them for this machine, or by the kernels' own rules alone.
+    #[arg(long, value_enum, default_value_t = TunedChoices::On)]
+    pub tuned: TunedChoices,
+}
+
+/// Whether stored choices are used.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
+pub enum TunedChoices {
+    /// Where there are some.
+    On,
+    /// Not at all.
+    Off,
 }
 
 /// Options of every command that runs a model.
@@ -340,6 +352,14 @@ pub enum Command {
         after_help = "Examples:\n  tvmc bench smollm2 -p 512 -n 128 -t 1,2 -r 5\n  tvmc bench my.tile --kernel matmul --arg 'a=f32[64,64]' --arg 'b=f32[64,64]' --arg 'c=f32[64,64]' -o json"
     )]
     Bench(BenchOptions),
+    /// Find the fastest values of kernels' tune names on this machine, and store them.
+    ///
+    /// Of a model: every kernel that calls of these lengths launch, timed within such calls, candidates in turn. Of a .tile file: one kernel, with arguments as
+    /// `bench` takes them. Commands that run kernels use what is stored; on a CPU that changes no result.
+    #[command(
+        after_help = "Examples:\n  tvmc tune smollm2 --act q8\n  tvmc tune my.tile --kernel matmul --arg 'a=f32[64,64]' --arg 'b=f32[64,64]' --arg 'c=f32[64,64]'\n  tvmc tune smollm2 --forget"
+    )]
+    Tune(TuneOptions),
     /// Show what this machine offers, what the targets use of it, and what is missing.
     #[command(after_help = "Example: tvmc doctor --json")]
     Doctor {
@@ -405,6 +425,47 @@ pub struct BenchOptions {
     /// launch reads from memory.
     #[arg(long, default_value = "1")]
     pub copies: std::num::NonZeroU32,
+    /// Form of the result.
+    #[arg(short, long, value_enum, default_value_t = TableFormat::Md)]
+    pub output: TableFormat,
+    /// The same as -o json.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `tune`.
+#[derive(Args, Clone, Debug)]
+pub struct TuneOptions {
+    /// Model, or a .tile file in its place.
+    #[command(flatten)]
+    pub model: ModelOptions,
+    /// The kernel to tune, where a .tile file is given.
+    #[arg(long, help_heading = "Kernel")]
+    pub kernel: Option<String>,
+    /// A constant: a generic (W=q4_1), a dimension (K=64) or a tune name (BM=8), which is then not tuned.
+    #[arg(long = "set", value_name = "K=V", requires = "kernel", help_heading = "Kernel")]
+    pub set: Vec<String>,
+    /// An argument: a tensor of random numbers (x=f32[64,32]), one from a file (x=x.npy) or a number (n=128).
+    #[arg(long = "arg", value_name = "NAME=VALUE", requires = "kernel", help_heading = "Kernel")]
+    pub arg: Vec<String>,
+    /// A kernel's arguments are stored this often, and launches take the copies in turn.
+    #[arg(long, default_value = "1", help_heading = "Kernel")]
+    pub copies: std::num::NonZeroU32,
+    /// Lengths of a model's calls, in tokens: 1 is decoding, others are prefill. A choice holds for lengths up to the next power of two.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 64, 512])]
+    pub tokens: Vec<usize>,
+    /// Samples of each candidate; the median counts.
+    #[arg(short, default_value_t = 5)]
+    pub repeat: usize,
+    /// Begin no sample after this many seconds; candidates without one are not chosen.
+    #[arg(long, default_value_t = 300)]
+    pub seconds: u64,
+    /// Store nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Forget everything that is stored for the machine, and measure nothing.
+    #[arg(long, conflicts_with_all = ["dry_run", "kernel"])]
+    pub forget: bool,
     /// Form of the result.
     #[arg(short, long, value_enum, default_value_t = TableFormat::Md)]
     pub output: TableFormat,

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tvmc::cli::{Cli, ColorChoice, Command, ErrorFormat};
-use tvmc::commands::{Failure, bench, chat, doctor, fmt, kernels, layout, models, quantize, run, weights};
+use tvmc::commands::{
+    Failure, bench, chat, doctor, fmt, kernels, layout, models, quantize, run, tune, weights,
+};
 use tvmc::output;
 
 fn main() -> ExitCode {
@@ -125,6 +127,7 @@ fn run(command: &Command, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> 
             models::perplexity(model, text, (*window, *windows), *json, interrupted)
         }
         Command::Bench(options) => bench::bench(options, interrupted),
+        Command::Tune(options) => tune::tune(options, interrupted),
         Command::Doctor { json } => doctor::doctor(*json),
     }
 }

@@ -131,6 +131,11 @@ impl<D: Device> LanguageModel<D> {
         &self.session
     }
 
+    /// The session, to set how it works.
+    pub fn session_mut(&mut self) -> &mut Session<D> {
+        &mut self.session
+    }
+
     /// Tokens that fit.
     pub fn context(&self) -> usize {
         self.context

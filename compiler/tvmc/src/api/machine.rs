@@ -1,6 +1,6 @@
 //! Where kernels run.
 
-use crate::cli::{CpuLevel, MachineOptions, TargetName};
+use crate::cli::{CpuLevel, MachineOptions, TargetName, TunedChoices};
 
 /// A kind of machine.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -39,6 +39,7 @@ impl Machine {
             cpu: CpuLevel::Native,
             device: self.device.clone(),
             threads: self.threads.into_iter().collect(),
+            tuned: TunedChoices::On,
         }
     }
 }

@@ -116,9 +116,10 @@ impl Settings {
     ) -> Result<Key, Failure> {
         let (with, dims) = self.split(interface);
         let known = |name: &str| dims.iter().find(|(n, _)| n == name).map(|(_, v)| Number::Int(*v as i64));
-        let tunes = interface.choose(&known, &with).map_err(Failure::from_error)?;
         let elements = self.formats.clone();
-        let mut key = Key { kernel: kernel.to_owned(), elements, dims: dims.clone(), tunes };
+        let mut key = Key { kernel: kernel.to_owned(), elements, dims: dims.clone(), ..Key::default() };
+        let offered = library.interface_for(&key).map_err(Failure::from_error)?;
+        key.tunes = offered.choose(&known, &with).map_err(Failure::from_error)?;
         library.busy(&mut key, &known, &with, blocks).map_err(Failure::from_error)?;
         Ok(key)
     }
@@ -343,6 +344,25 @@ pub struct Job {
     pub settings: Settings,
 }
 
+/// A job for timing: every argument is given, with `x=f32[64,32]` for random numbers.
+pub fn random_job(path: &Path, kernel: &str, set: &[String], args: &[String]) -> Result<Job, Failure> {
+    let library = Library::open(path)?;
+    library.check()?;
+    let interface = library.required_interface(kernel)?;
+    let settings = settings(set, &interface)?;
+    let given = given(&interface.params, args, true)?;
+    for (param, given) in interface.params.iter().zip(&given) {
+        if matches!(given, Given::Nothing) {
+            let name = param.name();
+            return Err(Failure::user(format!("argument `{name}` is missing")).help(format!(
+                "give --arg '{name}=f32[64,64]' for random numbers of a shape, outputs too, or --arg {name}=FILE.npy, or --arg {name}=128 for a number"
+            )));
+        }
+    }
+    let shapes = shapes(&library, &interface.params, &given, &HashMap::new(), &settings)?;
+    Ok(Job { kernel: kernel.to_owned(), params: interface.params, shapes, given, settings })
+}
+
 /// A kernel with its arguments in a machine's memory.
 pub struct Bound {
     /// The engine.
@@ -402,23 +422,32 @@ impl Bound {
 }
 
 impl Job {
-    /// Makes a machine, puts the arguments into its memory, each `copies` times in places of its own, and compiles the instance that they
-    /// ask for.
+    /// As [`Self::placed`], and compiles the instance that the arguments ask for.
     pub fn prepare(
         &self,
         library: Library,
         machine: &MachineOptions,
         copies: NonZeroU32,
     ) -> Result<Bound, Failure> {
-        let mut engine = Engine::new(library, machine)?;
-        let copies: Vec<Vec<Argument>> =
-            (0..copies.get()).map(|_| self.place(&mut engine)).collect::<Result<_, _>>()?;
+        let (mut engine, copies) = self.placed(library, machine, copies)?;
         let interface = engine.library().required_interface(&self.kernel)?;
         let (with, set) = self.settings.split(&interface);
         let key = engine.key(&self.kernel, &copies[0], &with, &set).map_err(Failure::from_error)?;
         let instance = engine.instance(&key).map_err(Failure::from_error)?;
         let binding = engine.bind(&instance, &copies[0]).map_err(Failure::from_error)?;
         Ok(Bound { engine, instance, choices: key.choices, binding, copies, turn: 0 })
+    }
+
+    /// Makes a machine and puts the arguments into its memory, each `copies` times in places of its own.
+    pub fn placed(
+        &self,
+        library: Library,
+        machine: &MachineOptions,
+        copies: NonZeroU32,
+    ) -> Result<(Engine, Vec<Vec<Argument>>), Failure> {
+        let mut engine = Engine::new(library, machine)?;
+        let copies = (0..copies.get()).map(|_| self.place(&mut engine)).collect::<Result<_, _>>()?;
+        Ok((engine, copies))
     }
 
     /// Puts the arguments into a machine's memory.

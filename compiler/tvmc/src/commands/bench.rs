@@ -5,14 +5,14 @@
 //! each one a pass of the read probe is timed with as many threads, and the rates are compared: `ratio` is the kernel's bytes of arguments
 //! per second over the probe's. Above 1 the arguments came from caches.
 
-use super::arguments::{self, Given, Job};
+use super::arguments;
 use super::kernels::holds_kernels;
-use super::{Failure, emit_json, models, say};
+use super::table::{Cell, Summary, Table};
+use super::{Failure, models};
 use crate::cli::{BenchOptions, MachineOptions, ModelOptions, TableFormat, TargetName};
 use crate::engine::{Library, default_threads};
 use crate::output;
 use crate::probe::ReadProbe;
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,110 +23,6 @@ const SAMPLE: Duration = Duration::from_millis(20);
 
 /// Most launches of a repetition.
 const MOST_LAUNCHES: u32 = 1 << 20;
-
-/// One cell of a table.
-enum Cell {
-    Text(String),
-    Count(u64),
-    /// A measured number; `None` where it was not measured.
-    Figure(Option<f64>),
-}
-
-/// A table of results: names of columns, rows, and what was in force.
-struct Table {
-    columns: Vec<&'static str>,
-    rows: Vec<Vec<Cell>>,
-    flags: String,
-}
-
-impl Table {
-    fn show(&self, format: TableFormat) -> Result<(), Failure> {
-        match format {
-            TableFormat::Json => {
-                let rows: Vec<serde_json::Value> = self
-                    .rows
-                    .iter()
-                    .map(|row| {
-                        let cells = self.columns.iter().zip(row);
-                        cells
-                            .map(|(name, cell)| ((*name).to_owned(), cell.json()))
-                            .collect::<serde_json::Map<_, _>>()
-                            .into()
-                    })
-                    .collect();
-                emit_json(&serde_json::json!({ "rows": rows, "flags": self.flags }))
-            }
-            TableFormat::Csv => {
-                let mut text = self.columns.join(",") + "\n";
-                for row in &self.rows {
-                    let cells: Vec<String> = row.iter().map(Cell::csv).collect();
-                    text += &(cells.join(",") + "\n");
-                }
-                say(&text)
-            }
-            TableFormat::Md => {
-                let mut text =
-                    format!("| {} |\n|{}\n", self.columns.join(" | "), "---|".repeat(self.columns.len()));
-                for row in &self.rows {
-                    let cells: Vec<String> = row.iter().map(Cell::short).collect();
-                    text += &format!("| {} |\n", cells.join(" | "));
-                }
-                say(&format!("{text}\n{}\n", self.flags))
-            }
-        }
-    }
-}
-
-impl Cell {
-    fn json(&self) -> serde_json::Value {
-        match self {
-            Cell::Text(text) => text.as_str().into(),
-            Cell::Count(count) => (*count).into(),
-            Cell::Figure(value) => (*value).into(),
-        }
-    }
-
-    fn csv(&self) -> String {
-        match self {
-            Cell::Text(text) if text.contains([',', '"', '\n']) => {
-                format!("\"{}\"", text.replace('"', "\"\""))
-            }
-            Cell::Text(text) => text.clone(),
-            Cell::Count(count) => count.to_string(),
-            Cell::Figure(value) => value.map_or_else(String::new, |v| v.to_string()),
-        }
-    }
-
-    fn short(&self) -> String {
-        match self {
-            Cell::Text(text) => text.clone(),
-            Cell::Count(count) => count.to_string(),
-            Cell::Figure(None) => "-".to_owned(),
-            Cell::Figure(Some(value)) if value.abs() >= 100.0 => format!("{value:.0}"),
-            Cell::Figure(Some(value)) if value.abs() >= 1.0 => format!("{value:.2}"),
-            Cell::Figure(Some(value)) => format!("{value:.4}"),
-        }
-    }
-}
-
-/// Median, smallest and largest of some measurements.
-#[derive(Copy, Clone, Debug, PartialEq)]
-struct Summary {
-    median: f64,
-    least: f64,
-    most: f64,
-}
-
-impl Summary {
-    fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.sort_by(f64::total_cmp);
-        let (least, most) = (*values.first()?, *values.last()?);
-        let middle = values.len() / 2;
-        let median =
-            if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
-        Some(Self { median, least, most })
-    }
-}
 
 /// `tvmc bench`.
 pub fn bench(options: &BenchOptions, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> {
@@ -214,21 +110,7 @@ fn kernels(
     options: &BenchOptions,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Table, Failure> {
-    let library = Library::open(path)?;
-    library.check()?;
-    let interface = library.required_interface(kernel)?;
-    let settings = arguments::settings(&options.set, &interface)?;
-    let given = arguments::given(&interface.params, &options.arg, true)?;
-    for (param, given) in interface.params.iter().zip(&given) {
-        if matches!(given, Given::Nothing) {
-            let name = param.name();
-            return Err(Failure::user(format!("argument `{name}` is missing")).help(format!(
-                "give --arg '{name}=f32[64,64]' for random numbers of a shape, outputs too, or --arg {name}=FILE.npy, or --arg {name}=128 for a number"
-            )));
-        }
-    }
-    let shapes = arguments::shapes(&library, &interface.params, &given, &HashMap::new(), &settings)?;
-    let job = Job { kernel: kernel.to_owned(), params: interface.params, shapes, given, settings };
+    let job = arguments::random_job(path, kernel, &options.set, &options.arg)?;
     let machine = &options.model.machine;
     let on_gpu = matches!(machine.target, TargetName::Gpu | TargetName::Wgsl);
     let mut rows = Vec::new();
@@ -298,23 +180,4 @@ fn kernels(
         "ratio",
     ];
     Ok(Table { columns, rows, flags })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_middle_of_measurements() {
-        assert_eq!(Summary::of(vec![]), None);
-        let summary = |v: &[f64]| Summary::of(v.to_vec()).expect("values").median;
-        assert_eq!(summary(&[3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(summary(&[4.0, 1.0, 2.0, 3.0]), 2.5);
-    }
-
-    #[test]
-    fn cells_of_csv_are_quoted() {
-        assert_eq!(Cell::Text("a,\"b\"".into()).csv(), "\"a,\"\"b\"\"\"");
-        assert_eq!(Cell::Figure(None).csv(), "");
-    }
 }

@@ -14,6 +14,8 @@ pub mod progress;
 pub mod quantize;
 pub mod random;
 pub mod run;
+pub mod table;
+pub mod tune;
 pub mod weights;
 
 use std::io::Write;

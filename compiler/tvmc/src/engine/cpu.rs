@@ -52,6 +52,16 @@ impl CpuMachine {
         Self { pool, target, memory: Vec::new(), shared: None }
     }
 
+    /// The processor, the code for it, and the threads.
+    pub(super) fn description(&self) -> String {
+        let code = match self.target {
+            Target::Cranelift => "cranelift".to_owned(),
+            Target::X86(features) => features.to_string(),
+        };
+        let processor = crate::host::cpu_model().unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+        format!("cpu, {processor}, {code}, {} threads", self.threads())
+    }
+
     /// Number of threads.
     pub fn threads(&self) -> usize {
         self.pool.threads()

@@ -41,6 +41,12 @@ impl GpuMachine {
         self.device.info().name.clone()
     }
 
+    /// The device and its driver.
+    pub(super) fn description(&self) -> String {
+        let info = self.device.info();
+        format!("gpu, {}, {}", info.name, info.driver)
+    }
+
     pub(super) fn allocate(&mut self, bytes: u64) -> Result<MemoryId, DeviceError> {
         self.memory.push(self.device.buffer(bytes.max(4)).map_err(failure)?);
         Ok(MemoryId(self.memory.len() - 1))
@@ -84,6 +90,11 @@ impl GpuMachine {
             self.pending.push(commands.submit().map_err(failure)?);
         }
         Ok(())
+    }
+
+    /// Waits for all launches; what they print is dropped.
+    pub(super) fn settle(&mut self) -> Result<(), DeviceError> {
+        self.flush().map(|_| ())
     }
 
     /// Waits for all launches, so that a failed assert is an error here.

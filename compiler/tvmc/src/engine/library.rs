@@ -82,6 +82,40 @@ pub struct Interface {
 }
 
 impl Interface {
+    fn of(declared: tvmc_sema::KernelInterface) -> Self {
+        let params = declared
+            .params
+            .iter()
+            .map(|param| match &param.kind {
+                ParamKind::Tensor { element, shape } => InterfaceParam::Tensor {
+                    name: param.name.clone(),
+                    element: match element {
+                        ElementType::DType(dtype) => InterfaceElement::Named(dtype.name().to_owned()),
+                        ElementType::Format(name) => InterfaceElement::Named(name.clone()),
+                        ElementType::Generic(name) => InterfaceElement::Generic(name.clone()),
+                    },
+                    shape: shape.clone(),
+                },
+                ParamKind::Scalar(dtype) => {
+                    InterfaceParam::Scalar { name: param.name.clone(), dtype: *dtype }
+                }
+            })
+            .collect();
+        Self {
+            params,
+            required: declared.dims.iter().filter(|d| d.specialised).map(|d| d.name.clone()).collect(),
+            tunes: declared.tunes.iter().map(|t| t.name.clone()).collect(),
+            generics: declared.generics.iter().map(|g| g.name.clone()).collect(),
+            dims: declared.dims.iter().map(|d| d.name.clone()).collect(),
+            declared,
+        }
+    }
+
+    /// The values that a tune name offers; none for a name that is unknown.
+    pub fn offered(&self, tune: &str) -> &[i64] {
+        self.declared.tunes.iter().find(|t| t.name == tune).map_or(&[], |t| &t.values)
+    }
+
     /// The same as data of the IR.
     pub fn to_ir(&self) -> tvmc_ir::program::Interface {
         self.declared.to_ir()
@@ -113,6 +147,11 @@ impl Interface {
     }
 }
 
+/// An element type by its name.
+fn choice(name: &str) -> ElementChoice {
+    DType::from_name(name).map_or_else(|| ElementChoice::Format(name.to_owned()), ElementChoice::DType)
+}
+
 /// See the module head.
 pub struct Library {
     inner: tvmc_sema::Library,
@@ -124,6 +163,8 @@ pub struct Library {
     /// The module it comes from, if it does not come from source files.
     module: Option<Opened>,
     interfaces: RefCell<HashMap<String, Interface>>,
+    /// With the element types of generic parameters.
+    specialised: RefCell<HashMap<(String, Vec<(String, String)>), Interface>>,
     formats: RefCell<HashMap<String, Format>>,
 }
 
@@ -173,6 +214,7 @@ impl Library {
             },
             module: Some(Opened::new(module)),
             interfaces: RefCell::default(),
+            specialised: RefCell::default(),
             formats: RefCell::default(),
         })
     }
@@ -229,6 +271,7 @@ impl Library {
             closure: recorder.closure(),
             module: None,
             interfaces: RefCell::default(),
+            specialised: RefCell::default(),
             formats: RefCell::default(),
         }
     }
@@ -310,6 +353,19 @@ impl Library {
         })
     }
 
+    /// The text of the file that defines a kernel.
+    pub fn kernel_source(&self, kernel: &str) -> Option<&str> {
+        self.inner.kernel_source(kernel)
+    }
+
+    /// Everything that a format says, in some form; nothing for a dtype.
+    pub fn format_text(&self, element: &str) -> Result<String, DeviceError> {
+        match DType::from_name(element) {
+            Some(_) => Ok(String::new()),
+            None => self.format(element, |format| format!("{format:?}")),
+        }
+    }
+
     /// Names of the formats that a kernel can store to.
     pub fn stored_formats(&self) -> Vec<&str> {
         self.inner.stored_formats()
@@ -337,33 +393,24 @@ impl Library {
             return Ok(known.clone());
         }
         let declared = tvmc_sema::interface(&self.inner, kernel).map_err(|d| self.report(kernel, &d))?;
-        let params = declared
-            .params
-            .iter()
-            .map(|param| match &param.kind {
-                ParamKind::Tensor { element, shape } => InterfaceParam::Tensor {
-                    name: param.name.clone(),
-                    element: match element {
-                        ElementType::DType(dtype) => InterfaceElement::Named(dtype.name().to_owned()),
-                        ElementType::Format(name) => InterfaceElement::Named(name.clone()),
-                        ElementType::Generic(name) => InterfaceElement::Generic(name.clone()),
-                    },
-                    shape: shape.clone(),
-                },
-                ParamKind::Scalar(dtype) => {
-                    InterfaceParam::Scalar { name: param.name.clone(), dtype: *dtype }
-                }
-            })
-            .collect();
-        let interface = Interface {
-            params,
-            required: declared.dims.iter().filter(|d| d.specialised).map(|d| d.name.clone()).collect(),
-            tunes: declared.tunes.iter().map(|t| t.name.clone()).collect(),
-            generics: declared.generics.iter().map(|g| g.name.clone()).collect(),
-            dims: declared.dims.iter().map(|d| d.name.clone()).collect(),
-            declared,
-        };
+        let interface = Interface::of(declared);
         self.interfaces.borrow_mut().insert(kernel.to_owned(), interface.clone());
+        Ok(interface)
+    }
+
+    /// As [`Self::interface`], with the tune values that the kernel offers for the element types of a key: some are computed from them.
+    pub fn interface_for(&self, key: &Key) -> Result<Interface, DeviceError> {
+        let mut elements = key.elements.clone();
+        elements.sort();
+        let case = (key.kernel.clone(), elements);
+        if let Some(known) = self.specialised.borrow().get(&case) {
+            return Ok(known.clone());
+        }
+        let choices = case.1.iter().map(|(generic, name)| (generic.clone(), choice(name))).collect();
+        let declared = tvmc_sema::interface_with(&self.inner, &key.kernel, &choices)
+            .map_err(|d| self.report(&key.kernel, &d))?;
+        let interface = Interface::of(declared);
+        self.specialised.borrow_mut().insert(case, interface.clone());
         Ok(interface)
     }
 
@@ -372,10 +419,6 @@ impl Library {
         if let Some(kernel) = self.module.as_ref().and_then(|m| m.instance(key)) {
             return Ok((**kernel).clone());
         }
-        let choice = |name: &str| match DType::from_name(name) {
-            Some(dtype) => ElementChoice::DType(dtype),
-            None => ElementChoice::Format(name.to_owned()),
-        };
         let instance = Instance {
             formats: key.elements.iter().map(|(generic, name)| (generic.clone(), choice(name))).collect(),
             dims: key.dims.iter().cloned().collect(),
@@ -399,7 +442,7 @@ impl Library {
         if blocks <= 1 {
             return Ok(());
         }
-        let interface = self.interface(&key.kernel)?;
+        let interface = self.interface_for(key)?;
         let tunes = &interface.declared.tunes;
         let largest = |tune: &tvmc_sema::TuneDecl| {
             key.tunes.iter().any(|(name, value)| *name == tune.name && tune.values.first() == Some(value))

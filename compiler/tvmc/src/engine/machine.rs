@@ -114,6 +114,23 @@ impl Machine {
         }
     }
 
+    /// What a tuned choice holds for, in words: the same words on the same machine. None for the interpreter, which nobody tunes.
+    pub fn description(&self) -> Option<String> {
+        match self {
+            Machine::Cpu(m) => Some(m.description()),
+            Machine::Gpu(m) => Some(m.description()),
+            Machine::Interp(_) => None,
+        }
+    }
+
+    /// Waits until everything launched is done, so that a clock may be read.
+    pub fn settle(&mut self) -> Result<(), DeviceError> {
+        match self {
+            Machine::Gpu(m) => m.settle(),
+            Machine::Cpu(_) | Machine::Interp(_) => Ok(()),
+        }
+    }
+
     /// Makes a kernel instance runnable.
     pub fn compile(&mut self, kernel: &Kernel, packing: Vec<Packing>) -> Result<Code, DeviceError> {
         match self {

@@ -18,6 +18,7 @@ mod library;
 mod machine;
 mod module;
 mod storage;
+mod tuning;
 
 pub use emit::{Forms, blocks};
 pub use export::Export;
@@ -26,14 +27,16 @@ pub use library::{Interface, InterfaceElement, InterfaceParam, Library, source};
 pub use machine::{Code, Machine, MachineArgument};
 pub use module::{Specialisation, build_name, of_library, read as read_module};
 pub use storage::{ProgramChoices, Storage, element};
+pub use tuning::{Choices, Measured, Measurements, Tuning};
 
-use crate::cli::{CpuLevel, MachineOptions, TargetName, spelled};
+use crate::cli::{CpuLevel, MachineOptions, TargetName, TunedChoices, spelled};
 use crate::commands::Failure;
 use crate::internal::{self, Stage};
 use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use tuning::Case;
 use tvmc_backend_x86::{Features, Level};
 use tvmc_ir::host::{Expr, Number};
 use tvmc_ir::lane::Access;
@@ -84,6 +87,7 @@ pub struct Engine {
     sites: Vec<Vec<launches::Site>>,
     ready: launches::Launches,
     prefers: HashMap<(String, usize), bool>,
+    tuning: Tuning,
     statistics: Statistics,
 }
 
@@ -100,6 +104,10 @@ impl Engine {
         }
         let machine = machine(options, threads)?;
         let threads = if matches!(machine, Machine::Cpu(_)) { threads } else { 1 };
+        let tuning = match (options.tuned, machine.description()) {
+            (TunedChoices::On, Some(machine)) => Tuning::Stored(Choices::of(&machine)),
+            (TunedChoices::On, None) | (TunedChoices::Off, _) => Tuning::Rules,
+        };
         Ok(Self {
             library,
             machine,
@@ -109,6 +117,7 @@ impl Engine {
             sites: Vec::new(),
             ready: launches::Launches::default(),
             prefers: HashMap::new(),
+            tuning,
             statistics: Statistics::default(),
         })
     }
@@ -311,9 +320,21 @@ impl Engine {
             .map(|(name, (size, _))| ((*name).to_owned(), *size))
             .collect();
         let sizes = |name: &str| dims.get(name).map(|(size, _)| Number::Int(*size as i64));
+        let interface = self.library.interface_for(&key)?;
         key.tunes = interface.choose(&sizes, with)?;
         self.library.busy(&mut key, &sizes, with, blocks(self.target))?;
-        Ok(InstanceKey { choices: key.sorted(), packing })
+        let mut key = InstanceKey { choices: key.sorted(), packing };
+        if let Tuning::Stored(choices) = &self.tuning
+            && choices.len() > 0
+            && let Some(tunes) =
+                choices.get(&Case::of(&interface, &key, arguments), &interface, &self.library)?
+        {
+            let free = |name: &str| with.iter().all(|(fixed, _)| fixed != name);
+            for (name, value) in tunes.into_iter().filter(|(name, _)| free(name)) {
+                key.choices.tunes.iter_mut().filter(|(n, _)| *n == name).for_each(|(_, v)| *v = value);
+            }
+        }
+        Ok(key)
     }
 
     /// Runs an instance on arguments.
@@ -578,6 +599,9 @@ impl Device for Engine {
         arguments: &[Argument],
         with: &[(String, i64)],
     ) -> Result<(), DeviceError> {
+        if matches!(self.tuning, Tuning::Measuring(_)) {
+            return self.sample(kernel, &[arguments.to_vec()], (&with.to_vec(), &[]), 1);
+        }
         let (instance, binding) = self.at_site(site, kernel, arguments, with)?;
         self.run(&instance, &binding, arguments).map(said)
     }

@@ -165,6 +165,11 @@ impl<D: Device> Session<D> {
     pub fn device(&self) -> &D {
         &self.device
     }
+
+    /// The device, to set how it works. Its memory is the session's.
+    pub fn device_mut(&mut self) -> &mut D {
+        &mut self.device
+    }
 }
 
 /// A list of extents as sizes.

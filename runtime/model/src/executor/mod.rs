@@ -21,6 +21,7 @@ mod state;
 
 pub use device::{Argument, Arrangement, Device, DeviceError, Extent, LaunchId, MemoryId, Purpose, Slice};
 pub use load::{LoadOptions, Session};
+pub use plan::Planning;
 pub use run::Call;
 pub use source::{SourceTensor, WeightSource};
 pub use state::{CHUNK, SavedState};

@@ -46,9 +46,20 @@ struct Plan {
     steps: Vec<Step>,
 }
 
+/// How a session makes calls.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum Planning {
+    /// A call like the one before replays its launches.
+    #[default]
+    Replay,
+    /// Every call is worked out, so that the device is asked about each launch.
+    Walk,
+}
+
 /// The plans of a session.
 #[derive(Default)]
 pub(crate) struct Plans {
+    planning: Planning,
     /// Names of structural numbers that calls may change.
     structural: Vec<String>,
     /// The last call's.
@@ -132,6 +143,13 @@ impl Structural {
 }
 
 impl<D: Device> Session<D> {
+    /// Sets how calls are made from now on.
+    pub fn plan(&mut self, planning: Planning) {
+        self.plans.planning = planning;
+        std::mem::take(&mut self.plans.known).into_iter().for_each(|plan| self.release(plan.steps));
+        self.plans.last = None;
+    }
+
     /// What this call has in common with others; plans over memory that is no more are forgotten.
     pub(super) fn frame(&mut self, numbers: &HashMap<String, Number>) -> Frame {
         let lists = [&self.states, &self.buffers, &self.inputs, &self.outputs];
@@ -163,7 +181,7 @@ impl<D: Device> Session<D> {
 
     /// Whether the call before was such a one, so that this one is worth recording.
     pub(super) fn repeats(&mut self, frame: &Frame) -> bool {
-        let repeats = self.plans.last.as_ref() == Some(frame);
+        let repeats = self.plans.planning == Planning::Replay && self.plans.last.as_ref() == Some(frame);
         self.plans.last = Some(frame.clone());
         repeats
     }
