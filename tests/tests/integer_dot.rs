@@ -1,7 +1,8 @@
 //! Products of two stored operands: whatever the format, the machine, the tile and the order in memory, `x w^T` is within the bound of the
 //! reference, and one row alone has the bits that it has among others.
 //!
-//! `TVMC_SPEED=1 cargo test --release -p tvmc-tests --test integer_dot -- --ignored --nocapture` prints weights per nanosecond on one core.
+//! `TVMC_SPEED=1 cargo test --release -p tvmc-tests --test integer_dot -- --ignored --nocapture` prints weights per nanosecond on one core; `TVMC_SPEED=x86-64-v4,q4_0,q6_k`
+//! only those of the machines and formats that are named.
 
 use std::fmt::Write as _;
 use tvmc_cpu::{AlignedBuffer, BufferArg, CompiledKernel, Pool, Target as CpuTarget};
@@ -27,6 +28,10 @@ format subscales { group 64 { d: f16; m: f16; s: u8[4]; q: u4[64]; } value[i] = 
 format pieces { group 32 { d: f16; e: f16; q: u8[8]; } value[i] = d * ((q[i % 8] >> 2 * (i / 8) & 3) - 1); }
 format levels { table level: i32[16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]; group 32 { d: f16; e: f16; q: u4[32]; } value[i] = d * level[q[i]]; }
 format floats { group 32 { d: f16; e: f16; q: e2m1[32]; } value[i] = d * q[i]; }
+format finer_floats { group 32 { d: f16; q: e2m3[32]; } value[i] = d * q[i]; }
+format wider_floats { group 32 { d: f16; q: e3m2[32]; } value[i] = d * q[i]; }
+format byte_floats { group 32 { d: f16; e: f16; q: e4m3[32]; } value[i] = d * q[i]; }
+format float_levels { table level: f32[4] = [-1.5, 0.25, 0.5, 1.0]; group 32 { d: f16; e: f16; q: u2[32]; } value[i] = d * level[q[i]]; }
 format whole { group 16 { q: i8[16]; } value[i] = q[i] / 4.0; }
 ";
 
@@ -117,6 +122,10 @@ fn stored(numbers: &mut Numbers, format: &tvmc_ir::tile::Format, rows: u64, k: u
             }
             if field.dtype.name() == "e8m0" {
                 bytes[at] = 120 + (numbers.next() % 8) as u8;
+            }
+            if field.dtype.name() == "e4m3" {
+                // Below NaN.
+                bytes[at..at + field.count as usize].iter_mut().for_each(|b| *b &= 0xbf);
             }
             if field.dtype.name() == "ue4m3" {
                 bytes[at..at + field.count as usize].iter_mut().for_each(|b| *b &= 0x3f);
@@ -290,8 +299,18 @@ fn bits(values: &[f32]) -> Vec<u32> {
 #[ignore = "prints figures"]
 fn speed() {
     let pool = Pool::new(1);
-    for (target, cpu) in machines() {
-        for format in formats() {
+    let wanted = std::env::var("TVMC_SPEED").unwrap_or_default();
+    let wanted: Vec<&str> = wanted.split(',').collect();
+    let all = |mut names: Vec<String>| {
+        if names.iter().any(|name| wanted.contains(&name.as_str())) {
+            names.retain(|name| wanted.contains(&name.as_str()));
+        }
+        names
+    };
+    let names = all(machines().iter().map(|(target, _)| target.name.to_owned()).collect());
+    for (target, cpu) in machines().into_iter().filter(|(target, _)| names.contains(&target.name.to_owned()))
+    {
+        for format in all(formats()) {
             for (bm, m) in [(1, 1), (32, 128)] {
                 let (n, k) = (512u64, 2048u64);
                 let ready = ready(&format, bm, m, n, k);

@@ -120,7 +120,9 @@ impl Maker<'_> {
             12 => (Op::LoadUnpack { place: self.place(false), bits, sign }, vec![ul]),
             13 => {
                 let table = self.tables[self.tape.below(self.tables.len())];
-                (Op::TableLookup(table), vec![if self.tape.below(2) == 0 { ui } else { vi }])
+                let bytes = self.tape.below(2) == 0;
+                let op = if bytes { Op::TableBytes(self.tables[2]) } else { Op::TableLookup(table) };
+                (op, vec![if self.tape.below(2) == 0 { ui } else { vi }])
             }
             14 => {
                 let form = MemoryOp::ALL[self.tape.below(6)];
@@ -237,7 +239,11 @@ fn random_function(decisions: &[u32]) -> Function {
     readable.push(arena);
     writable.push(arena);
     let entries = (0..1 + tape.below(5)).map(|_| tape.next()).collect();
-    let tables = vec![b.table(Scalar::F32, entries), b.table(Scalar::I32, vec![tape.next()])];
+    let tables = vec![
+        b.table(Scalar::F32, entries),
+        b.table(Scalar::I32, vec![tape.next()]),
+        b.table(Scalar::I32, vec![tape.next() & 0xff, 255, 0]),
+    ];
     let two = Message { text: format!("{{}}{{}}{}", tape.text().replace('{', "")), location: tape.text() };
     let other = Message { text: tape.text(), location: String::new() };
     let messages = vec![b.message(two), b.message(other)];

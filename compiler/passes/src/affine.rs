@@ -8,6 +8,7 @@
 //! q4_1   value[i] = d * q[i] + m                      one run of 32: scale d, offset m, code q[i] in 0..=15
 //! q4_0   value[i] = d * (q[i] - 8)                    one run of 32: scale d, bias -8, code q[i]
 //! q8_0   value[i] = d * q[i]                          one run of 32: scale d, bias -128, code q[i] + 128
+//! mxfp4  value[i] = d * q[i], q[i]: e2m1              one run of 32: scale d / 2, bias -12, code level[bits of q[i]] + 12
 //! ```
 //!
 //! The integer part of an offset that does not depend on stored bits is the *bias*; it is applied to the integer sum, exactly. Codes
@@ -15,15 +16,20 @@
 //!
 //! Matches on operations end in `_`: what this analysis does not name it does not understand, and the general way is always right.
 //!
-//! Refused (`None`): bodies that are not of this form (a product of two codes, a table of floats, a comparison of codes), codes that
+//! Small floats and entries of float tables are *levels*: a power of two times integers, if those span no more than a code may.
+//!
+//! Refused (`None`): bodies that are not of this form (a product of two codes, levels that are no small integers), codes that
 //! span more than 256 values, groups that are no multiple of the shortest run.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
 use tvmc_ir::tile::{Binary, CastRule, Format, Op, Unary, Value};
 use tvmc_types::dtype::{DType, Kind};
 
 /// Lengths of runs that are tried, the longest first. Activations are scaled per 32 elements at most, so longer ones would not help.
 const RUNS: [u32; 3] = [32, 16, 8];
+/// Largest power of two that floats are multiplied by to become integers.
+const MAX_POWER: i32 = 64;
 /// Codes in a quad: the bytes of a lane.
 pub(crate) const QUAD: u32 = 4;
 
@@ -37,8 +43,10 @@ pub(crate) struct Node(u32);
 pub(crate) enum Term {
     /// A constant's bits.
     Const(u32),
-    /// What a storage slot of a field holds.
+    /// What a storage slot of a field holds; of a float that is taken by its levels, its bits.
     Slot { field: u32, slot: u32 },
+    /// An entry of a table, i32, modulo the next power of two of its length; zero past the end.
+    Levels(Rc<[i32]>, Node),
     /// An operation of the tile table.
     Op(Op, Vec<Node>),
 }
@@ -83,6 +91,11 @@ impl Affine {
         self.ranges[node.0 as usize].is_some_and(|(low, high)| low >= 0 && high <= 255)
     }
 
+    /// Bits of a byte's largest value.
+    pub fn width(&self, node: Node) -> u32 {
+        self.ranges[node.0 as usize].map_or(0, |(_, high)| 64 - high.leading_zeros())
+    }
+
     /// Whether a node is a conversion of integers that changes no value.
     pub fn is_exact_cast(&self, node: Node) -> bool {
         match &self.terms[node.0 as usize].0 {
@@ -90,7 +103,7 @@ impl Affine {
                 let known = self.ranges[node.0 as usize];
                 known.is_some() && known == self.ranges[args[0].0 as usize]
             }
-            Term::Const(_) | Term::Slot { .. } | Term::Op(..) => false,
+            Term::Const(_) | Term::Slot { .. } | Term::Levels(..) | Term::Op(..) => false,
         }
     }
 
@@ -98,10 +111,13 @@ impl Affine {
     pub fn needed(&self, node: Node) -> Vec<Node> {
         let (mut found, mut open) = (BTreeSet::new(), vec![node]);
         while let Some(node) = open.pop() {
-            if found.insert(node)
-                && let Term::Op(_, args) = &self.terms[node.0 as usize].0
-            {
-                open.extend(args);
+            if !found.insert(node) {
+                continue;
+            }
+            match &self.terms[node.0 as usize].0 {
+                Term::Const(_) | Term::Slot { .. } => {}
+                Term::Levels(_, index) => open.push(*index),
+                Term::Op(_, args) => open.extend(args),
             }
         }
         found.into_iter().collect()
@@ -159,7 +175,7 @@ impl Body<'_> {
     fn constant(&self, node: Node) -> Option<u32> {
         match self.terms[node.0 as usize].0 {
             Term::Const(bits) => Some(bits),
-            Term::Slot { .. } | Term::Op(..) => None,
+            Term::Slot { .. } | Term::Levels(..) | Term::Op(..) => None,
         }
     }
 
@@ -226,6 +242,7 @@ impl Body<'_> {
                 Term::Slot { field, slot } => {
                     found.insert((*field, *slot));
                 }
+                Term::Levels(_, index) => open.push(*index),
                 Term::Op(_, args) => open.extend(args),
             }
         }
@@ -276,8 +293,26 @@ impl Body<'_> {
     }
 
     fn float_form(&mut self, node: Node, steady: &HashSet<(u32, u32)>) -> Option<Form> {
-        let (Term::Op(op, args), DType::F32) = self.terms[node.0 as usize].clone() else { return None };
+        let (term, dtype) = self.terms[node.0 as usize].clone();
+        let (op, args) = match term {
+            Term::Slot { field, slot } if dtype.is_float() && dtype.bits() <= 8 => {
+                let values: Vec<f64> = (0..1u64 << dtype.bits()).map(|code| dtype.decode(code)).collect();
+                let code =
+                    self.node(Term::Slot { field, slot }, DType::from_name(&format!("u{}", dtype.bits()))?);
+                return self.levels(&values, code);
+            }
+            Term::Op(op, args) if dtype == DType::F32 => (op, args),
+            Term::Const(_) | Term::Slot { .. } | Term::Levels(..) | Term::Op(..) => return None,
+        };
         match op {
+            Op::Cast(CastRule::Exact | CastRule::Round) if self.dtype(args[0]).is_float() => {
+                self.float_form(args[0], steady)
+            }
+            Op::Table(table) => {
+                let (dtype, entries) = &self.format.tables[table as usize];
+                let values: Vec<f64> = entries.iter().map(|bits| dtype.decode(u64::from(*bits))).collect();
+                if *dtype == DType::F32 { self.levels(&values, args[0]) } else { None }
+            }
             Op::Cast(CastRule::Exact | CastRule::Round)
                 if matches!(self.dtype(args[0]).kind(), Kind::Signed | Kind::Unsigned) =>
             {
@@ -318,6 +353,24 @@ impl Body<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Numbers that are small integers times a power of two, by their place.
+    fn levels(&mut self, values: &[f64], index: Node) -> Option<Form> {
+        let whole = |power: i32| values.iter().all(|value| (value * 2f64.powi(power)).fract() == 0.0);
+        let power = (0..=MAX_POWER).find(|power| whole(*power))?;
+        let levels: Option<Rc<[i32]>> = values
+            .iter()
+            .map(|value| {
+                Some(value * 2f64.powi(power)).filter(|level| level.abs() <= 255.0).map(|level| level as i32)
+            })
+            .collect();
+        let code = self.node(Term::Levels(levels?, index), DType::I32);
+        let scale = match power {
+            0 => None,
+            _ => Some(self.node(Term::Const(2f32.powi(-power).to_bits()), DType::F32)),
+        };
+        Some(Form { scale, offset: None, bias: 0, code })
     }
 
     /// The operand that varies, then the steady one.
@@ -374,8 +427,7 @@ impl Body<'_> {
                 Kind::Unsigned | Kind::Bool => Some((i64::from(*bits), i64::from(*bits))),
                 Kind::Float => None,
             },
-            Term::Slot { field, .. } => {
-                let dtype = self.format.fields[*field as usize].dtype;
+            Term::Slot { .. } => {
                 let bits = dtype.bits();
                 match dtype.kind() {
                     Kind::Unsigned if bits < 32 => Some((0, (1 << bits) - 1)),
@@ -383,10 +435,22 @@ impl Body<'_> {
                     Kind::Unsigned | Kind::Signed | Kind::Bool | Kind::Float => None,
                 }
             }
+            Term::Levels(levels, _) => {
+                // An index past the end reads as zero.
+                let values = || levels.iter().map(|level| i64::from(*level)).chain([0]);
+                Some((values().min()?, values().max()?))
+            }
             Term::Op(op, args) => {
                 let at = |i: usize| self.range_within(args[i], depth);
                 let found = match op {
+                    // Whatever is masked.
+                    Op::Binary(Binary::And) => match (at(0), at(1)) {
+                        (Some(a), Some(b)) => range_of(Binary::And, a, b)?,
+                        (None, Some((low, high))) if low == high && low >= 0 => (0, high),
+                        (Some(_) | None, Some(_) | None) => return None,
+                    },
                     Op::Binary(op) => range_of(*op, at(0)?, at(1)?)?,
+                    Op::Unary(Unary::PopCount) => (0, 32),
                     Op::Unary(Unary::Neg) => at(0).map(|(low, high)| (-high, -low))?,
                     Op::Cast(CastRule::Exact | CastRule::Wrap | CastRule::Saturate) => at(0)?,
                     Op::Select => {
@@ -456,7 +520,7 @@ fn range_of(op: Binary, a: (i64, i64), b: (i64, i64)) -> Option<(i64, i64)> {
 }
 
 /// The op table's meaning for i32.
-fn fold_i32(op: Binary, a: i32, b: i32) -> i32 {
+pub(crate) fn fold_i32(op: Binary, a: i32, b: i32) -> i32 {
     match op {
         Binary::Add => a.wrapping_add(b),
         Binary::Sub => a.wrapping_sub(b),

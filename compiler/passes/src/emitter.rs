@@ -39,6 +39,8 @@ pub struct Emitter {
     known: HashMap<Value, Known>,
     /// A divisor of an i32 value, where one above 1 is known.
     multiples: HashMap<Value, i64>,
+    /// What `value & mask` was made of.
+    masks: HashMap<Value, (Value, i32)>,
     access: Vec<Access>,
 }
 
@@ -51,6 +53,7 @@ impl Emitter {
             depth: Vec::new(),
             known: HashMap::new(),
             multiples: HashMap::new(),
+            masks: HashMap::new(),
             access: Vec::new(),
         }
     }
@@ -206,6 +209,8 @@ impl Emitter {
             Pure::IAdd => gcd(self.multiple_of(args[0]), self.multiple_of(args[1])),
             _ => 1,
         };
+        let mask = self.known_i32(*args.last().unwrap_or(&args[0])).filter(|_| op == Pure::IAnd);
+        let whole = args[0];
         let value = if args.iter().any(|a| self.is_varying(*a)) {
             let args: Vec<Value> = args.iter().map(|a| self.splat(*a)).collect();
             self.numbered(Op::Pure(op), &args)
@@ -215,11 +220,23 @@ impl Emitter {
         if multiple > 1 {
             self.multiples.insert(value, multiple);
         }
+        if let Some(mask) = mask {
+            self.masks.insert(value, (whole, mask));
+        }
         value
     }
 
     /// `unpack`, `table`: per-lane operations with immediates, like `pure`.
     pub fn lane_op(&mut self, op: Op, args: &[Value]) -> Value {
+        if let (Op::TableBytes(table), [index]) = (op, args)
+            && let Some((whole, mask)) = self.masks.get(index).copied()
+        {
+            // Bits that the look-up ignores need not be cleared.
+            let looked_at = (self.builder.table_size(table).next_power_of_two() as u32 - 1) * 0x0101_0101;
+            if mask as u32 & looked_at == looked_at {
+                return self.lane_op(op, &[whole]);
+            }
+        }
         if args.iter().any(|a| self.is_varying(*a)) {
             let args: Vec<Value> = args.iter().map(|a| self.splat(*a)).collect();
             return self.numbered(op, &args);

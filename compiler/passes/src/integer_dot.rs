@@ -7,8 +7,7 @@
 //! ```
 //!
 //! where the sums are exact i32: at most 32 products of bytes. Codes are brought to the four bytes of a lane, a *quad*, and multiplied by
-//! `dot4`. Quads whose slots are 8 bits apart, or neighbours in one bit string, cost a shift and a mask whatever their width; any other code
-//! is computed element by element and packed.
+//! `dot4` (`codes`).
 //!
 //! **Order.** Runs in ascending k; for each, one multiply-add with the scale and, for formats with an offset, one with that.
 //! Nothing else depends on M, N, tiles or lanes, so batch size and `tune` never change a bit. Against decoding to f32 the result differs within
@@ -20,6 +19,7 @@
 //! Rows of `a` outside the tensor are read from its last row with scale 0.
 
 use crate::affine::{Affine, Node, QUAD, Run, Term};
+use crate::codes::Reading;
 use crate::eval::{Coord, Position};
 use crate::lower::{LowerError, Lowering, Repr};
 use crate::memory::{Extent, Inside, Tensor};
@@ -27,9 +27,9 @@ use crate::packing::{Packing, unit_bytes};
 use crate::stored::{Bits, Row};
 use std::collections::HashMap;
 use std::rc::Rc;
-use tvmc_ir::lane::{self, Op as LaneOp, Pure, Scalar, Sign};
-use tvmc_ir::tile::{Binary, Element, Format, FormatId, Index, Inst, Memory, Op, Value};
-use tvmc_types::dtype::{DType, Kind};
+use tvmc_ir::lane::{self, Op as LaneOp, Pure, Scalar};
+use tvmc_ir::tile::{Element, Format, FormatId, Index, Inst, Memory, Op, Value};
+use tvmc_types::dtype::DType;
 
 /// A one in every byte.
 const ONES: u32 = 0x0101_0101;
@@ -41,14 +41,17 @@ pub(crate) struct Side<'k> {
     inst: &'k Inst,
     indices: &'k [Index],
     tensor: Tensor,
-    format: &'k Format,
-    affine: Rc<Affine>,
+    /// Its format.
+    pub id: FormatId,
+    pub format: &'k Format,
+    /// What is known of that.
+    pub affine: Rc<Affine>,
     row_units: i64,
 }
 
 /// A row of a side, ready for its runs to be read.
-struct Opened {
-    row: Row,
+pub(crate) struct Opened {
+    pub row: Row,
     /// 0 for rows outside the tensor, else absent.
     inside: Option<lane::Value>,
     /// Bits at which the tile's first group begins.
@@ -184,7 +187,7 @@ impl<'k> Lowering<'k> {
         if columns % group != 0 {
             return Ok(None);
         }
-        Ok(Some(Side { inst, indices, tensor, format, affine, row_units }))
+        Ok(Some(Side { inst, indices, tensor, id, format, affine, row_units }))
     }
 
     fn starts(
@@ -266,11 +269,12 @@ impl<'k> Lowering<'k> {
             let mut totals = Vec::new();
             for opened in &xs {
                 let start = shifted(opened.start, x, x_group);
+                let from = Reading { side: x, opened, start };
                 let row: Vec<lane::Value> = (0..quads)
-                    .map(|q| self.byte_quad(x, opened, start, x_run, x_skip + q * QUAD))
+                    .map(|q| self.byte_quad(from, x_run, x_skip + q * QUAD))
                     .collect::<Result<_, _>>()?;
                 let mut scale = match x_run.scale {
-                    Some(node) => self.evaluate(x, opened, start, node)?,
+                    Some(node) => self.evaluate(from, node)?,
                     None => self.emit.f32(1.0),
                 };
                 if let Some(inside) = opened.inside {
@@ -284,9 +288,10 @@ impl<'k> Lowering<'k> {
             }
             for (column, opened) in ws.iter().enumerate() {
                 let start = shifted(opened.start, w, w_group);
+                let from = Reading { side: w, opened, start };
                 let mut products: Vec<Option<lane::Value>> = vec![None; xs.len()];
                 for q in 0..quads {
-                    let codes = self.quad(w, opened, start, w_run, w_skip + q * QUAD)?;
+                    let codes = self.quad(from, w_run, w_skip + q * QUAD)?;
                     for (row, product) in products.iter_mut().enumerate() {
                         let sum = match *product {
                             Some(sum) => sum,
@@ -299,11 +304,11 @@ impl<'k> Lowering<'k> {
                     }
                 }
                 let scale = match w_run.scale {
-                    Some(node) => Some(self.evaluate(w, opened, start, node)?),
+                    Some(node) => Some(self.evaluate(from, node)?),
                     None => None,
                 };
                 let offset = match w_run.offset {
-                    Some(node) => Some(self.evaluate(w, opened, start, node)?),
+                    Some(node) => Some(self.evaluate(from, node)?),
                     None => None,
                 };
                 for (row, product) in products.into_iter().enumerate() {
@@ -344,14 +349,8 @@ impl<'k> Lowering<'k> {
     }
 
     /// Four signed bytes as they are stored.
-    fn byte_quad(
-        &mut self,
-        side: &Side<'k>,
-        opened: &Opened,
-        start: Bits,
-        run: &Run,
-        at: u32,
-    ) -> Result<lane::Value, LowerError> {
+    fn byte_quad(&mut self, from: Reading<'_, 'k>, run: &Run, at: u32) -> Result<lane::Value, LowerError> {
+        let Reading { side, opened, start } = from;
         let Some((field, slot)) = slot_of(&side.affine, run.codes[at as usize]) else {
             return self.unsupported("activations whose codes are computed", Some(side.inst));
         };
@@ -360,7 +359,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// `width` bits of a row from `bit` after `start`, zero-extended.
-    fn window(&mut self, opened: &Opened, start: Bits, bit: i64, width: u32) -> lane::Value {
+    pub(crate) fn window(&mut self, opened: &Opened, start: Bits, bit: i64, width: u32) -> lane::Value {
         let unit_bits = i64::from(opened.row.unit) * 8;
         let bit = start.constant + bit;
         let step = start.value.map(|value| {
@@ -370,198 +369,9 @@ impl<'k> Lowering<'k> {
         self.constant_code(&opened.row, bit / unit_bits, step, (bit % unit_bits) as u32, width)
     }
 
-    /// Codes `at` to `at + 3` of a run as unsigned bytes.
-    fn quad(
-        &mut self,
-        side: &Side<'k>,
-        opened: &Opened,
-        start: Bits,
-        run: &Run,
-        at: u32,
-    ) -> Result<lane::Value, LowerError> {
-        let nodes = &run.codes[at as usize..(at + QUAD) as usize];
-        let nodes: [Node; 4] = [nodes[0], nodes[1], nodes[2], nodes[3]];
-        if let Some(bytes) = self.bytes(side, opened, start, nodes, run.lift, 24) {
-            return Ok(bytes);
-        }
-        let mut packed = self.emit.i32(0);
-        for (byte, node) in nodes.into_iter().enumerate() {
-            let code = self.evaluate(side, opened, start, node)?;
-            let lift = self.emit.i32(run.lift);
-            let code = self.emit.pure(Pure::IAdd, &[code, lift]);
-            let by = self.emit.i32(8 * byte as i32);
-            let code = self.emit.pure(Pure::Shl, &[code, by]);
-            packed = self.emit.pure(Pure::IOr, &[packed, code]);
-        }
-        Ok(self.emit.splat(packed))
-    }
-
-    /// Four codes computed at once, a byte each: where every step keeps to its byte.
-    fn bytes(
-        &mut self,
-        side: &Side<'k>,
-        opened: &Opened,
-        start: Bits,
-        nodes: [Node; 4],
-        lift: i32,
-        depth: u32,
-    ) -> Option<lane::Value> {
-        let depth = depth.checked_sub(1)?;
-        let affine = side.affine.clone();
-        let terms = nodes.map(|node| &affine.term(node).0);
-        match terms[0] {
-            Term::Const(_) => {
-                let mut word = 0u32;
-                for (byte, term) in terms.into_iter().enumerate() {
-                    let Term::Const(bits) = term else { return None };
-                    let value = u8::try_from((*bits as i32).checked_add(lift)?).ok()?;
-                    word |= u32::from(value) << (8 * byte);
-                }
-                let word = self.emit.i32(word as i32);
-                Some(self.emit.splat(word))
-            }
-            Term::Slot { field, slot } => {
-                let declared = &side.format.fields[*field as usize];
-                let width = declared.dtype.bits();
-                let mut places = [0u32; 4];
-                for (place, term) in places.iter_mut().zip(terms) {
-                    let Term::Slot { field: f, slot: s } = term else { return None };
-                    if f != field {
-                        return None;
-                    }
-                    *place = s * width;
-                }
-                let signed = match declared.dtype.kind() {
-                    Kind::Unsigned => false,
-                    Kind::Signed => true,
-                    Kind::Bool | Kind::Float => return None,
-                };
-                let half = 1i32 << (width - 1);
-                if width > 8 || lift != if signed { half } else { 0 } {
-                    return None;
-                }
-                let bit = i64::from(declared.bit_offset) + i64::from(slot * width);
-                let apart = |by: u32| (1..4).all(|i| places[i] == places[0] + by * i as u32);
-                let codes = if apart(8) {
-                    let shift = bit.rem_euclid(8);
-                    if shift + i64::from(width) > 8 {
-                        return None;
-                    }
-                    let word = self.window(opened, start, bit - shift, 32);
-                    let by = self.emit.i32(shift as i32);
-                    let word = self.emit.pure(Pure::ShrU, &[word, by]);
-                    self.and_bytes(word, (1u32 << width) - 1)
-                } else if apart(width) {
-                    self.neighbours(opened, start, bit, width)
-                } else {
-                    return None;
-                };
-                if !signed {
-                    return Some(codes);
-                }
-                let top = self.emit.i32((half as u32 * ONES) as i32);
-                Some(self.emit.pure(Pure::IXor, &[codes, top]))
-            }
-            Term::Op(op, args) => {
-                if lift != 0 {
-                    return None;
-                }
-                let mut operands: Vec<[Node; 4]> = args.iter().map(|arg| [*arg; 4]).collect();
-                for (at, term) in terms.into_iter().enumerate() {
-                    let Term::Op(other, args) = term else { return None };
-                    if other != op || args.len() != operands.len() {
-                        return None;
-                    }
-                    for (operand, arg) in operands.iter_mut().zip(args) {
-                        operand[at] = *arg;
-                    }
-                }
-                if nodes.iter().any(|node| !affine.is_byte(*node)) {
-                    return None;
-                }
-                match op {
-                    Op::Cast(_) => self.bytes(side, opened, start, operands[0], 0, depth),
-                    Op::Binary(op) => {
-                        let count = constant_of(&affine, operands[1]);
-                        if operands[0].iter().any(|node| !affine.is_byte(*node)) {
-                            return None;
-                        }
-                        match op {
-                            Binary::Shl | Binary::Shr => {
-                                let count = count.filter(|count| *count < 8)?;
-                                let word = self.bytes(side, opened, start, operands[0], 0, depth)?;
-                                let by = self.emit.i32(count as i32);
-                                if *op == Binary::Shl {
-                                    return Some(self.emit.pure(Pure::Shl, &[word, by]));
-                                }
-                                let word = self.emit.pure(Pure::ShrU, &[word, by]);
-                                Some(self.and_bytes(word, 0xff >> count))
-                            }
-                            Binary::And | Binary::Or | Binary::Xor | Binary::Add | Binary::Sub => {
-                                if operands[1].iter().any(|node| !affine.is_byte(*node)) {
-                                    return None;
-                                }
-                                let a = self.bytes(side, opened, start, operands[0], 0, depth)?;
-                                let b = self.bytes(side, opened, start, operands[1], 0, depth)?;
-                                let pure = match op {
-                                    Binary::And => Pure::IAnd,
-                                    Binary::Or => Pure::IOr,
-                                    Binary::Xor => Pure::IXor,
-                                    Binary::Add => Pure::IAdd,
-                                    _ => Pure::ISub,
-                                };
-                                Some(self.emit.pure(pure, &[a, b]))
-                            }
-                            Binary::Mul
-                            | Binary::Div
-                            | Binary::Rem
-                            | Binary::Min
-                            | Binary::Max
-                            | Binary::Eq
-                            | Binary::Ne
-                            | Binary::Lt
-                            | Binary::Le => None,
-                        }
-                    }
-                    _ => None,
-                }
-            }
-        }
-    }
-
-    /// Four neighbouring codes of a bit string, spread to bytes.
-    fn neighbours(&mut self, opened: &Opened, start: Bits, bit: i64, width: u32) -> lane::Value {
-        let unit_bits = i64::from(opened.row.unit) * 8;
-        let at = (start.constant + bit).rem_euclid(unit_bits);
-        let (low, high, offset) = if unit_bits == 32 {
-            let low = self.window(opened, start, bit - at, 32);
-            let straddles = at + 4 * i64::from(width) > 32;
-            let high = if straddles { self.window(opened, start, bit - at + 32, 32) } else { low };
-            (low, high, at as u8)
-        } else {
-            let low = self.window(opened, start, bit, 4 * width);
-            (low, low, 0)
-        };
-        let op = LaneOp::Unpack { bits: width as u8, offset, sign: Sign::Unsigned };
-        self.emit.lane_op(op, &[low, high])
-    }
-
-    fn and_bytes(&mut self, word: lane::Value, mask: u32) -> lane::Value {
-        if mask == 0xff {
-            return word;
-        }
-        let mask = self.emit.i32((mask * ONES) as i32);
-        self.emit.pure(Pure::IAnd, &[word, mask])
-    }
-
-    /// A node's value for the rows of `opened`.
-    fn evaluate(
-        &mut self,
-        side: &Side<'k>,
-        opened: &Opened,
-        start: Bits,
-        node: Node,
-    ) -> Result<lane::Value, LowerError> {
+    /// A node's value for the rows that are read.
+    pub(crate) fn evaluate(&mut self, from: Reading<'_, 'k>, node: Node) -> Result<lane::Value, LowerError> {
+        let Reading { side, opened, start } = from;
         let affine = side.affine.clone();
         let mut values: HashMap<Node, (lane::Value, DType)> = HashMap::new();
         for node in affine.needed(node) {
@@ -570,9 +380,14 @@ impl<'k> Lowering<'k> {
                 Term::Const(bits) => self.constant(*dtype, *bits)?,
                 Term::Slot { field, slot } => {
                     let field = &side.format.fields[*field as usize];
-                    let bit = i64::from(field.bit_offset) + i64::from(*slot) * i64::from(field.dtype.bits());
+                    let bit = i64::from(field.bit_offset) + i64::from(*slot) * i64::from(dtype.bits());
                     let bits = Bits { constant: start.constant + bit, value: start.value };
-                    self.code(&opened.row, bits, field.dtype)?
+                    self.code(&opened.row, bits, *dtype)?
+                }
+                Term::Levels(levels, index) => {
+                    let entries = levels.iter().map(|level| *level as u32).collect();
+                    let table = self.emit.table(Scalar::I32, entries);
+                    self.emit.lane_op(LaneOp::TableLookup(table), &[values[index].0])
                 }
                 Term::Op(op, args) => {
                     let args: Vec<(lane::Value, DType)> = args.iter().map(|arg| values[arg]).collect();
@@ -607,17 +422,10 @@ fn is_activation(side: &Side<'_>) -> bool {
 fn slot_of(affine: &Affine, node: Node) -> Option<(u32, u32)> {
     match &affine.term(node).0 {
         Term::Slot { field, slot } => Some((*field, *slot)),
-        Term::Const(_) => None,
+        Term::Const(_) | Term::Levels(..) => None,
         // A conversion that changes no value.
         Term::Op(Op::Cast(_), args) if affine.is_exact_cast(node) => slot_of(affine, args[0]),
         Term::Op(..) => None,
-    }
-}
-
-fn constant_of(affine: &Affine, nodes: [Node; 4]) -> Option<u32> {
-    match affine.term(nodes[0]).0 {
-        Term::Const(bits) if nodes.iter().all(|node| *node == nodes[0]) => Some(bits),
-        Term::Const(_) | Term::Slot { .. } | Term::Op(..) => None,
     }
 }
 

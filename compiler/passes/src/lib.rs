@@ -25,6 +25,7 @@
 //! | `along` | running results, chosen elements, joined tiles |
 //! | `materialise` | loops over coordinates: keeping, storing, reducing |
 //! | `affine` | which formats are scales times small integers |
+//! | `codes` | four codes at once as bytes |
 //! | `integer_dot` | products of stored operands in integers |
 //! | `spread` | loops of a product whose turns are shared out among lanes |
 //! | `dot` | micro-tiles of matrix products |
@@ -40,6 +41,7 @@ mod affine;
 mod along;
 mod carried;
 mod cleanup;
+mod codes;
 mod dot;
 mod elementwise;
 mod emitter;

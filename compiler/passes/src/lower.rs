@@ -10,6 +10,7 @@
 
 use crate::affine::Affine;
 use crate::cleanup::{renumber, sweep};
+use crate::codes::Tables;
 use crate::emitter::Emitter;
 use crate::eval::{Coord, Position};
 use crate::history::Placement;
@@ -145,6 +146,7 @@ pub(crate) struct Lowering<'k> {
     pub shared: Vec<ArenaTile>,
     /// What is known of each format that a product asked about.
     pub affine: HashMap<FormatId, Option<Rc<Affine>>>,
+    pub byte_tables: Tables,
     scalars: HashMap<ScalarBindingKey, lane::Value>,
     traffic: Vec<Traffic>,
     /// Values that moved since the regions around began, with where they were: code after a region cannot rely on what only the region
@@ -207,6 +209,7 @@ pub(crate) fn emit(kernel: &Kernel, target: &Target, options: &Options) -> Resul
         buffers: Vec::new(),
         shared: Vec::new(),
         affine: HashMap::new(),
+        byte_tables: Tables::new(),
         scalars: HashMap::new(),
         traffic: Vec::new(),
         moved: Vec::new(),

@@ -230,6 +230,7 @@ impl Rewrite<'_> {
             | Op::Shuffle
             | Op::Unpack { .. }
             | Op::TableLookup(_)
+            | Op::TableBytes(_)
             | Op::BufferBarrier
             | Op::Assert(_)
             | Op::Print(_) => {}

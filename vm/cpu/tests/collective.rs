@@ -136,13 +136,20 @@ fn tables_of_any_length() {
                 let entries = (0..length).map(|_| random.next() as u32 & 0xff7f_ffff).collect();
                 let table = b.table(scalar, entries);
                 let other = b.table(Scalar::I32, vec![7; 3]);
+                let octets =
+                    b.table(Scalar::I32, (0..length as u32).map(|at| (at * 77 + 5) & 0xff).collect());
                 let zero = b.i64(0);
                 let index = load(&mut b, Place::Buffer(x), Scalar::I32, zero);
                 let found = b.inst(Op::TableLookup(table), &[index]).unwrap();
                 store(&mut b, Place::Buffer(y), zero, found);
+                let found = b.inst(Op::TableBytes(octets), &[index]).unwrap();
+                let base = b.i64(i64::from(lanes) + 3);
+                store(&mut b, Place::Buffer(y), base, found);
                 let runtime = b.scalar("index", Scalar::I32);
-                for (at, table) in [(0, table), (1, other)] {
-                    let found = b.inst(Op::TableLookup(table), &[runtime]).unwrap();
+                for (at, op) in
+                    [(0, Op::TableLookup(table)), (1, Op::TableLookup(other)), (2, Op::TableBytes(octets))]
+                {
+                    let found = b.inst(op, &[runtime]).unwrap();
                     let base = b.i64(i64::from(lanes) + at);
                     store(&mut b, Place::Buffer(y), base, found);
                 }
@@ -150,7 +157,7 @@ fn tables_of_any_length() {
                 Case {
                     function: b.finish(),
                     grid: [1, 1, 1],
-                    buffers: vec![words, vec![0; 4 * (lanes as usize + 2)]],
+                    buffers: vec![words, vec![0; 4 * (2 * lanes as usize + 3)]],
                     scalars: vec![random.next() & 0xffff_ffff],
                     floats: Vec::new(),
                 }

@@ -147,6 +147,7 @@ struct Grower {
     scope: Vec<Value>,
     input: Place,
     table: Table,
+    bytes: Table,
     budget: u32,
 }
 
@@ -261,7 +262,9 @@ impl Grower {
             }
             3 => {
                 let index = self.pick(words);
-                self.b.inst(Op::TableLookup(self.table), &[index]).unwrap()
+                let bytes = self.random.below(2) == 0;
+                let op = if bytes { Op::TableBytes(self.bytes) } else { Op::TableLookup(self.table) };
+                self.b.inst(op, &[index]).unwrap()
             }
             4 => {
                 let bits = 1 + self.random.below(8) as u8;
@@ -369,9 +372,18 @@ fn random_program(seed: u64, lanes: u32, size: u32) -> Case {
     });
     let content = bytes(content);
     let table = b.table(Scalar::I32, (0..23).map(|at| at * at * 77).collect());
+    let length = [16, 23, 64, 100, 256][random.below(5) as usize];
+    let octets = b.table(Scalar::I32, (0..length).map(|at| (at * 77) & 0xff).collect());
     let scalars = [Scalar::F32, Scalar::I32, Scalar::I64, Scalar::Bool].map(|s| b.scalar(s.name(), s));
-    let mut grower =
-        Grower { b, random, scope: scalars.to_vec(), input: Place::Buffer(input), table, budget: size };
+    let mut grower = Grower {
+        b,
+        random,
+        scope: scalars.to_vec(),
+        input: Place::Buffer(input),
+        table,
+        bytes: octets,
+        budget: size,
+    };
     for axis in 0..3 {
         for op in [Op::BlockIndex(axis), Op::BlockCount(axis)] {
             let value = grower.b.inst(op, &[]).unwrap();

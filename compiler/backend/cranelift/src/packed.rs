@@ -1,4 +1,4 @@
-//! Packed bytes: `dot4`, and codes of 1 to 8 bits unpacked into bytes.
+//! Packed bytes: `dot4`, codes of 1 to 8 bits unpacked into bytes, and tables of bytes.
 //!
 //! `dot4` is written as the tree of widening multiplications and pairwise sums that Cranelift's lowering
 //! knows: it becomes `vpdpbusd`, `sdot` or `usdot` where the target has them, and stays exact where not.
@@ -7,9 +7,11 @@
 //! bytes, which costs the same for every b. A stream of codes is cut so that a vector of four lanes takes
 //! `2 b` bytes; a byte shuffle gives each lane its bytes, for odd b the odd lanes shift by four bits.
 //! A vector that would read past the stream's end is loaded from the last 16 bytes instead.
+//!
+//! A table of bytes is cut into pieces of 16: `swizzle` gives 0 where an index lies in another piece, and the pieces are joined.
 
 use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
-use tvmc_ir::lane::{Inst, Place, Pure, Sign};
+use tvmc_ir::lane::{self, Inst, Place, Pure, Sign, Table};
 
 use crate::translate::{Held, Translator};
 use crate::words::{I32X4, Shape, plain};
@@ -128,6 +130,43 @@ impl Translator<'_> {
                 let extension = self.b.ins().isub(up, down);
                 self.b.ins().bor(codes, extension)
             }
+        }
+    }
+
+    /// A byte of a table for each byte of the index.
+    pub fn table_bytes(&mut self, table: Table, index: lane::Value) -> Held {
+        let mut entries: Vec<u8> =
+            self.function.tables[table.index()].entries.iter().map(|e| *e as u8).collect();
+        let size = entries.len().next_power_of_two();
+        entries.resize(size.max(16), 0);
+        if !self.varies(index) {
+            let index = self.uniform(index);
+            let index = self.b.ins().scalar_to_vector(I32X4, index);
+            let found = self.bytes_of_table(&entries, size, index);
+            return Held::Uniform(self.b.ins().extractlane(found, 0));
+        }
+        let chunks = self.varying(index);
+        Held::Varying(chunks.iter().map(|&index| self.bytes_of_table(&entries, size, index)).collect())
+    }
+
+    fn bytes_of_table(&mut self, entries: &[u8], size: usize, index: Value) -> Value {
+        let index = self.mask(Shape::Vector, index, bytes4(size as u32 - 1));
+        let mut found: Option<Value> = None;
+        for (at, piece) in entries.chunks(16).enumerate() {
+            let word = |i: usize| u32::from_le_bytes([piece[i], piece[i + 1], piece[i + 2], piece[i + 3]]);
+            let piece = self.words(std::array::from_fn(|i| word(4 * i)), types::I8X16);
+            let first = self.words([bytes4(16 * at as u32); 4], types::I8X16);
+            let places = self.cast(types::I8X16, index);
+            let places = if at == 0 { places } else { self.b.ins().isub(places, first) };
+            let part = self.b.ins().swizzle(piece, places);
+            found = Some(match found {
+                Some(other) => self.b.ins().bor(other, part),
+                None => part,
+            });
+        }
+        match found {
+            Some(found) => self.cast(I32X4, found),
+            None => index,
         }
     }
 

@@ -152,6 +152,9 @@ fn everything(lanes: u32) -> Function {
             results.extend(b.inst(Op::TableLookup(table), &[index]));
         }
     }
+    for index in [scalars[1], varying[1]] {
+        results.extend(b.inst(Op::TableBytes(int), &[index]));
+    }
     for mem in Mem::ALL {
         for masked in [false, true] {
             for place in [y, arena] {

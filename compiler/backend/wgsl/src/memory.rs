@@ -207,6 +207,21 @@ impl Emitter<'_> {
         };
         from_bits(decl.scalar, &word)
     }
+
+    /// A byte of the table for each byte of the index.
+    pub(crate) fn table_bytes(&mut self, table: Table, index: &str) -> String {
+        let bytes: Vec<String> = (0..4)
+            .map(|byte| match byte {
+                0 => self.table(table, index),
+                _ => format!(
+                    "({} << {}u)",
+                    self.table(table, &format!("({index} >> {}u)", 8 * byte)),
+                    8 * byte
+                ),
+            })
+            .collect();
+        bytes.join(" | ")
+    }
 }
 
 /// The word index of a 32-bit element.

@@ -185,6 +185,7 @@ impl Usage {
             | Op::Splat
             | Op::Unpack { .. }
             | Op::TableLookup(_)
+            | Op::TableBytes(_)
             | Op::Barrier
             | Op::BufferBarrier => {}
         }
@@ -246,6 +247,7 @@ impl Usage {
             | Op::Unpack { .. }
             | Op::LoadUnpack { .. }
             | Op::TableLookup(_)
+            | Op::TableBytes(_)
             | Op::Atomic { .. }
             | Op::Barrier
             | Op::BufferBarrier

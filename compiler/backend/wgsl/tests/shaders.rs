@@ -215,6 +215,9 @@ fn everything(lanes: u32) -> Function {
         let table = b.table(Scalar::F32, (0..length).collect());
         b.inst(Op::TableLookup(table), &[lane]);
         b.inst(Op::TableLookup(table), &[block]);
+        let bytes = b.table(Scalar::I32, (0..length).collect());
+        b.inst(Op::TableBytes(bytes), &[lane]);
+        b.inst(Op::TableBytes(bytes), &[block]);
     }
     b.barrier();
     b.inst(Op::Assert(message), &[truth]);
@@ -230,7 +233,8 @@ fn every_operation_is_valid() {
         for limits in [desktop(), poor, Limits { subgroup: Some(32), ..desktop() }] {
             for mode in [BufferMode::Exact, BufferMode::AllWritable] {
                 let shader = compile_with(&function, &limits, mode).unwrap_or_else(|e| panic!("{e}"));
-                assert_eq!(shader.constants.len(), 1 + 4 + 16);
+                // Tables of floats, and the same of bytes.
+                assert_eq!(shader.constants.len(), 2 * (1 + 4 + 16));
                 // three arenas, and scratch: of one word for prints where subgroups do the rest
                 let scratch = if limits.subgroup.is_some() && lanes <= 32 { 1 } else { u64::from(lanes) };
                 assert_eq!(shader.workgroup_bytes, 4 * (1 + 1 + 16 + scratch));

@@ -273,7 +273,14 @@ fn extract_and_shuffle_take_lanes_modulo() {
 fn tables_of_every_kind_of_length() {
     for lanes in LANES {
         let mut kernel = Kernel::new("tables", lanes, 3);
-        for length in [1, 2, 3, 8, 9, 16, 17, 32, 33, 100, 256] {
+        for length in [1, 2, 3, 8, 9, 16, 17, 32, 33, 64, 100, 200, 256] {
+            let entries: Vec<u32> = (0..length).map(|at| (77 * at + 5) & 0xff).collect();
+            let bytes = kernel.b.table(Scalar::I32, entries);
+            for varying in [false, true] {
+                let index = kernel.input(Scalar::I32, varying);
+                let found = kernel.b.inst(Op::TableBytes(bytes), &[index]).unwrap();
+                kernel.output(found);
+            }
             for scalar in [Scalar::F32, Scalar::I32] {
                 let entries: Vec<u32> = (0..length).map(|at| 0x3f80_0000 + 77 * at).collect();
                 let table = kernel.b.table(scalar, entries);

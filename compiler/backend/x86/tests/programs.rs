@@ -19,6 +19,7 @@ struct Generator {
     scope: Vec<Value>,
     input: Place,
     table: Table,
+    bytes: Table,
     budget: u32,
 }
 
@@ -155,7 +156,9 @@ impl Generator {
                 let ty = self.any_type();
                 let index = self.pick(Type { scalar: Scalar::I32, ..ty });
                 let index = if self.b.ty(index).scalar == Scalar::I32 { index } else { self.pick(ty) };
-                self.b.inst(Op::TableLookup(self.table), &[index]).unwrap()
+                let bytes = self.random.below(2) == 0;
+                let op = if bytes { Op::TableBytes(self.bytes) } else { Op::TableLookup(self.table) };
+                self.b.inst(op, &[index]).unwrap()
             }
             4 => {
                 let bits = 1 + self.random.below(8) as u8;
@@ -273,9 +276,18 @@ fn random_program(seed: u64, lanes: u32, size: u32) {
     // Room for the widest access at the largest index.
     bytes.resize(4 * (INPUT + lanes) as usize, 0x3f);
     let table = b.table(Scalar::I32, (0..23).map(|at| at * at).collect());
+    let length = [16, 23, 64, 100, 256][random.below(5) as usize];
+    let octets = b.table(Scalar::I32, (0..length).map(|at| (at * 77) & 0xff).collect());
     let scalars = [Scalar::F32, Scalar::I32, Scalar::I64, Scalar::Bool].map(|s| b.scalar(s.name(), s));
-    let mut generator =
-        Generator { b, random, scope: scalars.to_vec(), input: Place::Buffer(input), table, budget: size };
+    let mut generator = Generator {
+        b,
+        random,
+        scope: scalars.to_vec(),
+        input: Place::Buffer(input),
+        table,
+        bytes: octets,
+        budget: size,
+    };
     for axis in 0..3 {
         let index = generator.b.block_index(axis);
         let count = generator.b.inst(Op::BlockCount(axis), &[]).unwrap();

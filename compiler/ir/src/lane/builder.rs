@@ -51,6 +51,11 @@ impl Builder {
         Arena(self.function.arenas.len() as u32 - 1)
     }
 
+    /// Entries of a table.
+    pub fn table_size(&self, table: Table) -> usize {
+        self.function.tables[table.index()].entries.len()
+    }
+
     /// Declares a constant table; an equal one is shared.
     pub fn table(&mut self, scalar: Scalar, entries: Vec<u32>) -> Table {
         let table = TableDecl { scalar, entries };
@@ -134,7 +139,7 @@ impl Builder {
             Op::Splat | Op::Shuffle => varying(self.ty(args[0]).scalar),
             Op::Reduce(reduce) => uniform(reduce.scalar()),
             Op::Extract => uniform(self.ty(args[0]).scalar),
-            Op::Unpack { .. } => like(Scalar::I32),
+            Op::Unpack { .. } | Op::TableBytes(_) => like(Scalar::I32),
             Op::TableLookup(table) => like(self.function.tables[table.index()].scalar),
             Op::Memory { form, mem, .. } => match form {
                 MemoryOp::LoadUniform => uniform(mem.loaded()),

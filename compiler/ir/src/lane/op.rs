@@ -473,6 +473,9 @@ pub enum Op {
     /// `index: i32 -> element` of a constant table; uniform or varying. The index is taken modulo the next
     /// power of two of the length; entries past the end read as zero.
     TableLookup(Table),
+    /// `index: i32 -> i32`: each byte of the index selects an entry of an i32 table of up to 256 bytes (each 0 to 255), which is
+    /// that byte of the result; uniform or varying. Modulus and padding as for `table`, byte by byte.
+    TableBytes(Table),
     /// Loads and stores. Operands: base, then offset (gather, scatter), then value (stores), then mask.
     Memory {
         /// Addressing form and direction.
@@ -535,7 +538,8 @@ impl Op {
             | Op::Shuffle
             | Op::Unpack { .. }
             | Op::LoadUnpack { .. }
-            | Op::TableLookup(_) => false,
+            | Op::TableLookup(_)
+            | Op::TableBytes(_) => false,
         }
     }
 
@@ -561,6 +565,7 @@ impl Op {
             | Op::Shuffle
             | Op::Unpack { .. }
             | Op::TableLookup(_)
+            | Op::TableBytes(_)
             | Op::Barrier
             | Op::BufferBarrier
             | Op::Assert(_)
@@ -610,6 +615,7 @@ forms! {
     Unpack "unpack" Op::Unpack { .. },
     LoadUnpack "load.unpack" Op::LoadUnpack { .. },
     TableLookup "table" Op::TableLookup(_),
+    TableBytes "table.bytes" Op::TableBytes(_),
     Memory "memory" Op::Memory { .. },
     Atomic "atomic" Op::Atomic { .. },
     Barrier "barrier" Op::Barrier,

@@ -337,9 +337,10 @@ impl<'a> Parser<'a> {
             "splat" => (Op::Splat, self.operands()?),
             "extract" => (Op::Extract, self.operands()?),
             "shuffle" => (Op::Shuffle, self.operands()?),
-            "table" => {
+            "table" | "table.bytes" => {
                 let table = Table(self.at.entity('t', "a table such as `t0`")?);
-                (Op::TableLookup(table), self.operands()?)
+                let op = if word == "table" { Op::TableLookup(table) } else { Op::TableBytes(table) };
+                (op, self.operands()?)
             }
             "assert" => (Op::Assert(self.at.u32("a message number")?), self.operands()?),
             "print" => (Op::Print(self.at.u32("a message number")?), self.operands()?),

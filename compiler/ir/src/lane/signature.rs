@@ -129,6 +129,20 @@ pub(super) fn check(function: &Function, op: Op, types: &[Type]) -> Result<Optio
             operands(&[expect("index", Some(Scalar::I32), None)], types)?;
             Ok(Some(Type { scalar: decl.scalar, uniformity: types[0].uniformity }))
         }
+        Op::TableBytes(table) => {
+            let Some(decl) = function.tables.get(table.index()) else {
+                return fail(Rule::Table, format!("{table} does not exist"));
+            };
+            if decl.scalar != Scalar::I32 || decl.entries.iter().any(|entry| *entry > 0xff) {
+                return fail(Rule::Table, format!("{table} is not of bytes: i32 entries from 0 to 255"));
+            }
+            if decl.entries.len() > 256 {
+                let message = format!("{table} has {} entries, a byte selects among 256", decl.entries.len());
+                return fail(Rule::Table, message);
+            }
+            operands(&[expect("index", Some(Scalar::I32), None)], types)?;
+            Ok(Some(Type { scalar: Scalar::I32, uniformity: types[0].uniformity }))
+        }
         Op::Memory { form, mem, place, masked } => {
             self::place(function, place, form.is_store())?;
             let uniformity = match form {
@@ -252,6 +266,7 @@ pub(super) fn fold(op: Op, operand: impl Fn(usize) -> Option<i64>) -> Option<i64
         | Op::Unpack { .. }
         | Op::LoadUnpack { .. }
         | Op::TableLookup(_)
+        | Op::TableBytes(_)
         | Op::Memory { .. }
         | Op::Atomic { .. }
         | Op::Barrier
@@ -294,6 +309,7 @@ pub(super) fn arena_span(function: &Function, op: Op) -> Option<(Arena, u32, u64
         | Op::Shuffle
         | Op::Unpack { .. }
         | Op::TableLookup(_)
+        | Op::TableBytes(_)
         | Op::Atomic { .. }
         | Op::Barrier
         | Op::BufferBarrier

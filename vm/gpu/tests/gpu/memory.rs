@@ -226,6 +226,8 @@ fn tables() {
         let mut numbers = Numbers(length);
         let entries = (0..length).map(|_| numbers.float().to_bits()).collect();
         let table = b.table(scalar, entries);
+        let octets = (0..length.min(256)).map(|at| (at as u32 * 77 + 5) & 0xff).collect();
+        let bytes = b.table(Scalar::I32, octets);
         let sixteen = b.i32(16);
         let first = b.pure(Pure::IMul, &[block, sixteen]);
         let spread = b.splat(first);
@@ -233,11 +235,13 @@ fn tables() {
         let minus = b.i32(-1);
         let negative = b.pure(Pure::IMul, &[first, minus]);
         for index_value in [varying, negative] {
-            let value = b.inst(Op::TableLookup(table), &[index_value]).unwrap();
-            let value = b.splat(value);
-            let target = index(&mut b, block, 16, slot * 20 * 16);
-            store_word(&mut b, out, target, value);
-            slot += 1;
+            for op in [Op::TableLookup(table), Op::TableBytes(bytes)] {
+                let value = b.inst(op, &[index_value]).unwrap();
+                let value = b.splat(value);
+                let target = index(&mut b, block, 16, slot * 20 * 16);
+                store_word(&mut b, out, target, value);
+                slot += 1;
+            }
         }
     }
     let case = Case { grid: [20, 1, 1], buffers: vec![vec![0; slot as usize * 20 * 64]], scalars: &[] };

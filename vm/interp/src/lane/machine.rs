@@ -402,6 +402,14 @@ impl<'a> Machine<'a> {
                     *out = entries.get(index as usize & mask).copied().unwrap_or(0);
                 }
             }
+            Op::TableBytes(table) => {
+                let entries = &self.function.tables[table.index()].entries;
+                let mask = entries.len().next_power_of_two() - 1;
+                let entry = |index: u8| entries.get(usize::from(index) & mask).copied().unwrap_or(0) as u8;
+                for (out, &index) in out.iter_mut().zip(&self.words[Self::arg(inst, 0)]) {
+                    *out = u32::from_le_bytes(index.to_le_bytes().map(entry));
+                }
+            }
             Op::Memory { .. } => self.load(inst, out)?,
             Op::Atomic { update, buffer } => self.atomic(inst, update, buffer, out)?,
             Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => {}
@@ -440,7 +448,8 @@ impl<'a> Machine<'a> {
             | Op::Unpack { .. }
             | Op::LoadUnpack { .. }
             | Op::Atomic { .. }
-            | Op::TableLookup(_) => {}
+            | Op::TableLookup(_)
+            | Op::TableBytes(_) => {}
         }
         Ok(())
     }

@@ -56,6 +56,7 @@ forms! {
 forms! {
     ADD_B VEX_Vpaddb_ymm_ymm_ymmm256 EVEX_Vpaddb_zmm_k1z_zmm_zmmm512;
     SUB_B VEX_Vpsubb_ymm_ymm_ymmm256 EVEX_Vpsubb_zmm_k1z_zmm_zmmm512;
+    ADD_SATURATED_B VEX_Vpaddusb_ymm_ymm_ymmm256 EVEX_Vpaddusb_zmm_k1z_zmm_zmmm512;
     SHUFFLE_B VEX_Vpshufb_ymm_ymm_ymmm256 EVEX_Vpshufb_zmm_k1z_zmm_zmmm512;
     MADD_UB VEX_Vpmaddubsw_ymm_ymm_ymmm256 EVEX_Vpmaddubsw_zmm_k1z_zmm_zmmm512;
     MADD_W VEX_Vpmaddwd_ymm_ymm_ymmm256 EVEX_Vpmaddwd_zmm_k1z_zmm_zmmm512;

@@ -1,4 +1,4 @@
-//! Packed bytes: `dot4`, `unpack` and `load.unpack`.
+//! Packed bytes: `dot4`, `unpack`, `load.unpack` and `table.bytes`.
 //!
 //! # dot4
 //!
@@ -21,13 +21,19 @@
 //! ```text
 //! ....ddd.ccc.bbb.aaa  ->  ..dddccc ..bbbaaa  ->  ..ddd ..ccc ..bbb ..aaa
 //! ```
+//!
+//! # table.bytes
+//!
+//! With VBMI a byte permutation looks up 64 entries by an index's low six bits (a smaller table is repeated), one of two registers 128 by seven;
+//! 256 entries are two of those, and the index's top bit chooses. Without, a table is cut into pieces of 16 bytes: a byte shuffle
+//! gives 0 where an index lies in another piece, and the pieces are joined.
 
 use iced_x86::Code as C;
 use regalloc2::VReg;
-use tvmc_ir::lane::{Place, Sign, Value};
+use tvmc_ir::lane::{Place, Sign, Table, Value};
 
 use super::{Hoist, Key, Lower, Src, Val, forms};
-use crate::mir::{Addr, Inst, Rm, VEC};
+use crate::mir::{Addr, Inst, MASK, Rm, VEC};
 
 /// `c ? a : b` bit by bit, as a truth table of `vpternlogd a, b, c`.
 const SELECT: i64 = 0xe4;
@@ -197,6 +203,83 @@ impl<'f> Lower<'f> {
         };
         self.emit(inst);
         def
+    }
+
+    pub(super) fn table_bytes(&mut self, table: Table, index: Value, result: Value) {
+        let mut entries: Vec<u8> = self.f.tables[table.index()].entries.iter().map(|e| *e as u8).collect();
+        entries.resize(entries.len().next_power_of_two(), 0);
+        if self.is_varying(index) {
+            return self.set_parts(result, |this, part| {
+                let index = this.part(index, part);
+                this.bytes_of_table(&entries, index)
+            });
+        }
+        let index = self.in_vector(index);
+        let found = self.bytes_of_table(&entries, index);
+        let found = self.first_element(found);
+        self.set_reg(result, found);
+    }
+
+    fn bytes_of_table(&mut self, entries: &[u8], index: VReg) -> VReg {
+        if !(self.v4 && self.features.vbmi) {
+            return self.bytes_of_pieces(entries, index);
+        }
+        let form = |code| forms::Form { v3: code, v4: code };
+        if entries.len() <= 64 {
+            // Repeated, so that an index's low bits say all.
+            let table = self.vector_operand(entries.iter().copied().cycle().take(64).collect());
+            return self.v2(form(C::EVEX_Vpermb_zmm_k1z_zmm_zmmm512), index, table);
+        }
+        let halves: Vec<VReg> = entries
+            .chunks(128)
+            .map(|half| {
+                let low = self.vector_constant(half[..64].to_vec());
+                let high = self.vector_operand(half[64..].to_vec());
+                self.v_tied(form(C::EVEX_Vpermi2b_zmm_k1z_zmm_zmmm512), index, low, high)
+            })
+            .collect();
+        let [low, high] = halves[..] else { return halves[0] };
+        let (top, def) = (self.vreg(MASK), self.vreg(VEC));
+        self.emit(Inst::new(C::EVEX_Vpmovb2m_kr_zmm).def(top).reg(index));
+        let blend = Inst::new(C::EVEX_Vpblendmb_zmm_k1z_zmm_zmmm512).def(def).reg(low).reg(high);
+        self.emit(blend.masked(top, false));
+        def
+    }
+
+    fn bytes_of_pieces(&mut self, entries: &[u8], index: VReg) -> VReg {
+        let piece = |this: &mut Self, bytes: &[u8]| {
+            this.vector_constant(bytes.iter().copied().cycle().take(4 * this.width as usize).collect())
+        };
+        let mask = (entries.len() as u32 - 1) * 0x0101_0101;
+        let index = if mask == u32::MAX {
+            index
+        } else {
+            self.binary(forms::AND, &[Src::Reg(index), Src::Const(mask)], false)
+        };
+        if entries.len() <= 16 {
+            let table = piece(self, entries);
+            return self.v2(forms::SHUFFLE_B, table, index);
+        }
+        let mut found: Option<VReg> = None;
+        for (at, bytes) in entries.chunks(16).enumerate() {
+            let place = match at {
+                0 => index,
+                _ => {
+                    let first = self.vector_operand(vec![16 * at as u8; 4 * self.width as usize]);
+                    self.v2(forms::SUB_B, index, first)
+                }
+            };
+            // Places 16 and up get their top bit, which makes the shuffle give 0.
+            let outside = self.vector_operand(vec![0x70; 4 * self.width as usize]);
+            let place = self.v2(forms::ADD_SATURATED_B, place, outside);
+            let table = piece(self, bytes);
+            let part = self.v2(forms::SHUFFLE_B, table, place);
+            found = Some(match found {
+                Some(other) => self.v2(forms::OR, other, part),
+                None => part,
+            });
+        }
+        found.unwrap_or(index)
     }
 
     /// Codes of all lanes from one stream. No byte is read but the stream's own and those next to it
