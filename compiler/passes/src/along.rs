@@ -41,6 +41,7 @@ impl<'k> Lowering<'k> {
             // Registers hold lanes of the last axis, which is walked position by position.
             self.move_to_arena(operand)?;
         }
+        self.make_walkable(operand, axis)?;
         let mut tile = self.arena_tile(&ty.shape, self.scalar(result)?)?;
         if last {
             tile.tail = Tail::Unwritten;

@@ -15,6 +15,9 @@ use tvmc_types::dtype::{DType, Kind};
 /// Most steps written out where a generated loop is impossible.
 const MAX_UNROLLED: u64 = 16_384;
 
+/// Steps of reductions and scans that are written out for the sake of operands in registers, which no loop can index. Longer ones have them moved to scratch.
+const MAX_WRITTEN_OUT: u64 = 512;
+
 /// What to do with a chunk: lanes along the last axis, the other coordinates given.
 type ChunkBody<'b, 'k> = &'b mut dyn FnMut(&mut Lowering<'k>, &[Coord]) -> Result<(), LowerError>;
 
@@ -26,6 +29,29 @@ impl<'k> Lowering<'k> {
             Some(Repr::Lazy) => self.defs[value.index()]
                 .is_some_and(|inst| inst.args.iter().any(|a| self.needs_constants(*a))),
             Some(Repr::Uniform(_) | Repr::Arena(_)) | None => false,
+        }
+    }
+
+    /// Before an axis is walked for each chunk of a result: where that is long, what a value keeps in registers goes to scratch, so that a loop can
+    /// do it. (Written out, `argsort` of [3, 150] was 28,000 operations for lanes of 64, and a software device took minutes to compile them.)
+    pub(crate) fn make_walkable(&mut self, value: Value, axis: usize) -> Result<(), LowerError> {
+        let mut shape = self.kernel.ty(value).shape.clone();
+        let extent = shape.remove(axis);
+        let steps = u64::from(extent) * self.lane_registers(&shape);
+        if extent > self.target.unroll && steps > MAX_WRITTEN_OUT && self.needs_constants(value) {
+            self.registers_to_arena(value)?;
+        }
+        Ok(())
+    }
+
+    fn registers_to_arena(&mut self, value: Value) -> Result<(), LowerError> {
+        match &self.repr[value.index()] {
+            Some(Repr::Registers(_)) if self.needs_constants(value) => self.move_to_arena(value).map(|_| ()),
+            Some(Repr::Lazy) => {
+                let operands = self.defs[value.index()].map_or_else(Vec::new, |inst| inst.args.clone());
+                operands.into_iter().try_for_each(|operand| self.registers_to_arena(operand))
+            }
+            Some(Repr::Registers(_) | Repr::Uniform(_) | Repr::Arena(_)) | None => Ok(()),
         }
     }
 
@@ -400,6 +426,9 @@ impl<'k> Lowering<'k> {
         if last && kind.reduce.is_none() {
             self.move_to_arena(operand)?;
             last = false;
+        }
+        if !last {
+            self.make_walkable(operand, axis)?;
         }
         let rule = (axis, from.shape[axis], kind, last);
         if self.kernel.ty(result).elements() == 1 {

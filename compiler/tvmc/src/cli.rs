@@ -115,8 +115,8 @@ pub struct ModelOptions {
     /// Length of the context in tokens; the model's own, up to 8192, if not given.
     #[arg(long)]
     pub ctx: Option<u32>,
-    /// How activations enter products: f32, or quantised to 8 bits.
-    #[arg(long, value_enum, default_value_t = Activations::F32)]
+    /// How activations enter products: quantised to 8 bits in groups of 32, which is faster and costs under half a percent of perplexity, or as f32.
+    #[arg(long, value_enum, default_value_t = Activations::Q8)]
     pub act: Activations,
     /// What the key/value cache holds: f16, f32, bf16, q8_0 or any other format that says how it is encoded; the program's own choice
     /// (f16 for the shipped ones) if not given.
@@ -304,7 +304,7 @@ pub enum Command {
     /// In a conversation: /system TEXT, /reset, /save FILE, /help, /quit; a line that ends in \ goes on, as do lines between """; Ctrl-C
     /// ends an answer, Ctrl-D the conversation.
     #[command(
-        after_help = "Examples:\n  tvmc chat smollm2\n  tvmc chat smollm2 --temp 0 -p 'What is the capital of France?'"
+        after_help = "Examples:\n  tvmc chat smollm2\n  tvmc chat smollm2 --temp 0 -p 'Which city is the capital of France?'"
     )]
     Chat {
         /// Model.

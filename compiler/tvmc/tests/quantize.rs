@@ -126,7 +126,7 @@ fn a_model_loses_what_its_types_lose() {
     stdout(&tvmc(&["quantize", "smollm2", &file("f32"), "--type", "f32"]));
     let rules = ["--type", "q4_0", "--rule", "token_embd=q8_0"];
     stdout(&tvmc(&[&["quantize", &file("f32"), &file("q4_0")], &rules[..]].concat()));
-    let value = json(&tvmc(&["perplexity", &file("q4_0"), "--text", &name(&text), "--json"]));
+    let value = json(&tvmc(&["perplexity", &file("q4_0"), "--text", &name(&text), "--json", "--act", "f32"]));
     let got = value["perplexity"].as_f64().unwrap();
     assert!((got - 30.79).abs() < 0.05, "{got}");
 }

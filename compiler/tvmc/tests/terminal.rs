@@ -128,8 +128,11 @@ fn a_conversation_in_a_terminal() {
     let model = model();
     let dir = tempfile::tempdir().unwrap();
     let saved = dir.path().join("talk.md").display().to_string();
-    let mut terminal =
-        Terminal::open(&["chat", &model, "--temp", "0", "--ctx", "2048", "-n", "48"], dir.path(), true);
+    let mut terminal = Terminal::open(
+        &["chat", &model, "--temp", "0", "--act", "f32", "--ctx", "2048", "-n", "48"],
+        dir.path(),
+        true,
+    );
     terminal.shows("/help lists commands; Ctrl-C ends an answer, Ctrl-D the conversation.");
     terminal.prompts();
 

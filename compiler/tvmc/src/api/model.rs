@@ -40,9 +40,9 @@ pub struct ModelSettings {
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub enum ActivationStorage {
     /// 32-bit floats.
-    #[default]
     F32,
-    /// 8-bit integers with scales.
+    /// 8-bit integers with a scale for 32 of them.
+    #[default]
     Q8,
 }
 
