@@ -12,7 +12,7 @@
 //! ```
 //!
 //! The integer part of an offset that does not depend on stored bits is the *bias*; it is applied to the integer sum, exactly. Codes
-//! are 0 to 255: the bias makes up for negative ones.
+//! are 0 to 255: the bias makes up for negative ones. Levels may take two or three bytes, *planes*: e4m3 is 2^-9 times integers of 19 bits.
 //!
 //! Matches on operations end in `_`: what this analysis does not name it does not understand, and the general way is always right.
 //!
@@ -30,6 +30,8 @@ use tvmc_types::dtype::{DType, Kind};
 const RUNS: [u32; 3] = [32, 16, 8];
 /// Largest power of two that floats are multiplied by to become integers.
 const MAX_POWER: i32 = 64;
+/// Largest magnitude of a level: times 32 signed bytes it is below 2^31.
+const MAX_LEVEL: i32 = 1 << 18;
 /// Codes in a quad: the bytes of a lane.
 pub(crate) const QUAD: u32 = 4;
 
@@ -62,10 +64,12 @@ pub(crate) struct Run {
     pub offset: Option<Node>,
     /// What is added to every code.
     pub bias: i32,
-    /// i32, one per element; plus `lift` it is 0 to 255.
+    /// i32, one per element; plus `lift` it is 0 to 255, or as much as `planes` bytes hold.
     pub codes: Vec<Node>,
     /// Makes the codes unsigned; `bias` has it subtracted.
     pub lift: i32,
+    /// Bytes of a code, 1 to 3: only levels have more than one.
+    pub planes: u32,
 }
 
 /// A format's decode body, run by run.
@@ -264,12 +268,16 @@ impl Body<'_> {
         let ranges: Vec<(i64, i64)> = codes.iter().map(|code| self.range(*code)).collect::<Option<_>>()?;
         let low = ranges.iter().map(|r| r.0).min()?.min(0);
         let high = ranges.iter().map(|r| r.1).max()?;
-        if high - low > 255 {
-            return None;
-        }
+        let levels = codes.iter().all(|code| matches!(self.terms[code.0 as usize].0, Term::Levels(..)));
+        let planes = match high - low {
+            0..=0xff => 1,
+            0x100..=0xffff if levels => 2,
+            _ if levels => 3,
+            _ => return None,
+        };
         let lift = i32::try_from(-low).ok()?;
-        let bias = head.bias.checked_sub(lift).filter(|bias| bias.abs() <= 1024)?;
-        Some(Run { first, scale: head.scale, offset: head.offset, bias, codes, lift })
+        let bias = head.bias.checked_sub(lift).filter(|bias| bias.abs() <= MAX_LEVEL)?;
+        Some(Run { first, scale: head.scale, offset: head.offset, bias, codes, lift, planes })
     }
 
     fn is_steady(&self, node: Node, steady: &HashSet<(u32, u32)>) -> bool {
@@ -362,7 +370,8 @@ impl Body<'_> {
         let levels: Option<Rc<[i32]>> = values
             .iter()
             .map(|value| {
-                Some(value * 2f64.powi(power)).filter(|level| level.abs() <= 255.0).map(|level| level as i32)
+                let level = value * 2f64.powi(power);
+                (level.abs() <= f64::from(MAX_LEVEL)).then_some(level as i32)
             })
             .collect();
         let code = self.node(Term::Levels(levels?, index), DType::I32);

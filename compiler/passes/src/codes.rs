@@ -61,7 +61,7 @@ enum Step {
     Op(Op, Vec<usize>),
 }
 
-/// Tables that were worked out before, by what computes them. `None`: some value is no byte.
+/// Tables that were worked out before, by what computes them. `None`: some value is negative.
 pub(crate) type Tables = HashMap<Function, Option<Vec<u32>>>;
 
 /// A code as a function of its atoms.
@@ -73,29 +73,40 @@ pub(crate) struct Function {
     /// Bits of each atom, the first lowest in the index.
     widths: Vec<u32>,
     lift: i32,
+    /// The byte of the result that is wanted.
+    plane: u32,
 }
 
 impl<'k> Lowering<'k> {
-    /// Codes `at` to `at + 3` of a run as unsigned bytes.
+    /// Codes `at` to `at + 3` of a run as unsigned bytes, or the bytes of one of its planes.
     pub(crate) fn quad(
         &mut self,
         from: Reading<'_, 'k>,
         run: &Run,
         at: u32,
+        plane: u32,
     ) -> Result<lane::Value, LowerError> {
         let nodes = &run.codes[at as usize..(at + QUAD) as usize];
         let nodes: [Node; 4] = [nodes[0], nodes[1], nodes[2], nodes[3]];
-        if let Some(bytes) = self.bytes(from, nodes, run.lift, MAX_DEPTH) {
+        if run.planes == 1
+            && let Some(bytes) = self.bytes(from, nodes, run.lift, MAX_DEPTH)
+        {
             return Ok(bytes);
         }
-        if let Some(bytes) = self.tabulated(from, nodes, run.lift) {
+        if let Some(bytes) = self.tabulated(from, nodes, run.lift, plane) {
             return Ok(bytes);
         }
         let mut packed = self.emit.i32(0);
         for (byte, node) in nodes.into_iter().enumerate() {
             let code = self.evaluate(from, node)?;
             let lift = self.emit.i32(run.lift);
-            let code = self.emit.pure(Pure::IAdd, &[code, lift]);
+            let mut code = self.emit.pure(Pure::IAdd, &[code, lift]);
+            if run.planes > 1 {
+                let by = self.emit.i32(8 * plane as i32);
+                let mask = self.emit.i32(0xff);
+                code = self.emit.pure(Pure::ShrU, &[code, by]);
+                code = self.emit.pure(Pure::IAnd, &[code, mask]);
+            }
             let by = self.emit.i32(8 * byte as i32);
             let code = self.emit.pure(Pure::Shl, &[code, by]);
             packed = self.emit.pure(Pure::IOr, &[packed, code]);
@@ -298,7 +309,13 @@ impl<'k> Lowering<'k> {
     }
 
     /// The third way.
-    fn tabulated(&mut self, from: Reading<'_, 'k>, nodes: [Node; 4], lift: i32) -> Option<lane::Value> {
+    fn tabulated(
+        &mut self,
+        from: Reading<'_, 'k>,
+        nodes: [Node; 4],
+        lift: i32,
+        plane: u32,
+    ) -> Option<lane::Value> {
         let affine = from.side.affine.clone();
         let mut atoms = Vec::new();
         self.cut(from, nodes, &mut atoms, MAX_DEPTH)?;
@@ -310,7 +327,8 @@ impl<'k> Lowering<'k> {
         for (byte, node) in nodes.into_iter().enumerate() {
             let inputs: Vec<Node> = atoms.iter().map(|atom| atom.nodes[byte]).collect();
             let steps = steps_of(&affine, node, &inputs)?;
-            functions.push(Function { format: from.side.id, steps, widths: widths.clone(), lift });
+            let widths = widths.clone();
+            functions.push(Function { format: from.side.id, steps, widths, lift, plane });
         }
         let function = functions.pop()?;
         if functions.iter().any(|other| *other != function) {
@@ -482,13 +500,13 @@ fn add_steps(
 }
 
 impl Function {
-    /// The value of every index, if all are bytes.
+    /// A byte of the value of every index, if none is negative.
     fn entries(&self, tables: &[(DType, Vec<u32>)]) -> Option<Vec<u32>> {
         let bits: u32 = self.widths.iter().sum();
         (0..1u32 << bits)
             .map(|index| {
                 let value = self.value(tables, index)?.checked_add(self.lift)?;
-                u8::try_from(value).ok().map(u32::from)
+                u32::try_from(value).ok().map(|value| value >> (8 * self.plane) & 0xff)
             })
             .collect()
     }

@@ -3,13 +3,14 @@
 //! `affine` cuts both rows into runs of elements with one scale. Over a run of k elements, with `w = s c + o` and `x = t y`,
 //!
 //! ```text
-//! sum of x w  =  t s * (sum of y c)  +  o * t (sum of y)
+//! sum of x w  =  t * (s * (sum of y c)  +  o * (sum of y))
 //! ```
 //!
-//! where the sums are exact i32: at most 32 products of bytes. Codes are brought to the four bytes of a lane, a *quad*, and multiplied by
+//! where the sums are exact i32: at most 32 products of bytes, or of bytes and codes of two or three bytes. Codes are brought to the four bytes of a lane, a *quad*, and multiplied by
 //! `dot4` (`codes`).
 //!
-//! **Order.** Runs in ascending k; for each, one multiply-add with the scale and, for formats with an offset, one with that.
+//! **Order.** Runs in ascending k; for each, one multiply-add with the scale s and, for formats with an offset, one with that; for all that share a
+//! scale t, one multiply-add with that.
 //! Nothing else depends on M, N, tiles or lanes, so batch size and `tune` never change a bit. Against decoding to f32 the result differs within
 //! the bound of `docs/reference/7-formats.md`.
 //!
@@ -259,21 +260,15 @@ impl<'k> Lowering<'k> {
         for column in columns {
             ws.push(self.open(w, *column, from)?);
         }
-        let length = x.affine.length.min(w.affine.length);
-        for first in (0..k).step_by(length as usize) {
-            let (x_run, x_skip, x_group) = run_at(x, first);
-            let (w_run, w_skip, w_group) = run_at(w, first);
-            let quads = length / QUAD;
-            let mut words = Vec::new();
+        // Runs of w under one scale of x are added up before that is applied.
+        let span = x.affine.length;
+        let length = span.min(w.affine.length);
+        for first in (0..k).step_by(span as usize) {
             let mut scales = Vec::new();
-            let mut totals = Vec::new();
             for opened in &xs {
-                let start = shifted(opened.start, x, x_group);
-                let from = Reading { side: x, opened, start };
-                let row: Vec<lane::Value> = (0..quads)
-                    .map(|q| self.byte_quad(from, x_run, x_skip + q * QUAD))
-                    .collect::<Result<_, _>>()?;
-                let mut scale = match x_run.scale {
+                let (run, _, group) = run_at(x, first);
+                let from = Reading { side: x, opened, start: shifted(opened.start, x, group) };
+                let mut scale = match run.scale {
                     Some(node) => self.evaluate(from, node)?,
                     None => self.emit.f32(1.0),
                 };
@@ -281,59 +276,93 @@ impl<'k> Lowering<'k> {
                     let zero = self.emit.f32(0.0);
                     scale = self.emit.pure(Pure::Select, &[inside, scale, zero]);
                 }
-                let needs_total = w_run.bias != 0 || w_run.offset.is_some();
-                totals.push(if needs_total { Some(self.byte_total(&row)) } else { None });
-                words.push(row);
                 scales.push(scale);
             }
-            for (column, opened) in ws.iter().enumerate() {
-                let start = shifted(opened.start, w, w_group);
-                let from = Reading { side: w, opened, start };
-                let mut products: Vec<Option<lane::Value>> = vec![None; xs.len()];
-                for q in 0..quads {
-                    let codes = self.quad(from, w_run, w_skip + q * QUAD)?;
-                    for (row, product) in products.iter_mut().enumerate() {
-                        let sum = match *product {
-                            Some(sum) => sum,
-                            None => {
-                                let zero = self.emit.i32(0);
-                                self.emit.splat(zero)
-                            }
-                        };
-                        *product = Some(self.emit.pure(Pure::Dot4US, &[codes, words[row][q as usize], sum]));
-                    }
-                }
-                let scale = match w_run.scale {
-                    Some(node) => Some(self.evaluate(from, node)?),
-                    None => None,
-                };
-                let offset = match w_run.offset {
-                    Some(node) => Some(self.evaluate(from, node)?),
-                    None => None,
-                };
-                for (row, product) in products.into_iter().enumerate() {
-                    let Some(mut product) = product else { continue };
-                    if let (true, Some(total)) = (w_run.bias != 0, totals[row]) {
-                        let bias = self.emit.i32(w_run.bias);
-                        let term = self.emit.pure(Pure::IMul, &[total, bias]);
-                        product = self.emit.pure(Pure::IAdd, &[product, term]);
-                    }
-                    let product = self.emit.pure(Pure::I32ToF32, &[product]);
-                    let factor = match scale {
-                        Some(scale) => self.emit.pure(Pure::FMul, &[scale, scales[row]]),
-                        None => scales[row],
-                    };
-                    let at = row * columns.len() + column;
-                    sums[at] = self.emit.pure(Pure::Fma, &[factor, product, sums[at]]);
-                    if let (Some(offset), Some(total)) = (offset, totals[row]) {
-                        let total = self.emit.pure(Pure::I32ToF32, &[total]);
-                        let total = self.emit.pure(Pure::FMul, &[total, scales[row]]);
-                        sums[at] = self.emit.pure(Pure::Fma, &[offset, total, sums[at]]);
-                    }
-                }
+            let mut parts: Vec<Option<lane::Value>> = vec![None; sums.len()];
+            for first in (first..first + span).step_by(length as usize) {
+                self.one_run(x, w, (&xs, &ws), (first, length), &mut parts)?;
+            }
+            for (at, part) in parts.into_iter().enumerate() {
+                let Some(part) = part else { continue };
+                sums[at] = self.emit.pure(Pure::Fma, &[part, scales[at / ws.len()], sums[at]]);
             }
         }
         Ok(sums)
+    }
+
+    /// One run, without the scale of x, added to `parts` (rows, then columns).
+    fn one_run(
+        &mut self,
+        x: &Side<'k>,
+        w: &Side<'k>,
+        (xs, ws): (&[Opened], &[Opened]),
+        (first, length): (u32, u32),
+        parts: &mut [Option<lane::Value>],
+    ) -> Result<(), LowerError> {
+        let (x_run, x_skip, x_group) = run_at(x, first);
+        let (w_run, w_skip, w_group) = run_at(w, first);
+        let quads = length / QUAD;
+        let mut words = Vec::new();
+        let mut totals = Vec::new();
+        for opened in xs {
+            let from = Reading { side: x, opened, start: shifted(opened.start, x, x_group) };
+            let row: Vec<lane::Value> = (0..quads)
+                .map(|q| self.byte_quad(from, x_run, x_skip + q * QUAD))
+                .collect::<Result<_, _>>()?;
+            let needs_total = w_run.bias != 0 || w_run.offset.is_some();
+            totals.push(if needs_total { Some(self.byte_total(&row)) } else { None });
+            words.push(row);
+        }
+        for (column, opened) in ws.iter().enumerate() {
+            let from = Reading { side: w, opened, start: shifted(opened.start, w, w_group) };
+            let zero = self.emit.i32(0);
+            let zero = self.emit.splat(zero);
+            let mut products = vec![zero; xs.len()];
+            // The bias is where the sum of the lowest plane begins.
+            if w_run.bias != 0 {
+                let bias = self.emit.i32(w_run.bias);
+                for (product, total) in products.iter_mut().zip(&totals) {
+                    let Some(total) = total else { continue };
+                    *product = self.emit.pure(Pure::IMul, &[*total, bias]);
+                }
+            }
+            for plane in 0..w_run.planes {
+                let mut sums = if plane == 0 { products.clone() } else { vec![zero; xs.len()] };
+                for q in 0..quads {
+                    let codes = self.quad(from, w_run, w_skip + q * QUAD, plane)?;
+                    for (sum, row) in sums.iter_mut().zip(&words) {
+                        *sum = self.emit.pure(Pure::Dot4US, &[codes, row[q as usize], *sum]);
+                    }
+                }
+                for (product, sum) in products.iter_mut().zip(sums) {
+                    if plane == 0 {
+                        *product = sum;
+                        continue;
+                    }
+                    let by = self.emit.i32(8 * plane as i32);
+                    let sum = self.emit.pure(Pure::Shl, &[sum, by]);
+                    *product = self.emit.pure(Pure::IAdd, &[*product, sum]);
+                }
+            }
+            let scale = w_run.scale.map(|node| self.evaluate(from, node)).transpose()?;
+            let offset = w_run.offset.map(|node| self.evaluate(from, node)).transpose()?;
+            for (row, product) in products.into_iter().enumerate() {
+                let product = self.emit.pure(Pure::I32ToF32, &[product]);
+                let part = &mut parts[row * ws.len() + column];
+                let mut sum = match (*part, scale) {
+                    (None, None) => product,
+                    (None, Some(scale)) => self.emit.pure(Pure::FMul, &[product, scale]),
+                    (Some(part), None) => self.emit.pure(Pure::FAdd, &[part, product]),
+                    (Some(part), Some(scale)) => self.emit.pure(Pure::Fma, &[product, scale, part]),
+                };
+                if let (Some(offset), Some(total)) = (offset, totals[row]) {
+                    let total = self.emit.pure(Pure::I32ToF32, &[total]);
+                    sum = self.emit.pure(Pure::Fma, &[total, offset, sum]);
+                }
+                *part = Some(sum);
+            }
+        }
+        Ok(())
     }
 
     /// The sum of a row's codes, in every lane.

@@ -7,7 +7,7 @@
 
 use iced_x86::{Code as C, ConditionCode};
 use regalloc2::VReg;
-use tvmc_ir::lane::{Inst as LaneInst, Mem, MemoryOp, Op, Pure, Scalar, Value, abi};
+use tvmc_ir::lane::{Access, Inst as LaneInst, Mem, MemoryOp, Op, Place, Pure, Scalar, Value, abi};
 
 use super::control::FlagCompare;
 use super::uses::User;
@@ -54,7 +54,7 @@ impl<'f> Lower<'f> {
             return self.v4
                 && self.parts == 1
                 && matches!(self.values[inst.args[0].index()], Val::Pending(_))
-                && matches!(user_of_load(), Some(Op::Pure(_)));
+                && (matches!(user_of_load(), Some(Op::Pure(_))) || self.is_read_again(inst.args[0], result));
         }
         let Op::Pure(pure) = inst.op else { return false };
         if FlagCompare::of(pure).is_none() || self.is_varying(inst.args[0]) {
@@ -65,6 +65,17 @@ impl<'f> Lower<'f> {
             Some(User::Inst(user)) => user.op == Op::Pure(Pure::Select) && !self.is_varying(user.args[1]),
             None => false,
         }
+    }
+
+    /// Whether a broadcast load is an operand of each of its users, because a register would be taken too long. Memory that is only read
+    /// does not change in between.
+    fn is_read_again(&self, load: Value, splat: Value) -> bool {
+        let Val::Pending(LaneInst { op: Op::Memory { place: Place::Buffer(buffer), .. }, .. }) =
+            &self.values[load.index()]
+        else {
+            return false;
+        };
+        self.f.buffers[buffer.index()].access == Access::Read && self.uses.is_far(splat)
     }
 
     /// Emits an operation and defines its result.

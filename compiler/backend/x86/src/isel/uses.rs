@@ -8,6 +8,9 @@ use tvmc_ir::lane::{Function, Inst, Region, Stmt, Value};
 
 use crate::Error;
 
+/// Operations between a definition and its last use from which it is better read from memory again than kept in a register.
+const FAR: u32 = 64;
+
 /// Deepest nest of regions that is accepted: lowering and this walk recurse over it.
 pub(super) const MAX_DEPTH: usize = 256;
 
@@ -33,6 +36,10 @@ struct Info<'f> {
     def: Position,
     last: Position,
     user: User<'f>,
+    /// Numbers of the operations that define it and use it last.
+    span: (u32, u32),
+    /// Whether an operation of the region of the definition is every use.
+    local: bool,
 }
 
 /// The analysis' result.
@@ -40,14 +47,15 @@ pub(super) struct Uses<'f> {
     infos: Vec<Info<'f>>,
     regions: u32,
     epoch: u32,
+    operations: u32,
 }
 
 impl<'f> Uses<'f> {
     /// Walks the function once.
     pub fn of(function: &'f Function) -> Result<Self, Error> {
         let start = Position::default();
-        let none = Info { count: 0, def: start, last: start, user: User::Control };
-        let mut uses = Self { infos: vec![none; function.values.len()], regions: 0, epoch: 0 };
+        let none = Info { count: 0, def: start, last: start, user: User::Control, span: (0, 0), local: true };
+        let mut uses = Self { infos: vec![none; function.values.len()], regions: 0, epoch: 0, operations: 0 };
         uses.region(&function.body, 0)?;
         Ok(uses)
     }
@@ -56,12 +64,16 @@ impl<'f> Uses<'f> {
         let last = Position { region, epoch: self.epoch };
         let info = &mut self.infos[value.index()];
         info.count += 1;
+        info.span.1 = self.operations;
+        info.local &= region == info.def.region && matches!(user, User::Inst(_));
         info.last = last;
         info.user = user;
     }
 
     fn defined(&mut self, value: Value, region: u32) {
-        self.infos[value.index()].def = Position { region, epoch: self.epoch };
+        let info = &mut self.infos[value.index()];
+        info.def = Position { region, epoch: self.epoch };
+        info.span = (self.operations, self.operations);
     }
 
     fn region(&mut self, region: &'f Region, depth: usize) -> Result<u32, Error> {
@@ -73,6 +85,7 @@ impl<'f> Uses<'f> {
         for stmt in &region.stmts {
             match stmt {
                 Stmt::Inst(inst) => {
+                    self.operations += 1;
                     inst.args.iter().for_each(|&arg| self.used(arg, id, User::Inst(inst)));
                     if let Some(result) = inst.result {
                         self.defined(result, id);
@@ -127,6 +140,12 @@ impl<'f> Uses<'f> {
     pub fn only_user(&self, value: Value) -> Option<User<'f>> {
         let info = &self.infos[value.index()];
         (info.count == 1 && info.last.region == info.def.region).then_some(info.user)
+    }
+
+    /// Whether all users are operations of the region of the definition, and some are far from it.
+    pub fn is_far(&self, value: Value) -> bool {
+        let info = &self.infos[value.index()];
+        info.local && info.span.1 - info.span.0 > FAR
     }
 
     /// The only user, if memory cannot change between the definition and it.
