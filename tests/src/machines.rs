@@ -20,7 +20,7 @@ use tvmc_interp::lane as lane_interp;
 use tvmc_ir::lane::{self, Verified};
 use tvmc_ir::tile::launch::{Binding, bind};
 use tvmc_ir::tile::{Element, parse, verify};
-use tvmc_passes::packing::{Packing, pack, packed_bytes, unit_bytes, unpack};
+use tvmc_passes::packing::{Packing, ROWS, pack, unit_bytes, unpack};
 use tvmc_passes::target::{CRANELIFT, TARGETS, Target, WGSL, X86_V3, X86_V4};
 use tvmc_passes::{Lowered, Options, ScalarBinding, lower};
 use tvmc_types::dtype::DType;
@@ -159,6 +159,24 @@ impl Machines {
     }
 }
 
+/// Lowers a case for any row of a target table, also one that no machine has, and compares the lane interpreter with the tile interpreter. Gives what the
+/// lanes leave in memory.
+pub fn on_row(case: &Case, target: &Target) -> Result<Vec<Vec<u8>>, Disagreement> {
+    let binding = match bind(&case.kernel, &case.shapes()) {
+        Ok(binding) => binding,
+        Err(error) => return wrong("binding", error),
+    };
+    let expected = reference(case)?;
+    let program = Program::new(case, &binding, target)?;
+    let mut left = Vec::new();
+    for order in [lane_interp::LaneOrder::Ascending, lane_interp::LaneOrder::Permuted(11)] {
+        let name = format!("lane interpreter for {}, {order:?}", target.name);
+        left = program.on_lanes(order, &name)?;
+        program.judge(case, &name, &expected, &left)?;
+    }
+    Ok(left)
+}
+
 /// A buffer of a lane function.
 #[derive(Clone, PartialEq, Debug)]
 pub struct LaneBuffer {
@@ -205,7 +223,7 @@ impl Program {
             .arguments
             .iter()
             .map(|argument| match argument {
-                Argument::Tensor(Data { packed: true, .. }) => Packing::Interleaved,
+                Argument::Tensor(data) if data.packed => packing_of(data),
                 Argument::Tensor(_) | Argument::Scalar(..) => Packing::AsDeclared,
             })
             .collect();
@@ -394,9 +412,17 @@ fn tensor_name(case: &Case, data: &Data) -> String {
     at.map_or_else(String::new, |at| format!("p{at}"))
 }
 
+/// How a packed tensor lies: in both ways, in turn.
+fn packing_of(data: &Data) -> Packing {
+    let rows = data.shape.iter().rev().nth(1).copied().unwrap_or(1);
+    if rows % 2 == 0 { Packing::Filled } else { Packing::Interleaved }
+}
+
 /// The matrices of a packed tensor: its last two axes.
 struct Matrices {
     rows: usize,
+    /// Rows for which there is room.
+    room: usize,
     row_bytes: usize,
     unit: usize,
 }
@@ -409,16 +435,22 @@ fn matrices(case: &Case, data: &Data) -> Matrices {
     let (_, outer) = data.shape.split_last().unwrap_or((&1, &[]));
     let all: u64 = outer.iter().product();
     let rows = outer.last().copied().unwrap_or(1) as usize;
-    Matrices { rows, row_bytes: data.bytes.len() / all.max(1) as usize, unit: unit_bytes(group) }
+    let room = match packing_of(data) {
+        Packing::Filled => rows.next_multiple_of(ROWS),
+        Packing::Interleaved | Packing::AsDeclared => rows,
+    };
+    Matrices { rows, room, row_bytes: data.bytes.len() / all.max(1) as usize, unit: unit_bytes(group) }
 }
 
 /// The bytes of a packed tensor as declared: the inverse of [`layout`].
 fn as_declared(case: &Case, data: &Data, packed: &[u8]) -> Vec<u8> {
-    let Matrices { rows, row_bytes, unit } = matrices(case, data);
+    let Matrices { rows, room, row_bytes, unit } = matrices(case, data);
     let mut bytes = data.bytes.clone();
-    let size = packed_bytes(rows, row_bytes).unwrap_or(0).max(1);
+    let size = (room * row_bytes).max(1);
     for (matrix, packed) in bytes.chunks_exact_mut((rows * row_bytes).max(1)).zip(packed.chunks_exact(size)) {
-        unpack(packed, rows, row_bytes, unit, matrix);
+        let mut whole = vec![0; room * row_bytes];
+        unpack(packed, room, row_bytes, unit, &mut whole);
+        matrix.copy_from_slice(&whole[..rows * row_bytes]);
     }
     bytes
 }
@@ -426,12 +458,14 @@ fn as_declared(case: &Case, data: &Data, packed: &[u8]) -> Vec<u8> {
 /// The bytes as compiled code expects them: packed, and filled up to a multiple of 4.
 fn layout(case: &Case, data: &Data) -> Vec<u8> {
     let mut bytes = if data.packed {
-        let Matrices { rows, row_bytes, unit, .. } = matrices(case, data);
+        let Matrices { rows, room, row_bytes, unit } = matrices(case, data);
         let mut packed = Vec::new();
         for matrix in data.bytes.chunks_exact((rows * row_bytes).max(1)) {
             let start = packed.len();
-            packed.resize(start + packed_bytes(rows, row_bytes).unwrap_or(0), 0);
-            pack(matrix, rows, row_bytes, unit, &mut packed[start..]);
+            packed.resize(start + room * row_bytes, 0);
+            let mut whole = matrix.to_vec();
+            whole.resize(room * row_bytes, 0);
+            pack(&whole, room, row_bytes, unit, &mut packed[start..]);
         }
         packed
     } else {

@@ -135,6 +135,15 @@ impl Maker<'_> {
                 let args = self.pick(indices.len() + 1);
                 return self.b.effect(Op::Store { memory, indices }, &args);
             }
+            21 if self.tape.below(3) == 0 => {
+                let (memory, indices) = self.memory();
+                let Memory::Shared(shared) = memory else {
+                    let op = if number % 2 == 0 { Op::Commit } else { Op::Wait(number) };
+                    return self.b.effect(op, &[]);
+                };
+                let args = self.pick(indices.len() + 1);
+                return self.b.effect(Op::CopyAsync { shared, indices }, &args);
+            }
             21 => {
                 let args = self.pick(1);
                 return self.b.effect(Op::Assert(number), &args);
@@ -163,6 +172,8 @@ impl Maker<'_> {
                     let initials = self.pick(count);
                     let step = self.tape.next();
                     let (counter, params) = self.b.begin_for(ends[0], ends[1], step, &initials);
+                    let depth = self.tape.next();
+                    self.b.pipeline(depth);
                     self.scope.push(counter);
                     self.scope.extend(params);
                     self.region(depth - 1);

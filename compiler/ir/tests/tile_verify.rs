@@ -174,6 +174,8 @@ fn each_rule_of_statements_is_checked() {
         // For
         ("for v8 in v0..v0 by 0 { }", For, "body[8]"),
         ("for v8 in v0..v0 by 2147483648 { }", For, "body[8]"),
+        ("for v8 in v0..v0 by 1 pipeline 0 { }", For, "body[8]"),
+        ("for v8 in v0..v0 by 1 pipeline 17 { }", For, "body[8]"),
         ("for v8 in v6..v0 by 1 { }", For, "body[8]"),
         ("for v8 in v0..v4 by 1 { }", For, "body[8]"),
         // Carried
@@ -303,6 +305,7 @@ fn what_no_text_can_say_is_checked_too() {
         from: Value(0),
         to: Value(0),
         step: 1,
+        pipeline: 1,
         carried: vec![],
         body: Region::default(),
         yields: vec![],

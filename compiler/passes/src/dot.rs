@@ -14,6 +14,7 @@
 //! ```
 
 use crate::eval::{Coord, Position};
+use crate::history::Product;
 use crate::lower::{LowerError, Lowering, Repr, Tail};
 use crate::packing::Packing;
 use crate::target::DotStep;
@@ -34,13 +35,16 @@ impl<'k> Lowering<'k> {
         let (m, k) = (self.kernel.ty(a).shape[0], self.kernel.ty(a).shape[1]);
         let n = self.kernel.ty(b).shape[1];
         if self.integer_dot((a, b, c), result, (m, k, n))? {
+            self.products.insert(result, Product::Integers);
             return Ok(());
         }
         if n == 1 {
+            self.products.insert(result, Product::Column);
             return self.dot_column(a, b, c, result, m, k);
         }
         let chunks = n.div_ceil(self.target.lanes);
         if m * chunks <= self.target.tile_registers.min(self.target.accumulators) {
+            self.products.insert(result, Product::Rows);
             return self.dot_small(a, b, c, result, m, k, chunks);
         }
         self.dot_large(a, b, c, result, (m, k, chunks))
@@ -207,6 +211,7 @@ impl<'k> Lowering<'k> {
     ) -> Result<(), LowerError> {
         let scalar = self.scalar(result)?;
         let (rows, columns) = self.micro_tile(m, chunks);
+        self.products.insert(result, Product::MicroTiles { rows, chunks: columns });
         if !self.is_plain(a, false) {
             self.move_to_arena(a)?;
         }
@@ -328,13 +333,17 @@ impl<'k> Lowering<'k> {
             Some(Repr::Lazy) => {}
         }
         let Some(inst) = self.defs[value.index()] else { return false };
+        // A slot of a ring: whole rows of chunks.
+        if self.plan.current.contains(&value) {
+            return true;
+        }
         let Op::Load { memory: Memory::Param(param), indices, padded } = &inst.op else { return false };
         let TensorDecl::Tensor { element: Element::DType(dtype), access: Access::Read, .. } =
             &self.kernel.params[param.index()]
         else {
             return false;
         };
-        let packed = matches!(self.buffers[param.index()], Some((_, Packing::Interleaved)));
+        let packed = matches!(self.buffers[param.index()], Some((_, Packing::Interleaved | Packing::Filled)));
         if packed || *padded || crate::memory::mem_of(*dtype).is_none() {
             return false;
         }

@@ -24,7 +24,8 @@
 use crate::eval::{Coord, Position};
 use crate::lower::{ArenaTile, LowerError, Lowering};
 use crate::memory::{Address, Axis, Extent, Inside, Tensor, mem_of};
-use crate::packing::{Packing, ROWS, unit_bytes};
+use crate::packing::{Packing, unit_bytes};
+use crate::stored::Distance;
 use tvmc_ir::lane::{self, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
 use tvmc_ir::tile::{Element, Field, FieldMode, Format, Index, Inst, Memory, Value};
 use tvmc_types::dtype::{DType, Kind, Rule};
@@ -79,6 +80,8 @@ struct StoredRow {
     mask: Option<lane::Value>,
     /// Where it begins, u.i64: its number, or its first unit where rows are packed.
     start: lane::Value,
+    /// Units from one of the row to the next.
+    apart: Distance,
     /// The slice's first group in the row, u.i64.
     group: lane::Value,
     /// The slice along the row.
@@ -267,23 +270,26 @@ impl<'k> Lowering<'k> {
         }
         let extents = &target.tensor.extents[..target.tensor.extents.len() - 1];
         let mask = self.mask(&axes, extents);
+        let mut apart = Distance::Constant(1);
         let start = match target.tensor.packing {
             Packing::AsDeclared => {
                 let Address { base, stride, spread } = self.address(&axes, extents);
                 debug_assert!(stride.is_none() && spread.is_none(), "lanes lie along the last axis");
                 base
             }
-            Packing::Interleaved => {
+            Packing::Interleaved | Packing::Filled => {
                 let unit = unit_bytes(target.bytes as usize) as u32;
                 let units = target.row_bytes() / i64::from(unit);
-                self.row(&target.tensor, &axes, extents, units, unit, None)?.base
+                let row = self.row(&target.tensor, &axes, extents, units, unit, None)?;
+                apart = row.apart;
+                row.base
             }
         };
         let first = self.position_value(column.offset);
         let size = self.emit.i32(target.group as i32);
         let groups = self.emit.pure(Pure::IDivU, &[first, size]);
         let group = self.emit.pure(Pure::I32ToI64, &[groups]);
-        Ok(StoredRow { mask, start, group, column })
+        Ok(StoredRow { mask, start, apart, group, column })
     }
 
     /// Stores entries of a row: `first` of the slice, in units of the memory's elements from its first group, and where they vary, `more` by
@@ -331,7 +337,13 @@ impl<'k> Lowering<'k> {
         let n = self.emit.i32(per_unit as i32);
         let unit = self.emit.pure(Pure::IDivU, &[entry, n]);
         let rest = self.emit.pure(Pure::IRemU, &[entry, n]);
-        let apart = self.emit.i32(per_unit as i32 * ROWS as i32);
+        let apart = match row.apart {
+            Distance::Constant(units) => self.emit.i32(per_unit as i32 * units),
+            Distance::Value(units) => {
+                let n = self.emit.i32(per_unit as i32);
+                self.emit.pure(Pure::IMul, &[units, n])
+            }
+        };
         let unit = self.emit.pure(Pure::IMul, &[unit, apart]);
         let offset = self.emit.pure(Pure::IAdd, &[unit, rest]);
         if form == MemoryOp::StoreUniform {

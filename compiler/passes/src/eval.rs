@@ -320,6 +320,9 @@ impl<'k> Lowering<'k> {
             | Op::Store { .. }
             | Op::StoreGroups { .. }
             | Op::Scatter { .. }
+            | Op::CopyAsync { .. }
+            | Op::Commit
+            | Op::Wait(_)
             | Op::Atomic { .. }
             | Op::Field(_)
             | Op::Table(_)

@@ -7,16 +7,23 @@
 //!
 //! It costs time that a compilation has no use for, so only those who ask for it pay.
 
-use crate::cleanup::{renumber, sweep};
-use crate::lower::{Emitted, LowerError, Lowered, Options, Repr, emit};
-use crate::scratch::share;
+use crate::cleanup::renumber;
+use crate::instance::{Emitted, Swept, swept};
+use crate::lower::{LowerError, Lowered, Options, Repr};
 use crate::target::Target;
+use std::collections::HashMap;
 use std::fmt;
 use tvmc_ir::lane::Arena;
-use tvmc_ir::tile::Kernel;
+use tvmc_ir::tile::{Kernel, Value};
 
 /// How a lowering went, for people.
 pub struct History {
+    /// The instance as it was lowered: with what loops load ahead.
+    pub kernel: Kernel,
+    /// What became of loops that are to load ahead, with places in the source.
+    pub notes: Vec<String>,
+    /// How the products were made.
+    pub products: HashMap<Value, Product>,
     /// Where each tile value ended up; none of those that the emitted code never asked for by themselves.
     pub placements: Vec<Option<Placement>>,
     /// The code as it was emitted.
@@ -31,10 +38,8 @@ pub fn lower_with_history(
     target: &Target,
     options: &Options,
 ) -> Result<(Lowered, History), LowerError> {
-    let Emitted { mut lowered, mut placements, shared } = emit(kernel, target, options)?;
-    let emitted = lowered.function.to_string();
-    sweep(&mut lowered.function);
-    let arenas = share(&mut lowered.function, &shared, target.spare_scratch);
+    let Swept { emitted, before, arenas } = swept(kernel, target, options)?;
+    let Emitted { mut lowered, kernel, mut placements, products, notes, .. } = emitted;
     for placement in placements.iter_mut().flatten() {
         if let Placement::Scratch { arena, .. } = placement {
             *arena = arenas[arena.index()];
@@ -42,7 +47,44 @@ pub fn lower_with_history(
     }
     let swept = lowered.function.to_string();
     renumber(&mut lowered.function);
-    Ok((lowered, History { placements, emitted, swept }))
+    Ok((lowered, History { kernel, notes, products, placements, emitted: before.to_string(), swept }))
+}
+
+/// How a matrix product was made.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Product {
+    /// Row by row and chunk by chunk, all sums in registers.
+    Rows,
+    /// By micro-tiles of sums.
+    MicroTiles {
+        /// Rows of one.
+        rows: u32,
+        /// Chunks of lanes of one.
+        chunks: u32,
+    },
+    /// One column: lanes along K.
+    Column,
+    /// In bytes of integers, rows that share unpacked codes together.
+    Integers,
+    /// The loop around it, its turns shared out.
+    Spread {
+        /// Lanes of one sum.
+        lanes: u32,
+    },
+}
+
+impl fmt::Display for Product {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Product::Rows => write!(f, "a product, row by row"),
+            Product::MicroTiles { rows, chunks } => {
+                write!(f, "a product in micro-tiles of {rows} rows by {chunks} chunks of lanes")
+            }
+            Product::Column => write!(f, "a product of one column, lanes along K"),
+            Product::Integers => write!(f, "a product of bytes (dot4)"),
+            Product::Spread { lanes } => write!(f, "a product whose sums have {lanes} lanes each"),
+        }
+    }
 }
 
 /// Where the elements of a tile value are.

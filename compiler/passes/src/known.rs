@@ -52,6 +52,9 @@ impl Lowering<'_> {
             | Op::Store { .. }
             | Op::StoreGroups { .. }
             | Op::Scatter { .. }
+            | Op::CopyAsync { .. }
+            | Op::Commit
+            | Op::Wait(_)
             | Op::Atomic { .. }
             | Op::Field(_)
             | Op::Table(_)

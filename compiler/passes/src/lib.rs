@@ -1,7 +1,7 @@
 //! Tile IR to lane IR.
 //!
 //! ```text
-//! tile::Kernel --plan--> what is kept, where --lower--> lane::Function
+//! tile::Kernel --pipeline--> tile::Kernel --plan--> what is kept, where --lower--> lane::Function
 //! ```
 //!
 //! A tile is a function from coordinates to elements. [`lower`] never builds a tile that nobody needs: element-wise
@@ -12,6 +12,8 @@
 //! | file | what it does |
 //! |---|---|
 //! | `target` | the numbers in which targets differ |
+//! | `instance` | the passes in their order |
+//! | `pipeline` | loops that load the tiles of their next turns |
 //! | `plan` | which values are kept |
 //! | `emitter` | value numbering, hoisting, folding |
 //! | `lower` | statements and control flow |
@@ -48,12 +50,14 @@ mod emitter;
 mod encode;
 mod eval;
 mod history;
+mod instance;
 mod integer_dot;
 mod known;
 mod lower;
 mod materialise;
 mod memory;
 pub mod packing;
+mod pipeline;
 mod plan;
 mod scatter;
 mod scratch;
@@ -62,5 +66,6 @@ mod stored;
 pub mod target;
 mod view;
 
-pub use history::{History, Placement, lower_with_history};
-pub use lower::{LowerError, Lowered, Options, ScalarBinding, lower};
+pub use history::{History, Placement, Product, lower_with_history};
+pub use instance::lower;
+pub use lower::{LowerError, Lowered, Options, ScalarBinding};

@@ -9,14 +9,13 @@
 //! one, and so is a write after reads, and a store to a block-shared tensor after another; loop bodies start with one. On a CPU they cost nothing.
 
 use crate::affine::Affine;
-use crate::cleanup::{renumber, sweep};
 use crate::codes::Tables;
 use crate::emitter::Emitter;
 use crate::eval::{Coord, Position};
-use crate::history::Placement;
+use crate::history::{Placement, Product};
+use crate::instance::Emitted;
 use crate::packing::Packing;
-use crate::plan::{Plan, plan};
-use crate::scratch::share;
+use crate::plan::Plan;
 use crate::target::Target;
 use std::collections::HashMap;
 use std::fmt;
@@ -156,6 +155,8 @@ pub(crate) struct Lowering<'k> {
     generated: u32,
     arena_bytes: u64,
     values: usize,
+    /// How products were made, for people.
+    pub products: HashMap<Value, Product>,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, Hash)]
@@ -177,54 +178,38 @@ pub(crate) fn scalar_of(dtype: DType) -> Result<Scalar, LowerError> {
     }
 }
 
-/// Lowers a kernel instance for a target.
-pub fn lower(kernel: &Kernel, target: &Target, options: &Options) -> Result<Lowered, LowerError> {
-    let Emitted { mut lowered, shared, .. } = emit(kernel, target, options)?;
-    sweep(&mut lowered.function);
-    share(&mut lowered.function, &shared, target.spare_scratch);
-    renumber(&mut lowered.function);
-    Ok(lowered)
-}
-
-/// The code of an instance, not yet cleaned up.
-pub(crate) struct Emitted {
-    pub lowered: Lowered,
-    /// Where tile values ended up.
-    pub placements: Vec<Option<Placement>>,
-    /// The arenas of block-shared tensors.
-    pub shared: Vec<Arena>,
-}
-
-/// Emits the code of an instance.
-pub(crate) fn emit(kernel: &Kernel, target: &Target, options: &Options) -> Result<Emitted, LowerError> {
-    let lanes = kernel.lanes.unwrap_or(target.lanes);
-    let lowering = Lowering {
-        kernel,
-        target: Target { lanes, ..*target },
-        emit: Emitter::new(&kernel.name, lanes),
-        plan: plan(kernel),
-        repr: vec![None; kernel.values.len()],
-        defs: vec![None; kernel.values.len()],
-        facts: vec![Facts::ANY; kernel.values.len()],
-        buffers: Vec::new(),
-        shared: Vec::new(),
-        affine: HashMap::new(),
-        byte_tables: Tables::new(),
-        scalars: HashMap::new(),
-        traffic: Vec::new(),
-        moved: Vec::new(),
-        generated: 0,
-        arena_bytes: 0,
-        values: 0,
-    };
-    lowering.run(options)
-}
-
 impl<'k> Lowering<'k> {
-    fn run(mut self, options: &Options) -> Result<Emitted, LowerError> {
+    pub(crate) fn new(kernel: &'k Kernel, target: &Target, plan: Plan) -> Self {
+        let lanes = kernel.lanes.unwrap_or(target.lanes);
+        Lowering {
+            kernel,
+            target: Target { lanes, ..*target },
+            emit: Emitter::new(&kernel.name, lanes),
+            plan,
+            repr: vec![None; kernel.values.len()],
+            defs: vec![None; kernel.values.len()],
+            facts: vec![Facts::ANY; kernel.values.len()],
+            buffers: Vec::new(),
+            shared: Vec::new(),
+            affine: HashMap::new(),
+            byte_tables: Tables::new(),
+            scalars: HashMap::new(),
+            traffic: Vec::new(),
+            moved: Vec::new(),
+            generated: 0,
+            arena_bytes: 0,
+            values: 0,
+            products: HashMap::new(),
+        }
+    }
+
+    /// The code; the instance itself is not repeated.
+    pub(crate) fn run(mut self, options: &Options) -> Result<Emitted, LowerError> {
         let (buffers, scalars) = self.declare(options);
         for decl in &self.kernel.shared {
-            let tile = self.arena_tile(&decl.ty.shape, scalar_of(decl.ty.dtype)?)?;
+            // Its accesses are masked where a chunk reaches past a row, so rows need no room for whole chunks.
+            let row = decl.ty.shape.last().copied().unwrap_or(1);
+            let tile = self.arena_of_rows(&decl.ty.shape, row, scalar_of(decl.ty.dtype)?)?;
             self.shared.push(tile);
         }
         for message in &self.kernel.messages {
@@ -235,8 +220,12 @@ impl<'k> Lowering<'k> {
         let shared = self.shared.iter().map(|tile| tile.arena).collect();
         Ok(Emitted {
             lowered: Lowered { function: self.emit.finish(), buffers, scalars },
+            kernel: Kernel::default(),
             placements,
+            products: self.products,
             shared,
+            depth: 1,
+            notes: Vec::new(),
         })
     }
 
@@ -301,7 +290,11 @@ impl<'k> Lowering<'k> {
     pub fn arena_tile(&mut self, shape: &[u32], scalar: Scalar) -> Result<ArenaTile, LowerError> {
         let lanes = self.target.lanes;
         let last = shape.last().copied().unwrap_or(1);
-        let row = last.div_ceil(lanes) * lanes;
+        self.arena_of_rows(shape, last.div_ceil(lanes) * lanes, scalar)
+    }
+
+    /// New block scratch for a tile whose rows are so far apart.
+    fn arena_of_rows(&mut self, shape: &[u32], row: u32, scalar: Scalar) -> Result<ArenaTile, LowerError> {
         let rows: u64 = shape.iter().rev().skip(1).map(|d| u64::from(*d)).product();
         let bytes = rows * u64::from(row) * 4;
         self.arena_bytes += bytes;
@@ -404,7 +397,7 @@ impl<'k> Lowering<'k> {
         for stmt in &region.stmts {
             match stmt {
                 Stmt::Inst(inst) => self.inst(inst)?,
-                Stmt::For { counter, from, to, step, carried, body, yields, results } => {
+                Stmt::For { counter, from, to, step, carried, body, yields, results, .. } => {
                     if self.spread_loop(stmt)? {
                         continue;
                     }
@@ -507,8 +500,16 @@ impl<'k> Lowering<'k> {
         match (&inst.op, inst.result) {
             (Op::Store { memory, indices }, _) => self.store(inst, *memory, indices),
             (Op::StoreGroups { memory, indices }, _) => self.store_groups(inst, *memory, indices),
+            // The copy is there at once, for whoever passes the barrier that comes before its first reader.
+            (Op::CopyAsync { shared, indices }, _) => self.store(inst, Memory::Shared(*shared), indices),
+            (Op::Commit | Op::Wait(_), _) => Ok(()),
             (Op::Scatter { memory }, _) => self.scatter(inst, *memory),
-            (Op::Atomic { update, tensor }, Some(result)) => self.atomic(inst, *update, *tensor, result),
+            (Op::Atomic { update, memory: Memory::Param(tensor) }, Some(result)) => {
+                self.atomic(inst, *update, *tensor, result)
+            }
+            (Op::Atomic { update, memory: memory @ Memory::Shared(_) }, Some(result)) => {
+                self.atomic_shared(inst, *update, *memory, result)
+            }
             (Op::Assert(message), _) => {
                 let condition = self.uniform(inst.args[0])?;
                 self.emit.effect(lane::Op::Assert(*message), &[condition]);

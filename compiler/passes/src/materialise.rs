@@ -304,7 +304,7 @@ impl<'k> Lowering<'k> {
         if let Memory::Param(param) = memory {
             let tensor = self.tensor(param)?;
             if let Element::DType(dtype) = tensor.element
-                && (mem_of(dtype).is_none() || tensor.packing == Packing::Interleaved)
+                && (mem_of(dtype).is_none() || tensor.packing != Packing::AsDeclared)
             {
                 return self.store_narrow(inst, tensor, dtype, indices);
             }

@@ -2,18 +2,20 @@
 //! neighbouring words, and a block of a matrix-vector product reads one stream from its first byte to its last.
 //!
 //! A row is a string of *units* (the largest power of two of bytes, at most 4, that divides a group's size). Rows go in
-//! blocks of [`ROWS`]; within a block, unit `t` of all 64 rows lies together:
+//! blocks of [`ROWS`], the last block has the rows that are left; within a block of D rows, unit `t` of all of them lies together:
 //!
 //! ```text
-//! unit t of row r   at   ((r / 64) * units_per_row + t) * 64 + r % 64
+//! unit t of row r   at   r / 64 * 64 * units_per_row + t * D + r % 64         D = min(64, rows - r / 64 * 64)
 //!
 //! rows      a0 a1 a2 ..      ->   a0 b0 c0 ..   a1 b1 c1 ..   ..
-//!           b0 b1 b2 ..           (64 units)    (64 units)
+//!           b0 b1 b2 ..           (D units)     (D units)
 //! ```
 //!
 //! 64 rows are what a block of `linear` makes at a time; a machine with fewer lanes takes them in chunks that lie side by side.
-//! It is a bijection on the bytes of whole blocks; the last block is filled up with zero rows, so the packed size is
-//! at most 63 rows more. `pack` and `unpack` are inverse to each other.
+//! It is a bijection on the bytes of a matrix, so packed weights take what declared ones do. `pack` and `unpack` are inverse to each other.
+//!
+//! Where the number of rows is known when a kernel is compiled, D is a constant for a multiple of 64, and one choice a block else. The rows of a state
+//! grow between calls, so for states ([`Packing::Filled`]) the last block is filled up: D is always 64, and no address depends on the number of rows.
 
 /// Rows in a block.
 pub const ROWS: usize = 64;
@@ -24,8 +26,10 @@ pub enum Packing {
     /// Row after row, as declared.
     #[default]
     AsDeclared,
-    /// Row-interleaved.
+    /// Row-interleaved, the last block as short as it is.
     Interleaved,
+    /// Row-interleaved, the last block filled up with rows that nobody reads.
+    Filled,
 }
 
 /// Bytes of a unit for groups of this many bytes.
@@ -37,9 +41,15 @@ pub fn unit_bytes(group_bytes: usize) -> usize {
     }
 }
 
-/// Bytes of the packed form, or `None` on overflow.
+/// Bytes of the packed form, those of the declared one, or `None` on overflow.
 pub fn packed_bytes(rows: usize, row_bytes: usize) -> Option<usize> {
-    rows.div_ceil(ROWS).checked_mul(ROWS)?.checked_mul(row_bytes)
+    rows.checked_mul(row_bytes)
+}
+
+/// Where unit `t` of a row is, in units.
+fn unit_at(row: usize, t: usize, rows: usize, row_units: usize) -> usize {
+    let first = row / ROWS * ROWS;
+    first * row_units + t * ROWS.min(rows - first) + (row - first)
 }
 
 /// Packs `rows` rows of `row_bytes` bytes. `output` is [`packed_bytes`] long.
@@ -49,17 +59,13 @@ pub fn packed_bytes(rows: usize, row_bytes: usize) -> Option<usize> {
 pub fn pack(input: &[u8], rows: usize, row_bytes: usize, unit: usize, output: &mut [u8]) {
     assert_eq!(input.len(), rows * row_bytes);
     assert_eq!(Some(output.len()), packed_bytes(rows, row_bytes));
-    for (block, out) in output.chunks_exact_mut((ROWS * row_bytes).max(1)).enumerate() {
-        let first = block * ROWS;
-        for lane in 0..ROWS {
-            let row = first + lane;
-            let source = (row < rows).then(|| &input[row * row_bytes..(row + 1) * row_bytes]);
-            for t in 0..row_bytes / unit {
-                let at = (t * ROWS + lane) * unit;
-                match source {
-                    Some(bytes) => out[at..at + unit].copy_from_slice(&bytes[t * unit..(t + 1) * unit]),
-                    None => out[at..at + unit].fill(0),
-                }
+    let blocks = input.chunks((ROWS * row_bytes).max(1));
+    for (input, output) in blocks.zip(output.chunks_mut((ROWS * row_bytes).max(1))) {
+        let rows = input.len() / row_bytes;
+        for (row, bytes) in input.chunks_exact(row_bytes).enumerate() {
+            for (t, bytes) in bytes.chunks_exact(unit).enumerate() {
+                let at = (t * rows + row) * unit;
+                output[at..at + unit].copy_from_slice(bytes);
             }
         }
     }
@@ -74,7 +80,7 @@ pub fn unpack(input: &[u8], rows: usize, row_bytes: usize, unit: usize, output: 
     assert_eq!(Some(input.len()), packed_bytes(rows, row_bytes));
     for row in 0..rows {
         for t in 0..row_bytes / unit {
-            let at = ((row / ROWS * (row_bytes / unit) + t) * ROWS + row % ROWS) * unit;
+            let at = unit_at(row, t, rows, row_bytes / unit) * unit;
             let to = row * row_bytes + t * unit;
             output[to..to + unit].copy_from_slice(&input[at..at + unit]);
         }
@@ -85,20 +91,41 @@ pub fn unpack(input: &[u8], rows: usize, row_bytes: usize, unit: usize, output: 
 mod tests {
     use super::*;
 
+    /// Every byte goes to one place and comes back, for groups of every width from 1 to 8 bits, with and without scales before the codes, and every
+    /// length of the last block.
     #[test]
-    fn unpack_inverts_pack() {
-        for unit in [1, 2, 4] {
-            for rows in [0, 1, 63, 64, 65, 160] {
-                for units in [0, 1, 5, 9] {
-                    let row_bytes = unit * units;
-                    let input: Vec<u8> = (0..rows * row_bytes).map(|i| (i * 7 + 3) as u8).collect();
+    fn packing_is_a_bijection() {
+        let lengths = [0, 1, 2, 3, 7, 16, 31, 63, 64, 65, 67, 127, 128, 129, 200];
+        for (width, group, scales) in (1..=8).flat_map(|width| {
+            [8, 16, 32, 64, 128, 200].into_iter().flat_map(move |group| [0, 2, 4].map(|s| (width, group, s)))
+        }) {
+            let bytes: usize = group * width / 8 + scales;
+            let unit = unit_bytes(bytes);
+            assert_eq!(bytes % unit, 0);
+            for (rows, groups) in lengths.into_iter().flat_map(|rows| [0, 1, 3].map(|groups| (rows, groups)))
+            {
+                let row_bytes = bytes * groups;
+                // Each number below 2^16 in two passes of bytes: no two units look alike in both.
+                for pass in 0..2 {
+                    let input: Vec<u8> =
+                        (0..rows * row_bytes).map(|i| (i / unit >> (8 * pass)) as u8).collect();
                     let mut packed = vec![0xff; packed_bytes(rows, row_bytes).unwrap()];
                     pack(&input, rows, row_bytes, unit, &mut packed);
                     let mut back = vec![0; input.len()];
                     unpack(&packed, rows, row_bytes, unit, &mut back);
-                    assert_eq!(input, back, "unit {unit}, {rows} rows of {units} units");
+                    assert!(input == back, "u{width}[{group}], {scales} bytes of scales, {rows} rows");
                 }
             }
         }
+    }
+
+    #[test]
+    fn three_rows_after_a_block() {
+        let input: Vec<u8> = (0..67 * 2).collect();
+        let mut packed = vec![0; 67 * 2];
+        pack(&input, 67, 2, 1, &mut packed);
+        assert_eq!(packed[..4], [0, 2, 4, 6]);
+        assert_eq!(packed[64..67], [1, 3, 5]);
+        assert_eq!(packed[128..], [128, 130, 132, 129, 131, 133]);
     }
 }

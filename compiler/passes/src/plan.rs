@@ -7,7 +7,7 @@
 //! It also finds accumulators: a `dot` whose result is the next value of a loop variable, and whose `c` operand is the only
 //! reader of that variable, may work in place.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tvmc_ir::lane::Access;
 use tvmc_ir::tile::{Element, Inst, Kernel, Memory, Op, Region, Stmt, TensorDecl, Value};
 
@@ -19,6 +19,8 @@ pub struct Plan {
     pub cost: Vec<u32>,
     /// `dot` result to the loop variable it accumulates into (the carried parameter).
     pub in_place: HashMap<Value, Value>,
+    /// Loads of block-shared tensors that nothing writes while they are used: read where they lie.
+    pub current: HashSet<Value>,
 }
 
 /// A use of a value: how deep, and whether it is element-wise with unchanged coordinates.
@@ -51,7 +53,8 @@ pub fn plan(kernel: &Kernel) -> Plan {
         order: Vec::new(),
     };
     analysis.region(&kernel.body, 0);
-    let mut plan = Plan { keep: vec![false; n], cost: vec![0; n], in_place: HashMap::new() };
+    let mut plan =
+        Plan { keep: vec![false; n], cost: vec![0; n], in_place: HashMap::new(), current: HashSet::new() };
     for value in analysis.order.clone() {
         analysis.decide(value, &mut plan);
     }
@@ -157,7 +160,7 @@ impl<'k> Analysis<'k> {
                 0
             }
             Op::Store { .. } | Op::StoreGroups { .. } | Op::Assert(_) | Op::Print(_) => 0,
-            Op::Scatter { .. } => 0,
+            Op::Scatter { .. } | Op::CopyAsync { .. } | Op::Commit | Op::Wait(_) => 0,
             Op::Atomic { .. } => {
                 plan.keep[at] = self.uses[at].count > 0;
                 0
@@ -247,6 +250,9 @@ impl<'k> Analysis<'k> {
                 | Op::Store { .. }
                 | Op::StoreGroups { .. }
                 | Op::Scatter { .. }
+                | Op::CopyAsync { .. }
+                | Op::Commit
+                | Op::Wait(_)
                 | Op::Atomic { .. }
                 | Op::Field(_)
                 | Op::Table(_)

@@ -6,6 +6,8 @@
 //!   an assertion refuses larger tensors, unless their size is known. What an update gives is kept like any value with a cost, if anybody
 //!   reads it; a tile of one element is updated by the first lane alone.
 //!
+//! * An atomic update of a **block-shared** tensor is seen by no other block: it is one element after the other, as a scatter is.
+//!
 //! A block's statements happen in order: where several access the tensor, or one does again and again, barriers stand between.
 //!
 //! ```text
@@ -16,11 +18,11 @@
 //! Refused: elements that are no whole bytes, tensors of formats.
 
 use crate::eval::{Coord, Position};
-use crate::lower::{LowerError, Lowering, Repr};
-use crate::memory::{Axis, Stride, Tensor};
+use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
+use crate::memory::{Axis, Extent, Stride, Tensor};
 use crate::packing::Packing;
-use tvmc_ir::lane::{self, Pure};
-use tvmc_ir::tile::{Inst, Memory, Param, Region, Stmt, Update, Value};
+use tvmc_ir::lane::{self, MemoryOp, Place, Pure};
+use tvmc_ir::tile::{Binary, Inst, Memory, Param, Region, Stmt, Update, Value};
 use tvmc_types::dtype::{DType, Kind};
 
 /// Elements of a tensor that 32-bit addresses reach.
@@ -33,6 +35,8 @@ fn update_of(update: Update, dtype: DType) -> lane::Update {
     match update {
         Update::Add if float => U::FAdd,
         Update::Add => U::IAdd,
+        Update::Min if float => U::FMin,
+        Update::Max if float => U::FMax,
         Update::Min if signed => U::IMinS,
         Update::Min => U::IMinU,
         Update::Max if signed => U::IMaxS,
@@ -175,6 +179,89 @@ impl<'k> Lowering<'k> {
         })?;
         self.repr[result.index()] = Some(Repr::Arena(tile));
         Ok(())
+    }
+
+    /// Updates of elements of a block-shared tensor, one after the other: all lanes read what is there, the first writes what it becomes.
+    pub(crate) fn atomic_shared(
+        &mut self,
+        inst: &Inst,
+        update: Update,
+        memory: Memory,
+        result: Value,
+    ) -> Result<(), LowerError> {
+        let Some(shared) = self.shared_tile(memory) else {
+            return self.unsupported("an unknown block-shared tensor", Some(inst));
+        };
+        self.readable_anywhere(inst)?;
+        self.before_store(shared.arena);
+        let (indices, operands) = inst.args.split_at(inst.args.len() - update.operands());
+        let ty = self.kernel.ty(result).clone();
+        let extents: Vec<Extent> =
+            shared.shape.iter().map(|extent| Extent::Constant(i64::from(*extent))).collect();
+        let padded = self.padded_extents(&shared.shape, shared.row);
+        let (mem, place) = (shared.mem(), Place::Arena(shared.arena));
+        let one = ty.elements() == 1;
+        let kept = if self.plan.keep[result.index()] && !one {
+            let tile = self.arena_tile(&ty.shape, self.scalar(result)?)?;
+            Some(ArenaTile { tail: Tail::Unwritten, ..tile })
+        } else {
+            None
+        };
+        let mut only = None;
+        let mut shape = ty.shape.clone();
+        shape.push(1);
+        self.walk(&shape, false, true, &mut Vec::new(), &mut |this, at| {
+            let at = &at[..at.len() - 1];
+            let axes = this.indexed_axes(indices, at)?;
+            let inside = this.mask(&axes, &extents);
+            let address = this.address(&axes, &padded);
+            this.before_read(shared.arena);
+            let old = this.load_at(mem, place, address, inside);
+            let old = this.as_register(&shared, old);
+            let mut values = vec![old];
+            for operand in operands {
+                values.push(this.eval(*operand, at)?);
+            }
+            let new = this.updated(update, ty.dtype, &values)?;
+            let new = this.as_scratch(&shared, new);
+            this.before_write(shared.arena);
+            this.emit.store(MemoryOp::StoreUniform, mem, place, address.base, None, new, inside);
+            match &kept {
+                Some(tile) => this.put(tile, at, old),
+                None => only = Some(old),
+            }
+            Ok(())
+        })?;
+        self.repr[result.index()] = match (kept, only) {
+            (Some(tile), _) => Some(Repr::Arena(tile)),
+            (None, Some(old)) if one => Some(Repr::Uniform(old)),
+            (None, _) => None,
+        };
+        Ok(())
+    }
+
+    /// What becomes of an element: `values` are what is there, then the operands.
+    fn updated(
+        &mut self,
+        update: Update,
+        dtype: DType,
+        values: &[lane::Value],
+    ) -> Result<lane::Value, LowerError> {
+        let (old, a) = (values[0], values[1]);
+        let op = match update {
+            Update::Add => Binary::Add,
+            Update::Min => Binary::Min,
+            Update::Max => Binary::Max,
+            Update::And => Binary::And,
+            Update::Or => Binary::Or,
+            Update::Xor => Binary::Xor,
+            Update::Exchange => return Ok(a),
+            Update::CompareExchange => {
+                let same = self.binary(Binary::Eq, dtype, old, a)?;
+                return Ok(self.emit.pure(Pure::Select, &[same, values[2], old]));
+            }
+        };
+        self.binary(op, dtype, old, a)
     }
 
     /// Whether 32 bits count a tensor's elements: `None` where its size says so, else a condition that is asserted.

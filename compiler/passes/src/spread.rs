@@ -27,6 +27,7 @@
 
 use crate::emitter::gcd;
 use crate::eval::{Coord, Position};
+use crate::history;
 use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
 use crate::memory::{Address, mem_of};
 use tvmc_ir::lane::{self, Access, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
@@ -102,18 +103,42 @@ impl<'k> Lowering<'k> {
         if self.target.spread == 1 || !lanes.is_power_of_two() {
             return Ok(false);
         }
-        let Some(product) = self.product(stmt) else { return Ok(false) };
+        let Some(product) = self.product(stmt).filter(|product| self.is_within_reach(product)) else {
+            return Ok(false);
+        };
         let granule = self.granule(&product);
         let staged = granule > 1 && self.is_ungrouped(product.a, &product.insts);
         let Some(shares) = self.shares(&product, granule, staged) else { return Ok(false) };
+        self.products.insert(product.result, history::Product::Spread { lanes: shares.k_lanes });
         let sums = self.spread_turns(&product, shares, staged)?;
         self.gather_parts(&product, shares, sums)?;
         Ok(true)
     }
 
+    /// Whether a loop is one that this file describes, as far as that is known before anything is lowered.
+    pub(crate) fn would_spread(&self, stmt: &Stmt) -> bool {
+        if self.target.spread == 1 || !self.target.lanes.is_power_of_two() {
+            return false;
+        }
+        let Some(product) = self.product(stmt) else { return false };
+        let granule = self.granule(&product);
+        let staged = granule > 1 && self.is_ungrouped(product.a, &product.insts);
+        self.shares(&product, granule, staged).is_some()
+    }
+
+    /// Whether everything from outside can be read at positions that differ by lane.
+    fn is_within_reach(&self, product: &Product<'_>) -> bool {
+        let inside: Vec<Value> = product.insts.iter().filter_map(|inst| inst.result).collect();
+        let operands = product.insts.iter().flat_map(|inst| &inst.args);
+        let operands = operands.chain([&product.a, &product.b, &product.initial]);
+        operands.filter(|v| !inside.contains(v)).all(|v| self.is_readable(*v, product.counter))
+    }
+
     /// The loop as a product, or `None` if it does more.
-    fn product(&self, stmt: &'k Stmt) -> Option<Product<'k>> {
-        let Stmt::For { counter, from, to, step, carried, body, yields, results } = stmt else { return None };
+    fn product<'s>(&self, stmt: &'s Stmt) -> Option<Product<'s>> {
+        let Stmt::For { counter, from, to, step, carried, body, yields, results, .. } = stmt else {
+            return None;
+        };
         let ([variable], [next], [result]) = (carried.as_slice(), yields.as_slice(), results.as_slice())
         else {
             return None;
@@ -132,10 +157,7 @@ impl<'k> Lowering<'k> {
         let f32s = [a, b, *next].into_iter().all(|v| self.scalar(v).is_ok_and(|s| s == Scalar::F32));
         let whole_turns = self.kernel.ty(a).shape[1] == *step;
         let lazy = rest.iter().all(|inst| self.is_lazy(inst, variable.param));
-        let inside: Vec<Value> = rest.iter().filter_map(|inst| inst.result).collect();
-        let operands = rest.iter().flat_map(|inst| &inst.args).chain([&a, &b, &variable.initial]);
-        let readable = operands.filter(|v| !inside.contains(v)).all(|v| self.is_readable(*v, *counter));
-        (f32s && whole_turns && lazy && readable).then(|| Product {
+        (f32s && whole_turns && lazy).then(|| Product {
             counter: *counter,
             from: *from,
             to: *to,
@@ -185,6 +207,9 @@ impl<'k> Lowering<'k> {
             | Op::Store { .. }
             | Op::StoreGroups { .. }
             | Op::Scatter { .. }
+            | Op::CopyAsync { .. }
+            | Op::Commit
+            | Op::Wait(_)
             | Op::Atomic { .. }
             | Op::Field(_)
             | Op::Table(_)
@@ -217,13 +242,13 @@ impl<'k> Lowering<'k> {
         }
     }
 
-    fn granule(&self, product: &Product<'k>) -> u32 {
+    fn granule(&self, product: &Product<'_>) -> u32 {
         let granule = product.insts.iter().fold(1, |size, inst| lcm(size, self.group_of(inst)));
         if product.step.is_multiple_of(granule) { granule } else { product.step }
     }
 
     /// Whether nothing that a value of the body is computed from has groups.
-    fn is_ungrouped(&self, value: Value, insts: &[&'k Inst]) -> bool {
+    fn is_ungrouped(&self, value: Value, insts: &[&Inst]) -> bool {
         let mut open = vec![value];
         while let Some(value) = open.pop() {
             let Some(inst) = insts.iter().find(|inst| inst.result == Some(value)) else { continue };
@@ -236,7 +261,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// How to share: least work for the busiest lane, then most lanes to a column.
-    fn shares(&self, product: &Product<'k>, granule: u32, staged: bool) -> Option<Shares> {
+    fn shares(&self, product: &Product<'_>, granule: u32, staged: bool) -> Option<Shares> {
         let (lanes, step) = (self.target.lanes, product.step);
         let bounds =
             (self.facts[product.from.index()].as_constant(), self.facts[product.to.index()].as_constant());

@@ -32,11 +32,20 @@ pub(crate) struct Row {
     pub base: lane::Value,
     /// v.i32; absent where lanes share a row or read neighbours.
     offset: Option<lane::Value>,
-    /// 1, or the rows of a packed block.
-    scale: i32,
+    /// From one unit to the next.
+    pub apart: Distance,
     /// Lane `l` reads `l` further: packed rows, one lane each.
     contiguous: bool,
     mask: Option<lane::Value>,
+}
+
+/// A number of units between neighbours of a row: 1, or the rows of its packed block.
+#[derive(Copy, Clone)]
+pub(crate) enum Distance {
+    /// Known.
+    Constant(i32),
+    /// An i32, which differs by lane where lanes have rows of different blocks.
+    Value(lane::Value),
 }
 
 /// A number of bits within a row: a constant plus an i32 that may vary.
@@ -165,15 +174,18 @@ impl<'k> Lowering<'k> {
                     let lanes = self.emit.pure(Pure::IMul, &[lane, step]);
                     offset = Some(self.sum(offset, lanes));
                 }
-                Ok(Row { place, unit, base, offset, scale: 1, contiguous: false, mask })
+                Ok(Row { place, unit, base, offset, apart: Distance::Constant(1), contiguous: false, mask })
             }
-            Packing::Interleaved => self.packed_row((outer, extents), row_units, unit, place, mask),
+            Packing::Interleaved | Packing::Filled => {
+                self.packed_row(tensor.packing, (outer, extents), row_units, unit, place, mask)
+            }
         }
     }
 
-    /// `((m * blocks + r / 16) * row_units + t) * 16 + r % 16` for row r of matrix m.
+    /// `(m * rows + r / 64 * 64) * row_units + t * D + r % 64` for row r of matrix m, with D as `packing` says.
     fn packed_row(
         &mut self,
+        packing: Packing,
         (outer, extents): (&[Axis], &[Extent]),
         row_units: i64,
         unit: u32,
@@ -186,7 +198,7 @@ impl<'k> Lowering<'k> {
         let size = ROWS as i32;
         let total = self.total(axis);
         let matrix = self.address(matrix, extents);
-        let blocks = self.packed_blocks(*rows);
+        let matrix_rows = self.packed_rows(packing, *rows);
         let lanes = i64::from(self.target.lanes);
         let one_row = !axis.coord.has_lanes();
         // Neighbouring rows of one block: lane l is row l of them.
@@ -195,19 +207,21 @@ impl<'k> Lowering<'k> {
         let varies = total.value.is_some_and(|value| self.emit.is_varying(value));
         let uniform = matrix.stride.is_none() && matrix.spread.is_none() && !varies;
         if uniform && (one_row || neighbours) {
-            let place_of_row = self.block_of_rows(total, size);
-            let base = self.packed_start(matrix.base, blocks, place_of_row, row_units);
-            return Ok(Row { place, unit, base, offset: None, scale: size, contiguous: !one_row, mask });
+            let (block, within) = self.block_of_rows(total, size);
+            let apart = self.block_rows(packing, *rows, block);
+            let base = self.packed_start(matrix.base, matrix_rows, (block, within), row_units);
+            return Ok(Row { place, unit, base, offset: None, apart, contiguous: !one_row, mask });
         }
         let index = match axis.coord {
             Coord::At(_) => self.position_value(total),
             Coord::Lanes(_) => self.coord_value(Coord::Lanes(total)),
         };
-        let rows = self.emit.i32(size);
-        let block = self.emit.pure(Pure::IDivU, &[index, rows]);
-        let within = self.emit.pure(Pure::IRemU, &[index, rows]);
+        let in_block = self.emit.i32(size);
+        let block = self.emit.pure(Pure::IDivU, &[index, in_block]);
+        let within = self.emit.pure(Pure::IRemU, &[index, in_block]);
+        let apart = self.block_rows(packing, *rows, block);
         // What varies is counted in 32 bits from the first matrix that is the same for all lanes.
-        let mut block = block;
+        let mut first = self.emit.pure(Pure::IMul, &[block, in_block]);
         let mut varying = matrix.spread;
         if let Some(stride) = matrix.stride {
             let stride = self.stride_value(stride);
@@ -216,17 +230,49 @@ impl<'k> Lowering<'k> {
             varying = Some(self.sum(varying, lanes));
         }
         if let Some(matrix) = varying {
-            let blocks = self.emit.pure(Pure::I64ToI32, &[blocks]);
-            let before = self.emit.pure(Pure::IMul, &[matrix, blocks]);
-            block = self.emit.pure(Pure::IAdd, &[block, before]);
+            let rows = self.emit.pure(Pure::I64ToI32, &[matrix_rows]);
+            let before = self.emit.pure(Pure::IMul, &[matrix, rows]);
+            first = self.emit.pure(Pure::IAdd, &[first, before]);
         }
-        let per_block = self.emit.i32((row_units * i64::from(size)) as i32);
-        let start = self.emit.pure(Pure::IMul, &[block, per_block]);
+        let per_row = self.emit.i32(row_units as i32);
+        let start = self.emit.pure(Pure::IMul, &[first, per_row]);
         let offset = self.emit.pure(Pure::IAdd, &[start, within]);
-        let before = self.emit.lmul(matrix.base, blocks);
-        let block_units = self.emit.i64(row_units * i64::from(size));
-        let base = self.emit.lmul(before, block_units);
-        Ok(Row { place, unit, base, offset: Some(offset), scale: size, contiguous: false, mask })
+        let before = self.emit.lmul(matrix.base, matrix_rows);
+        let units = self.emit.i64(row_units);
+        let base = self.emit.lmul(before, units);
+        Ok(Row { place, unit, base, offset: Some(offset), apart, contiguous: false, mask })
+    }
+
+    /// The rows of a block.
+    fn block_rows(&mut self, packing: Packing, rows: Extent, block: lane::Value) -> Distance {
+        let size = ROWS as i64;
+        match (packing, rows) {
+            (Packing::Filled | Packing::AsDeclared, _) => Distance::Constant(size as i32),
+            (Packing::Interleaved, Extent::Constant(rows)) if rows % size == 0 => {
+                Distance::Constant(size as i32)
+            }
+            (Packing::Interleaved, Extent::Constant(rows)) if rows < size => Distance::Constant(rows as i32),
+            (Packing::Interleaved, Extent::Constant(rows)) => {
+                let whole = rows / size;
+                if let Some(block) = self.emit.known_i32(block) {
+                    let rows = if i64::from(block) < whole { size } else { rows % size };
+                    return Distance::Constant(rows as i32);
+                }
+                let (whole, size, rest) = (
+                    self.emit.i32(whole as i32),
+                    self.emit.i32(size as i32),
+                    self.emit.i32((rows % size) as i32),
+                );
+                let is_whole = self.emit.pure(Pure::ILtU, &[block, whole]);
+                Distance::Value(self.emit.pure(Pure::Select, &[is_whole, size, rest]))
+            }
+            (Packing::Interleaved, Extent::Runtime(rows, _)) => {
+                let size = self.emit.i32(size as i32);
+                let before = self.emit.pure(Pure::IMul, &[block, size]);
+                let rest = self.emit.pure(Pure::ISub, &[rows, before]);
+                Distance::Value(self.emit.pure(Pure::IMinS, &[size, rest]))
+            }
+        }
     }
 
     /// The block of a row that is the same for all lanes, and its place in it, u.i32.
@@ -253,17 +299,22 @@ impl<'k> Lowering<'k> {
         (block, self.emit.i32(row.rem_euclid(i64::from(size)) as i32))
     }
 
-    /// Blocks of rows of a packed matrix, u.i64.
-    fn packed_blocks(&mut self, rows: Extent) -> lane::Value {
+    /// The rows for which a packed matrix has room, u.i64.
+    fn packed_rows(&mut self, packing: Packing, rows: Extent) -> lane::Value {
         let size = ROWS as i64;
-        match rows {
-            Extent::Constant(rows) => self.emit.i64((rows + size - 1) / size),
-            Extent::Runtime(rows, _) => {
+        match (packing, rows) {
+            (Packing::Interleaved | Packing::AsDeclared, Extent::Constant(rows)) => self.emit.i64(rows),
+            (Packing::Interleaved | Packing::AsDeclared, Extent::Runtime(rows, _)) => {
+                self.emit.pure(Pure::I32ToI64, &[rows])
+            }
+            (Packing::Filled, Extent::Constant(rows)) => self.emit.i64((rows + size - 1) / size * size),
+            (Packing::Filled, Extent::Runtime(rows, _)) => {
                 let more = self.emit.i32(size as i32 - 1);
                 let rows = self.emit.pure(Pure::IAdd, &[rows, more]);
                 let size = self.emit.i32(size as i32);
                 let blocks = self.emit.pure(Pure::IDivU, &[rows, size]);
-                self.emit.pure(Pure::I32ToI64, &[blocks])
+                let (blocks, size) = (self.emit.pure(Pure::I32ToI64, &[blocks]), self.emit.i64(ROWS as i64));
+                self.emit.lmul(blocks, size)
             }
         }
     }
@@ -272,15 +323,17 @@ impl<'k> Lowering<'k> {
     fn packed_start(
         &mut self,
         matrix: lane::Value,
-        blocks: lane::Value,
+        matrix_rows: lane::Value,
         (block, within): (lane::Value, lane::Value),
         row_units: i64,
     ) -> lane::Value {
-        let block_units = self.emit.i64(row_units * ROWS as i64);
-        let before = self.emit.lmul(matrix, blocks);
+        let before = self.emit.lmul(matrix, matrix_rows);
+        let units = self.emit.i64(row_units);
+        let before = self.emit.lmul(before, units);
         let block = self.emit.pure(Pure::I32ToI64, &[block]);
-        let block = self.emit.ladd(before, block);
+        let block_units = self.emit.i64(row_units * ROWS as i64);
         let start = self.emit.lmul(block, block_units);
+        let start = self.emit.ladd(before, start);
         let within = self.emit.pure(Pure::I32ToI64, &[within]);
         self.emit.ladd(start, within)
     }
@@ -537,6 +590,42 @@ impl<'k> Lowering<'k> {
         self.extend_bits(raw, width, false)
     }
 
+    /// Where unit `constant + step` of the row is: a uniform i64, and what differs by lane.
+    fn unit_place(
+        &mut self,
+        row: &Row,
+        constant: i64,
+        step: Option<lane::Value>,
+    ) -> (lane::Value, Option<lane::Value>) {
+        let (mut base, mut offset) = (row.base, row.offset);
+        let far = match (row.apart, step) {
+            (Distance::Constant(apart), step) => {
+                let fixed = self.emit.i64(constant * i64::from(apart));
+                base = self.emit.ladd(base, fixed);
+                let apart = self.emit.i32(apart);
+                step.map(|step| self.emit.pure(Pure::IMul, &[step, apart]))
+            }
+            (Distance::Value(_), None) if constant == 0 => None,
+            (Distance::Value(apart), step) => {
+                let constant = self.emit.i32(constant as i32);
+                let step = match step {
+                    Some(step) => self.emit.pure(Pure::IAdd, &[step, constant]),
+                    None => constant,
+                };
+                Some(self.emit.pure(Pure::IMul, &[step, apart]))
+            }
+        };
+        match far {
+            Some(far) if self.emit.is_varying(far) => offset = Some(self.sum(offset, far)),
+            Some(far) => {
+                let wide = self.emit.pure(Pure::I32ToI64, &[far]);
+                base = self.emit.ladd(base, wide);
+            }
+            None => {}
+        }
+        (base, offset)
+    }
+
     /// Unit `constant + step` of the row.
     pub(crate) fn unit(
         &mut self,
@@ -545,20 +634,7 @@ impl<'k> Lowering<'k> {
         constant: i64,
         step: Option<lane::Value>,
     ) -> lane::Value {
-        let fixed = self.emit.i64(constant * i64::from(row.scale));
-        let mut offset = row.offset;
-        let mut base = row.base;
-        if let Some(step) = step {
-            let scale = self.emit.i32(row.scale);
-            let step = self.emit.pure(Pure::IMul, &[step, scale]);
-            if self.emit.is_varying(step) {
-                offset = Some(self.sum(offset, step));
-            } else {
-                let wide = self.emit.pure(Pure::I32ToI64, &[step]);
-                base = self.emit.ladd(base, wide);
-            }
-        }
-        let base = self.emit.ladd(base, fixed);
+        let (base, offset) = self.unit_place(row, constant, step);
         if row.contiguous {
             let Some(offset) = offset else {
                 return self.emit.load(MemoryOp::LoadContig, mem, row.place, base, None, row.mask);

@@ -13,6 +13,18 @@ pub enum DotStep {
     Separate,
 }
 
+/// Who loads the tiles of a loop's next turns ahead of time, where the source asks for it (`pipeline`).
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Ahead {
+    /// The processor, which sees a stream of loads and fetches what comes next. A copy in scratch would only be read once more.
+    Processor,
+    /// The kernel, into rings in block scratch.
+    Scratch {
+        /// Most bytes of scratch that a kernel with rings may take altogether.
+        bytes: u32,
+    },
+}
+
 /// A machine as the lowering sees it.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Target {
@@ -41,6 +53,8 @@ pub struct Target {
     pub spread: u32,
     /// Bytes of block scratch up to which arenas are not merged: where a barrier costs more than the room.
     pub spare_scratch: u32,
+    /// Who loads ahead in loops that ask for it.
+    pub ahead: Ahead,
     /// Blocks that keep a machine of this kind busy: with fewer, finer tiles are chosen where a kernel offers them.
     pub blocks: u64,
 }
@@ -59,6 +73,7 @@ pub const X86_V4: Target = Target {
     integer_rows: 8,
     spread: 1,
     spare_scratch: 0,
+    ahead: Ahead::Processor,
     blocks: 1,
 };
 
@@ -76,6 +91,7 @@ pub const X86_V3: Target = Target {
     integer_rows: 4,
     spread: 1,
     spare_scratch: 0,
+    ahead: Ahead::Processor,
     blocks: 1,
 };
 
@@ -93,6 +109,7 @@ pub const CRANELIFT: Target = Target {
     integer_rows: 1,
     spread: 1,
     spare_scratch: 0,
+    ahead: Ahead::Processor,
     blocks: 1,
 };
 
@@ -110,6 +127,7 @@ pub const WGSL: Target = Target {
     integer_rows: 1,
     spread: 32,
     spare_scratch: 16 << 10,
+    ahead: Ahead::Scratch { bytes: 16 << 10 },
     blocks: 512,
 };
 

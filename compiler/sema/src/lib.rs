@@ -18,7 +18,7 @@
 //!   that type, and what would wrap is left to run time.
 //! * In a `format` an i32 meets a float without `as` where its range shows that f32 holds it exactly (`d * (q[i] - 8)`).
 //! * `dot(a, b) + c` with equal shapes is one operation that adds onto `c`.
-//! * `pipeline(n)` changes no value: it is checked here and not carried by tile IR.
+//! * `pipeline(n)` changes no value: tile IR carries it as an attribute of its loop, unless a `break` makes the loop another one.
 //! * Sample bindings of [`check`]: dimensions used as tile extents are 64 (or the first of a short list that satisfies the kernel's
 //!   `assume`s), formats are f32 and one of each declared group size, `float` is f32 and f16, `int` i32 and i8, `dtype` f32 and i32.
 //!

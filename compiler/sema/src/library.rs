@@ -89,7 +89,7 @@ pub(crate) const ALONG: [&str; 14] = [
 ];
 
 /// The other built-in functions.
-const PLAIN: [&str; 33] = [
+const PLAIN: [&str; 37] = [
     "zeros",
     "full",
     "iota",
@@ -123,6 +123,10 @@ const PLAIN: [&str; 33] = [
     "atomic_exchange",
     "atomic_compare_exchange",
     "exit",
+    "copy_async",
+    "commit",
+    "wait",
+    "sync",
 ];
 
 /// Names that are built in, so that no fn may have them.

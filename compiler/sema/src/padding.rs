@@ -255,6 +255,9 @@ impl Analysis<'_> {
             | Op::Store { .. }
             | Op::StoreGroups { .. }
             | Op::Scatter { .. }
+            | Op::CopyAsync { .. }
+            | Op::Commit
+            | Op::Wait(_)
             | Op::Assert(_)
             | Op::Print(_) => State::clean(rank),
         })
@@ -500,6 +503,9 @@ impl Analysis<'_> {
             | Op::Store { .. }
             | Op::StoreGroups { .. }
             | Op::Scatter { .. }
+            | Op::CopyAsync { .. }
+            | Op::Commit
+            | Op::Wait(_)
             | Op::Atomic { .. }
             | Op::Field(_)
             | Op::Table(_)

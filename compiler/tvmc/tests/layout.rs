@@ -151,3 +151,47 @@ fn tiles_of_a_kernel_are_listed() {
     let list = json(&tvmc(&["layout", path, "--set", "N=100", "--json"]));
     assert_eq!(list["lanes"], 32);
 }
+
+/// Instances of every kernel of the standard library: what must be said of each.
+const LIBRARY: [(&str, &str, &[&str]); 11] = [
+    ("linear", "linear", &["X=f32", "W=q4_0", "N=64", "K=64"]),
+    ("linear", "linear_add", &["X=act8", "W=q8_0", "N=64", "K=64"]),
+    ("linear", "linear3", &["X=f32", "W1=q4_0", "W2=q4_0", "W3=q4_0", "K=64", "N1=64", "N2=64", "N3=64"]),
+    ("linear", "linear_swiglu", &["X=f32", "G=q4_0", "U=q4_0", "Y=f32", "K=64", "N=64"]),
+    ("nn", "embed", &["W=q8_0", "D=64"]),
+    ("nn", "rms_norm", &["Y=f32", "D=96"]),
+    ("nn", "rope_append", &["KV=f16", "P=32", "H=4", "G=2"]),
+    ("nn", "attention", &["KV=f16", "Y=f32", "E=64", "H=4", "G=2"]),
+    ("nn", "swiglu", &["Y=f32", "F=64"]),
+    ("quantize", "quantize", &["X=f32", "Y=q4_0", "K=64"]),
+    ("quantize", "quantization_error", &["X=f32", "Y=q4_0", "K=64"]),
+];
+
+#[test]
+fn every_tile_of_the_library_says_where_its_layout_comes_from() {
+    for (file, kernel, set) in LIBRARY {
+        let path = format!("{}/../../stdlib/{file}.tile", env!("CARGO_MANIFEST_DIR"));
+        for target in ["x86", "wgsl"] {
+            let mut args = vec!["layout", &path, "--kernel", kernel, "--target", target, "--json"];
+            set.iter().for_each(|value| args.extend(["--set", value]));
+            let list = json(&tvmc(&args));
+            let tiles = list["tiles"].as_array().expect("tiles");
+            assert!(!tiles.is_empty(), "{kernel}");
+            for tile in tiles {
+                let known = match tile["origin"].as_str() {
+                    Some("chosen") => tile["why"].is_string(),
+                    Some("follows") => tile["from"].is_string() && tile["rule"].is_string(),
+                    Some("default") => true,
+                    other => panic!("{kernel}: nothing is pinned, but {other:?}"),
+                };
+                assert!(known, "{kernel}: {tile}");
+            }
+            let chosen = tiles.iter().filter(|tile| tile["origin"] == "chosen").count();
+            assert!(chosen > 0, "{kernel} for {target}: the lowering chose nothing: {list}");
+        }
+    }
+    let path = format!("{}/../../examples/matmul.tile", env!("CARGO_MANIFEST_DIR"));
+    let list = stdout(&tvmc(&["layout", &path, "--target", "x86", "--cpu", "x86-64-v4"]));
+    assert!(list.contains("a product in micro-tiles of"), "{list}");
+    assert!(list.contains("rows, columns and sums of a product"), "{list}");
+}

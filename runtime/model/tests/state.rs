@@ -65,7 +65,7 @@ impl Device for Store {
         Err(DeviceError("there are no weights".to_owned()))
     }
 
-    fn packed_bytes(&self, _: &str, _: &[u64]) -> Result<u64, DeviceError> {
+    fn filled_bytes(&self, _: &str, _: &[u64]) -> Result<u64, DeviceError> {
         Err(DeviceError("nothing is packed".to_owned()))
     }
 

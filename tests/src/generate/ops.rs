@@ -517,6 +517,7 @@ impl Maker<'_> {
         let ty = TileType::new(dtype, &[m, n]);
         let start = self.want(dtype, &[m, n]);
         let (counter, params) = self.b.begin_for(from, to, step, &[start]);
+        self.b.pipeline(self.tape.pick(&[1, 1, 2, 3, 4, 16]));
         let outer = self.pool.len();
         self.pool.push(counter);
         let (a, b) = (self.operand(dtype, m, k), self.operand(dtype, k, n));

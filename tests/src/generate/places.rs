@@ -60,6 +60,10 @@ impl Maker<'_> {
         }
         let value = self.want(dtype, &shape);
         args.push(value);
-        self.b.define(Op::Atomic { update, tensor }, &args, TileType::new(dtype, &shape));
+        self.b.define(
+            Op::Atomic { update, memory: Memory::Param(tensor) },
+            &args,
+            TileType::new(dtype, &shape),
+        );
     }
 }

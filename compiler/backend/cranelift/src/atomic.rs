@@ -4,10 +4,10 @@
 //! atomic.iadd b0[v1 + v2], v3 mask v4  ->  for each lane: if its mask, old = atomic_rmw add (b0 + 4 (v1 + v2)), v3
 //! ```
 //!
-//! Machines add no floats so: that is a loop around `atomic_cas`, which tries again until nobody came between. Lanes go in ascending order;
+//! Machines have none of floats: that is a loop around `atomic_cas`, which tries again until nobody came between. Lanes go in ascending order;
 //! blocks on other threads come in between as they do.
 
-use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{AtomicRmwOp, BlockArg, InstBuilder, Value, types};
 use tvmc_ir::lane::{self, Buffer, Place, Scalar, Update};
 
@@ -63,12 +63,12 @@ impl Translator<'_> {
             Update::IXor => AtomicRmwOp::Xor,
             Update::Exchange => AtomicRmwOp::Xchg,
             Update::CompareExchange => return self.b.ins().atomic_cas(plain(), address, a, b),
-            Update::FAdd => return self.add_float(address, a),
+            Update::FAdd | Update::FMin | Update::FMax => return self.update_float(update, address, a),
         };
         self.b.ins().atomic_rmw(types::I32, plain(), op, address, a)
     }
 
-    fn add_float(&mut self, address: Value, a: Value) -> Value {
+    fn update_float(&mut self, update: Update, address: Value, a: Value) -> Value {
         let a = self.cast(types::F32, a);
         let (again, done) = (self.b.create_block(), self.b.create_block());
         let expected = self.b.append_block_param(again, types::I32);
@@ -77,9 +77,20 @@ impl Translator<'_> {
         self.b.ins().jump(again, &[BlockArg::Value(first)]);
         self.b.switch_to_block(again);
         let float = self.cast(types::F32, expected);
-        let sum = self.b.ins().fadd(float, a);
-        let sum = self.cast(types::I32, sum);
-        let found = self.b.ins().atomic_cas(plain(), address, expected, sum);
+        let holds = match update {
+            Update::FMin => Some(FloatCC::LessThan),
+            Update::FMax => Some(FloatCC::GreaterThan),
+            _ => None,
+        };
+        let new = match holds {
+            None => self.b.ins().fadd(float, a),
+            Some(holds) => {
+                let holds = self.b.ins().fcmp(holds, float, a);
+                self.b.ins().select(holds, float, a)
+            }
+        };
+        let new = self.cast(types::I32, new);
+        let found = self.b.ins().atomic_cas(plain(), address, expected, new);
         let mine = self.b.ins().icmp(IntCC::Equal, found, expected);
         self.b.ins().brif(mine, done, &[BlockArg::Value(found)], again, &[BlockArg::Value(found)]);
         self.b.switch_to_block(done);

@@ -8,7 +8,7 @@
 //!                                         }
 //! ```
 //!
-//! WGSL's words are unsigned and it adds no floats: signed minima and maxima and float sums try `atomicCompareExchangeWeak` until nobody came
+//! WGSL's words are unsigned and it adds no floats: signed minima and maxima and everything of floats try `atomicCompareExchangeWeak` until nobody came
 //! between. That exchange may also fail for no reason; `compare_exchange` then tries again.
 
 use tvmc_ir::lane::{Buffer, Update, Value};
@@ -49,6 +49,12 @@ impl Emitter<'_> {
             Update::IMaxS => {
                 self.retry(&word, &name, update, |old| format!("u32(max(i32({old}), i32({a})))"))
             }
+            Update::FMin => self.retry(&word, &name, update, |old| {
+                format!("bitcast<u32>(select({a}, bitcast<f32>({old}), bitcast<f32>({old}) < {a}))")
+            }),
+            Update::FMax => self.retry(&word, &name, update, |old| {
+                format!("bitcast<u32>(select({a}, bitcast<f32>({old}), bitcast<f32>({old}) > {a}))")
+            }),
             Update::FAdd => {
                 self.retry(&word, &name, update, |old| format!("bitcast<u32>(bitcast<f32>({old}) + {a})"));
             }

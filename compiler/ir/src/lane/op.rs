@@ -271,6 +271,10 @@ impl Reduce {
 pub enum Update {
     /// f32 old + a.
     FAdd,
+    /// f32 old < a ? old : a.
+    FMin,
+    /// f32 old > a ? old : a.
+    FMax,
     /// Wrapping old + a.
     IAdd,
     /// Signed minimum.
@@ -295,8 +299,10 @@ pub enum Update {
 
 impl Update {
     /// Every update.
-    pub const ALL: [Update; 11] = [
+    pub const ALL: [Update; 13] = [
         Update::FAdd,
+        Update::FMin,
+        Update::FMax,
         Update::IAdd,
         Update::IMinS,
         Update::IMaxS,
@@ -313,6 +319,8 @@ impl Update {
     pub const fn name(self) -> &'static str {
         match self {
             Update::FAdd => "fadd",
+            Update::FMin => "fmin",
+            Update::FMax => "fmax",
             Update::IAdd => "iadd",
             Update::IMinS => "imin_s",
             Update::IMaxS => "imax_s",
@@ -329,7 +337,7 @@ impl Update {
     /// Kind of the element and of the operands.
     pub const fn scalar(self) -> Scalar {
         match self {
-            Update::FAdd => Scalar::F32,
+            Update::FAdd | Update::FMin | Update::FMax => Scalar::F32,
             Update::IAdd
             | Update::IMinS
             | Update::IMaxS
@@ -348,6 +356,8 @@ impl Update {
         match self {
             Update::CompareExchange => 2,
             Update::FAdd
+            | Update::FMin
+            | Update::FMax
             | Update::IAdd
             | Update::IMinS
             | Update::IMaxS

@@ -71,6 +71,9 @@ fn lacks(kernel: &Kernel, inst: &Inst, at: usize, result: &Layout) -> bool {
         | Op::Store { .. }
         | Op::StoreGroups { .. }
         | Op::Scatter { .. }
+        | Op::CopyAsync { .. }
+        | Op::Commit
+        | Op::Wait(_)
         | Op::Atomic { .. }
         | Op::Field(_)
         | Op::Table(_)

@@ -12,7 +12,7 @@ use tvmc_types::layout::Layout;
 
 /// An open region and what will become of it.
 enum Open {
-    For { counter: Value, from: Value, to: Value, step: u32, carried: Vec<Carried> },
+    For { counter: Value, from: Value, to: Value, step: u32, pipeline: u32, carried: Vec<Carried> },
     Loop { carried: Vec<Carried> },
     Then { condition: Value },
     Else { condition: Value, then: Region, then_yields: Vec<Value> },
@@ -142,19 +142,27 @@ impl Builder {
     ) -> (Value, Vec<Value>) {
         let counter = self.value(TileType::scalar(DType::I32));
         let (carried, params) = self.carry(initials);
-        self.push(Open::For { counter, from, to, step, carried });
+        self.push(Open::For { counter, from, to, step, pipeline: 1, carried });
         (counter, params)
+    }
+
+    /// Lets the loads of this many turns of the innermost open `for` be under way at once.
+    pub fn pipeline(&mut self, turns: u32) {
+        if let Some((Open::For { pipeline, .. }, _)) = self.open.last_mut() {
+            *pipeline = turns;
+        }
     }
 
     /// Closes a counted loop; gives the values after it.
     pub fn end_for(&mut self, yields: &[Value]) -> Vec<Value> {
         let (open, body) = self.pop();
-        let Open::For { counter, from, to, step, carried } = open else {
+        let Open::For { counter, from, to, step, pipeline, carried } = open else {
             unreachable!("the open region is no `for`")
         };
         let results = self.results(yields);
         let yields = yields.to_vec();
-        let stmt = Stmt::For { counter, from, to, step, carried, body, yields, results: results.clone() };
+        let stmt =
+            Stmt::For { counter, from, to, step, pipeline, carried, body, yields, results: results.clone() };
         self.region.stmts.push(stmt);
         results
     }

@@ -160,6 +160,9 @@ pub struct Pin {
     pub location: String,
 }
 
+/// Most turns of a loop whose loads may be under way at once.
+pub const MAX_PIPELINE: u32 = 16;
+
 /// A statement; control flow is structured, conditions are scalars, as in lane IR.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Stmt {
@@ -175,6 +178,8 @@ pub enum Stmt {
         to: Value,
         /// At least 1.
         step: u32,
+        /// Turns whose loads may be under way at once, this one included: 1 to [`MAX_PIPELINE`]. It changes no value.
+        pipeline: u32,
         /// Variables the body changes.
         carried: Vec<Carried>,
         /// The body.

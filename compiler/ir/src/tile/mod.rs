@@ -49,8 +49,8 @@ pub use crate::text::ParseError;
 pub use builder::Builder;
 pub use format::{Decode, Field, FieldMode, Format};
 pub use kernel::{
-    Access, Carried, Dim, DimDecl, Element, FormatId, Index, Inst, Kernel, Memory, Message, Param, Pin,
-    Region, Shared, SharedDecl, Stmt, TensorDecl, Value,
+    Access, Carried, Dim, DimDecl, Element, FormatId, Index, Inst, Kernel, MAX_PIPELINE, Memory, Message,
+    Param, Pin, Region, Shared, SharedDecl, Stmt, TensorDecl, Value,
 };
 pub use op::{Binary, CastRule, Form, Op, Reduce, Unary, Update};
 pub use parse::parse;

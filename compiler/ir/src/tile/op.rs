@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::kernel::{Dim, Index, Memory, Param};
+use super::kernel::{Dim, Index, Memory, Param, Shared};
 
 /// A table as an enum: its rows with their words in the text form and their meanings.
 macro_rules! rows {
@@ -88,8 +88,8 @@ rows! {
     /// What an atomic update makes of an element that was `old`, with one more operand `a` or, for `compare_exchange`, two.
     Update {
         Add "add" "i32, u32: old + a, wrapping; f32: old + a, rounded, in whatever order the additions come";
-        Min "min" "i32, u32: the smaller of old and a";
-        Max "max" "i32, u32: the greater of old and a";
+        Min "min" "f32, i32, u32: old < a ? old : a";
+        Max "max" "f32, i32, u32: old > a ? old : a";
         And "and" "i32, u32: and";
         Or "or" "i32, u32: or";
         Xor "xor" "i32, u32: exclusive or";
@@ -125,6 +125,9 @@ rows! {
         Load "load" "a tile of a tensor";
         Store "store" "a tile to a tensor";
         StoreGroups "store.groups" "whole groups of a format";
+        CopyAsync "copy_async" "a tile to a block-shared tensor, there when it is waited for";
+        Commit "commit" "closes a group of such copies";
+        Wait "wait" "until groups of such copies have arrived";
         Scatter "scatter" "elements to computed places of a tensor";
         Atomic "atomic" "updates elements that other blocks update too";
         Field "field" "a stored field of a group";
@@ -163,6 +166,9 @@ impl Op {
             Op::Load { .. } => Form::Load,
             Op::Store { .. } => Form::Store,
             Op::StoreGroups { .. } => Form::StoreGroups,
+            Op::CopyAsync { .. } => Form::CopyAsync,
+            Op::Commit => Form::Commit,
+            Op::Wait(_) => Form::Wait,
             Op::Scatter { .. } => Form::Scatter,
             Op::Atomic { .. } => Form::Atomic,
             Op::Field(_) => Form::Field,
@@ -204,6 +210,9 @@ impl Op {
             | Op::Store { .. }
             | Op::StoreGroups { .. }
             | Op::Scatter { .. }
+            | Op::CopyAsync { .. }
+            | Op::Commit
+            | Op::Wait(_)
             | Op::Field(_)
             | Op::Table(_)
             | Op::GroupIndex
@@ -221,11 +230,15 @@ impl Op {
             | Op::Store { memory: Memory::Param(tensor), .. }
             | Op::StoreGroups { memory: Memory::Param(tensor), .. }
             | Op::Scatter { memory: Memory::Param(tensor) } => Some((*tensor, false)),
-            Op::Atomic { tensor, .. } => Some((*tensor, true)),
+            Op::Atomic { memory: Memory::Param(tensor), .. } => Some((*tensor, true)),
             Op::Load { memory: Memory::Shared(_), .. }
             | Op::Store { memory: Memory::Shared(_), .. }
             | Op::StoreGroups { memory: Memory::Shared(_), .. }
             | Op::Scatter { memory: Memory::Shared(_) }
+            | Op::Atomic { memory: Memory::Shared(_), .. }
+            | Op::CopyAsync { .. }
+            | Op::Commit
+            | Op::Wait(_)
             | Op::Const(_)
             | Op::Dim(_)
             | Op::Scalar(_)
@@ -395,6 +408,18 @@ pub enum Op {
         /// One per tensor axis; the last is a slice of whole groups.
         indices: Vec<Index>,
     },
+    /// A tile to a block-shared tensor, as [`Op::Store`], but under way until [`Op::Wait`] says that it has arrived: until then its places are
+    /// neither read nor written. Operands: the offsets, then the value, which is read now.
+    CopyAsync {
+        /// What is written.
+        shared: Shared,
+        /// One per tensor axis.
+        indices: Vec<Index>,
+    },
+    /// The copies since the last `commit` are one group.
+    Commit,
+    /// Goes on when all groups but this many, the latest, have arrived.
+    Wait(u32),
     /// `index: i32 per axis of the tensor, value`, all of one shape: in row-major order each element of the value becomes the element of the
     /// tensor that its indices name, so of several with the same indices the last stays. Elements outside are skipped.
     Scatter {
@@ -403,12 +428,12 @@ pub enum Op {
     },
     /// `index: i32 per axis of the tensor, then the update's operands`, all of one shape: each element updates the element of the tensor that
     /// its indices name, in one step that no other block sees half done, and gives what was there before. Outside nothing happens, and 0 is
-    /// given. In which order elements and blocks come is not defined.
+    /// given. In which order elements and blocks come is not defined; of a block-shared tensor, which no other block sees, elements come in row-major order.
     Atomic {
         /// What becomes of the element.
         update: Update,
         /// What is updated.
-        tensor: Param,
+        memory: Memory,
     },
     /// A format's field of the element at offset `args[0]` (its slot in the group is the operand): only in decode bodies.
     Field(u32),

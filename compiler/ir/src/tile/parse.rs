@@ -423,12 +423,14 @@ impl Parser<'_> {
         let to = self.value()?;
         self.at.keyword("by")?;
         let step = self.at.u32("the step")?;
+        let pipeline =
+            if self.at.eat_word("pipeline")? { self.at.u32("the depth of the pipeline")? } else { 1 };
         let carried = self.carry()?;
         self.at.punct('{')?;
         let body = self.region(depth + 1)?;
         let yields = self.yields()?;
         self.at.punct('}')?;
-        Ok(Stmt::For { counter, from, to, step, carried, body, yields, results })
+        Ok(Stmt::For { counter, from, to, step, pipeline, carried, body, yields, results })
     }
 
     fn loop_(&mut self, results: Vec<Value>, depth: usize) -> Parsed<Stmt> {
@@ -507,6 +509,16 @@ impl Parser<'_> {
                 let (memory, args) = self.indexed(1)?;
                 return Ok((Op::Scatter { memory }, args));
             }
+            "copy_async" => {
+                let start = self.at.start;
+                let (op, args) = self.store()?;
+                let Op::Store { memory: Memory::Shared(shared), indices } = op else {
+                    return Err(self.at.error_at(start, "expected a block-shared tensor such as `s0`"));
+                };
+                return Ok((Op::CopyAsync { shared, indices }, args));
+            }
+            "commit" => Op::Commit,
+            "wait" => Op::Wait(self.at.u32("a number of groups")?),
             "field" => Op::Field(self.at.u32("a field's number")?),
             "table" => Op::Table(self.at.u32("a table's number")?),
             "group_index" => Op::GroupIndex,
@@ -516,12 +528,8 @@ impl Parser<'_> {
                 Op::Reduce(reduce, _) => Op::Reduce(reduce, self.at.number("an axis", small)?),
                 Op::Scan(reduce, _) => Op::Scan(reduce, self.at.number("an axis", small)?),
                 Op::Atomic { update, .. } => {
-                    let start = self.at.start;
                     let (memory, args) = self.indexed(update.operands())?;
-                    let Memory::Param(tensor) = memory else {
-                        return Err(self.at.error_at(start, "expected a tensor argument such as `p0`"));
-                    };
-                    return Ok((Op::Atomic { update, tensor }, args));
+                    return Ok((Op::Atomic { update, memory }, args));
                 }
                 op => op,
             },
@@ -633,7 +641,7 @@ fn named(word: &str) -> Option<Op> {
             "reduce" => Reduce::ALL.iter().find(|r| r.name() == tail).map(|r| Op::Reduce(*r, 0)),
             "atomic" => {
                 let update = Update::ALL.iter().find(|update| update.name() == tail);
-                update.map(|update| Op::Atomic { update: *update, tensor: Param(0) })
+                update.map(|update| Op::Atomic { update: *update, memory: Memory::Param(Param(0)) })
             }
             "scan" => Reduce::ALL.iter().find(|r| r.name() == tail).map(|r| Op::Scan(*r, 0)),
             _ => None,

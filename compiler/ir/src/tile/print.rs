@@ -242,9 +242,12 @@ impl Kernel {
                     }
                     writeln!(f)?;
                 }
-                Stmt::For { counter, from, to, step, carried, body, yields, results } => {
+                Stmt::For { counter, from, to, step, pipeline, carried, body, yields, results } => {
                     self.results(f, results)?;
                     write!(f, "for {counter} in {from}..{to} by {step}")?;
+                    if *pipeline != 1 {
+                        write!(f, " pipeline {pipeline}")?;
+                    }
                     self.carried(f, carried)?;
                     writeln!(f, " {{")?;
                     self.region(f, body, depth + 1, note)?;
@@ -334,6 +337,7 @@ pub(super) fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType
         | Op::Relayout
         | Op::Broadcast
         | Op::Reshape
+        | Op::Commit
         | Op::Dot => write!(f, "{}", operands()),
         Op::Permute(permutation) => {
             let axes: Vec<String> = permutation.iter().map(ToString::to_string).collect();
@@ -352,14 +356,8 @@ pub(super) fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType
                 ([..], _) => write!(f, " surplus {}", list(rest)),
             }
         }
-        Op::Store { memory, indices } => {
-            write!(f, " {}", place(*memory, indices, &inst.args))?;
-            match inst.args.get(indices.len()..).unwrap_or_default() {
-                [] => write!(f, ", v?"),
-                [value] => write!(f, ", {value}"),
-                [value, rest @ ..] => write!(f, ", {value} surplus {}", list(rest)),
-            }
-        }
+        Op::Store { memory, indices } => stored(f, *memory, indices, &inst.args),
+        Op::CopyAsync { shared, indices } => stored(f, Memory::Shared(*shared), indices, &inst.args),
         Op::StoreGroups { memory, indices } => {
             write!(f, " {}", place(*memory, indices, &inst.args))?;
             for value in inst.args.get(indices.len()..).unwrap_or_default() {
@@ -368,9 +366,20 @@ pub(super) fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType
             Ok(())
         }
         Op::Scatter { memory } => indexed(f, *memory, &inst.args, 1),
-        Op::Atomic { update, tensor } => indexed(f, Memory::Param(*tensor), &inst.args, update.operands()),
+        Op::Atomic { update, memory } => indexed(f, *memory, &inst.args, update.operands()),
         Op::Field(at) | Op::Table(at) => write!(f, " {at}{}", operands()),
+        Op::Wait(groups) => write!(f, " {groups}{}", operands()),
         Op::Assert(message) | Op::Print(message) => write!(f, " {message}{}", operands()),
+    }
+}
+
+/// `p0[v1 +: 8], v3`: a place, then the value for it.
+fn stored(f: &mut Formatter<'_>, memory: Memory, indices: &[Index], args: &[Value]) -> fmt::Result {
+    write!(f, " {}", place(memory, indices, args))?;
+    match args.get(indices.len()..).unwrap_or_default() {
+        [] => write!(f, ", v?"),
+        [value] => write!(f, ", {value}"),
+        [value, rest @ ..] => write!(f, ", {value} surplus {}", list(rest)),
     }
 }
 

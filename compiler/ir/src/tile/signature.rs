@@ -242,6 +242,19 @@ pub(super) fn check(
                 None => fail(Rule::OperandCount, "stores no value"),
             }
         }
+        Op::CopyAsync { shared, indices } => {
+            let element = access(kernel, Memory::Shared(*shared), indices, args, 1)?;
+            let stored = TileType::new(element, &slices(indices));
+            match args.last() {
+                Some(value) if **value == stored => Ok(Gives::Nothing),
+                Some(value) => fail(Rule::Memory, format!("{value} is copied where {stored} is expected")),
+                None => fail(Rule::OperandCount, "copies no value"),
+            }
+        }
+        Op::Commit | Op::Wait(_) => {
+            count(args, 0)?;
+            Ok(Gives::Nothing)
+        }
         Op::StoreGroups { memory, indices } => {
             let (Memory::Param(_), Some((Element::Format(id), _))) = (memory, kernel.element(*memory)) else {
                 return fail(Rule::Memory, "only tensors of a format have fields");
@@ -281,11 +294,12 @@ pub(super) fn check(
             }
             Ok(Gives::Nothing)
         }
-        Op::Atomic { update, tensor } => {
-            let memory = Memory::Param(*tensor);
+        Op::Atomic { update, memory } => {
+            let memory = *memory;
             let (element, value) = places(kernel, memory, args, update.operands())?;
-            if let Some(TensorDecl::Tensor { access: Access::Read | Access::Write, name, .. }) =
-                kernel.params.get(tensor.index())
+            if let Memory::Param(tensor) = memory
+                && let Some(TensorDecl::Tensor { access: Access::Read | Access::Write, name, .. }) =
+                    kernel.params.get(tensor.index())
             {
                 return fail(Rule::Access, format!("`{name}` is not both read and written"));
             }
@@ -404,6 +418,9 @@ pub(super) fn elementwise(op: &Op, args: &[&TileType], result: Option<&TileType>
         | Op::Store { .. }
         | Op::StoreGroups { .. }
         | Op::Scatter { .. }
+        | Op::CopyAsync { .. }
+        | Op::Commit
+        | Op::Wait(_)
         | Op::Atomic { .. }
         | Op::Field(_)
         | Op::Table(_)
@@ -549,10 +566,8 @@ fn places<'a>(
 fn updates(update: Update, dtype: DType) -> bool {
     let integer = matches!(dtype, DType::I32 | DType::U32);
     match update {
-        Update::Add | Update::Exchange => integer || dtype == DType::F32,
-        Update::Min | Update::Max | Update::And | Update::Or | Update::Xor | Update::CompareExchange => {
-            integer
-        }
+        Update::Add | Update::Min | Update::Max | Update::Exchange => integer || dtype == DType::F32,
+        Update::And | Update::Or | Update::Xor | Update::CompareExchange => integer,
     }
 }
 

@@ -25,7 +25,7 @@
 //!     padding value of that dtype; a tensor of a format is written field by field, whole groups at a time.
 //! 13. **Access.** No store to a `read` tensor.
 //! 14. **Decode only.** `field`, `table` and `group_index` occur in decode bodies only.
-//! 15. **For.** Counter and bounds are i32 scalars; the step is 1 to `i32::MAX`.
+//! 15. **For.** Counter and bounds are i32 scalars; the step is 1 to `i32::MAX`, the pipeline 1 to [`MAX_PIPELINE`].
 //! 16. **Carried values.** A loop has as many parameters, initials, yields and results, an `if` as many yields in each branch as
 //!     results, and their types agree place by place.
 //! 17. **Conditions** of `if` and `loop` are bool scalars.
@@ -53,7 +53,7 @@
 //! ```
 
 use super::format::{Decode, Format, field_error};
-use super::kernel::{Carried, Element, Inst, Kernel, Param, Region, Stmt, TensorDecl, Value};
+use super::kernel::{Carried, Element, Inst, Kernel, MAX_PIPELINE, Param, Region, Stmt, TensorDecl, Value};
 use super::op::Op;
 use super::pins;
 use super::signature::{self, Broken, Gives};
@@ -493,7 +493,7 @@ impl<'a> Verifier<'a> {
     fn stmt(&mut self, stmt: &Stmt) {
         match stmt {
             Stmt::Inst(inst) => self.inst(inst),
-            Stmt::For { counter, from, to, step, carried, body, yields, results } => {
+            Stmt::For { counter, from, to, step, pipeline, carried, body, yields, results } => {
                 for (what, value) in [("first value", *from), ("bound", *to)] {
                     if let Some(ty) = self.using(value, what) {
                         self.index(what, value, ty);
@@ -504,6 +504,9 @@ impl<'a> Verifier<'a> {
                 }
                 if !(1..=i32::MAX.cast_unsigned()).contains(step) {
                     self.error(Rule::For, format!("step is {step}, must be 1 to {}", i32::MAX));
+                }
+                if !(1..=MAX_PIPELINE).contains(pipeline) {
+                    self.error(Rule::For, format!("a pipeline of {pipeline}, must be 1 to {MAX_PIPELINE}"));
                 }
                 self.loop_body(Some(*counter), carried, body, None, yields, results);
             }
@@ -677,6 +680,9 @@ fn decode_op(
         | Op::Store { .. }
         | Op::StoreGroups { .. }
         | Op::Scatter { .. }
+        | Op::CopyAsync { .. }
+        | Op::Commit
+        | Op::Wait(_)
         | Op::Atomic { .. }
         | Op::Assert(_)
         | Op::Print(_) => Err((Rule::Decode, "does not belong into a decode body".to_owned())),

@@ -27,11 +27,11 @@ impl Elab<'_, '_> {
         if let Some(update) = super::scatter::update_named(name) {
             return self.atomic(name, update, args, span).map(Operand::Value);
         }
-        if let "scatter" | "exit" = name {
+        if let "scatter" | "exit" | "copy_async" | "commit" | "wait" | "sync" = name {
             self.report(
                 Diagnostic::error(Code::WrongArgument, format!("`{name}` gives no value"))
                     .at(span, "used as a value")
-                    .help("write it as a statement: `scatter(t[i], x);`, `exit();`"),
+                    .help(format!("write it as a statement: `{name}(..);`")),
             );
             return None;
         }

@@ -12,7 +12,7 @@
 
 use super::{BREAK, EXIT, Elab, Local, Operand, Slot};
 use crate::facts::Facts;
-use tvmc_ir::tile::{Binary, Op, TileType, Unary, Value};
+use tvmc_ir::tile::{Binary, MAX_PIPELINE, Op, TileType, Unary, Value};
 use tvmc_lang::ast::{self, Block, ExprId, IfArm, Stmt, StmtKind, Target};
 use tvmc_lang::diag::Code;
 use tvmc_lang::span::Span;
@@ -297,10 +297,10 @@ impl Elab<'_, '_> {
             None => Some(1),
             Some(step) => self.known_int(step, Code::StepInvalid, "the step of a loop", 1, top),
         };
-        if let Some(depth) = stmt.pipeline {
-            // A hint: it changes no value, and no part of tile IR.
-            let _ = self.known_int(depth, Code::NotConstant, "the depth of a pipeline", 1, 16);
-        }
+        let pipeline = stmt.pipeline.and_then(|depth| {
+            let most = i64::from(MAX_PIPELINE);
+            self.known_int(depth, Code::NotConstant, "the depth of a pipeline", 1, most)
+        });
         let from = from.unwrap_or_else(|| self.some_i32());
         let to = to.unwrap_or_else(|| self.some_i32());
         let step = step.map_or(1, |s| s as u32);
@@ -312,6 +312,7 @@ impl Elab<'_, '_> {
         let facts = Facts::counter(self.facts(from), self.facts(to), step);
         let initials = self.held(&slots);
         let (counter, params) = self.b.begin_for(from, to, step, &initials);
+        self.b.pipeline(pipeline.unwrap_or(1) as u32);
         self.set_facts(counter, facts);
         self.put(&slots, &params);
         self.body(&stmt.body, Some((&stmt.var, counter)));

@@ -24,6 +24,7 @@
 mod along;
 mod call;
 mod convert;
+mod copies;
 mod encode;
 mod expr;
 mod flow;
@@ -389,6 +390,9 @@ impl<'c, 'l> Elab<'c, 'l> {
             | Op::Store { .. }
             | Op::StoreGroups { .. }
             | Op::Scatter { .. }
+            | Op::CopyAsync { .. }
+            | Op::Commit
+            | Op::Wait(_)
             | Op::Atomic { .. }
             | Op::Field(_)
             | Op::Assert(_)

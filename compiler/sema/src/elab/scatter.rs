@@ -86,29 +86,14 @@ impl Elab<'_, '_> {
         }
         let (places, values) = self.places(name, args, update.operands(), span)?;
         let Places { memory, indices, shape, span: target } = places;
-        let Memory::Param(tensor) = memory else {
-            self.report(
-                Diagnostic::error(
-                    Code::Unsupported,
-                    format!("`{name}` updates arguments, not block-shared tensors"),
-                )
-                .at(target, "only this block sees it")
-                .help("load, change and store it; several elements with one index meet in a `sum`"),
-            );
-            return None;
-        };
         let (dtype, format) = self.element_dtype(memory);
-        let float = dtype == DType::F32 && matches!(update, Update::Add | Update::Exchange);
+        let float = dtype == DType::F32
+            && matches!(update, Update::Add | Update::Min | Update::Max | Update::Exchange);
         if format || !(float || matches!(dtype, DType::I32 | DType::U32)) {
             let what = if format { "a format".to_owned() } else { dtype.to_string() };
             let help = match update {
-                Update::Add | Update::Exchange => "it updates i32, u32 and f32",
-                Update::Min
-                | Update::Max
-                | Update::And
-                | Update::Or
-                | Update::Xor
-                | Update::CompareExchange => "it updates i32 and u32",
+                Update::Add | Update::Min | Update::Max | Update::Exchange => "it updates i32, u32 and f32",
+                Update::And | Update::Or | Update::Xor | Update::CompareExchange => "it updates i32 and u32",
             };
             self.report(
                 Diagnostic::error(Code::WrongType, format!("`{name}` does not update elements of {what}"))
@@ -124,7 +109,7 @@ impl Elab<'_, '_> {
             let value = self.assign_to(operand, dtype, at)?;
             operands.push(self.fit_shape(value, &shape, at)?);
         }
-        self.define(Op::Atomic { update, tensor }, &operands, TileType { dtype, shape }, span)
+        self.define(Op::Atomic { update, memory }, &operands, TileType { dtype, shape }, span)
     }
 
     /// Notes how an argument is accessed; an error if that is not the way in which it was before.

@@ -209,15 +209,13 @@ impl Elab<'_, '_> {
                 self.atomic(name, update, args, span);
                 return;
             }
+            if self.copy_statement(name, args, span) {
+                return;
+            }
         }
         args.iter().filter_map(ast::Arg::expr).for_each(|a| self.look(a));
         with.iter().for_each(|w| self.look(w.value));
         let d = match name {
-            "sync" | "copy_async" | "commit" | "wait" => {
-                Diagnostic::error(Code::Unsupported, format!("`{name}` is not translated"))
-                    .at(span, "explicit synchronisation")
-                    .help("leave it out: the compiler places barriers and copies")
-            }
             _ => match self.cx.lib.lookup(self.module, name).map(|id| &self.cx.lib.item(id).kind) {
                 Some(ast::ItemKind::Kernel(_)) => Diagnostic::error(
                     Code::NotInProgram,

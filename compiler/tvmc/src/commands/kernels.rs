@@ -133,6 +133,12 @@ pub fn build(options: &BuildOptions, interrupted: &Arc<AtomicBool>) -> Result<()
         verbose(&listing::relayout(&instance, moved));
     }
     let mut forms = Forms::new(&instance, &options.machine);
+    // An instance that cannot be lowered says so where its code is asked for.
+    if options.verbose
+        && let Ok(notes) = forms.ahead()
+    {
+        notes.iter().for_each(|note| verbose(note));
+    }
     if options.dump_passes.is_some() {
         for at in [Emit::Tile, Emit::Laid, Emit::Lane, forms.native()] {
             let start = Instant::now();

@@ -85,7 +85,7 @@ impl<'a> Forms<'a> {
     }
 
     /// How the lowering for the target went.
-    fn history(&mut self) -> Result<&History, Failure> {
+    pub fn history(&mut self) -> Result<&History, Failure> {
         let row = self.row(Emit::Lane);
         match &mut self.history {
             Some(history) => Ok(history),
@@ -102,6 +102,11 @@ impl<'a> Forms<'a> {
         let history = self.history()?;
         let diff = similar::TextDiff::from_lines(&history.emitted, &history.swept);
         Ok(diff.unified_diff().context_radius(2).header("emitted", "cleaned up").to_string())
+    }
+
+    /// What became of loops that are to load ahead (`pipeline`).
+    pub fn ahead(&mut self) -> Result<&[String], Failure> {
+        Ok(&self.history()?.notes)
     }
 
     /// The instance for C. Its function is named as the kernel is.
@@ -130,8 +135,7 @@ impl<'a> Forms<'a> {
             Emit::Tokens | Emit::Ast | Emit::Program | Emit::Tile | Emit::Tvm => Ok(self.kernel.to_string()),
             Emit::Header | Emit::Obj | Emit::Lib => Ok(self.export()?.header),
             Emit::Laid => {
-                let kernel = self.kernel;
-                let placements = &self.history()?.placements;
+                let History { kernel, placements, .. } = self.history()?;
                 let note = |value: Value| {
                     let placement = placements.get(value.index())?;
                     Some(placement.as_ref().map_or("only inside its user".to_owned(), ToString::to_string))

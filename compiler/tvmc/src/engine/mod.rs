@@ -248,16 +248,18 @@ impl Engine {
         let grouped = |element: &str| DType::from_name(element).is_none_or(|d| d.bits() < 8);
         let mut row_lengths: Vec<&str> = Vec::new();
         for (param, argument) in interface.params.iter().zip(arguments) {
-            packing.push(Packing::AsDeclared);
-            let Argument::Tensor { shape, element, arrangement, .. } = argument else { continue };
+            let Argument::Tensor { shape, element, arrangement, .. } = argument else {
+                packing.push(Packing::AsDeclared);
+                continue;
+            };
+            packing.push(match arrangement {
+                Arrangement::Declared => Packing::AsDeclared,
+                Arrangement::Packed => Packing::Interleaved,
+                Arrangement::Filled => Packing::Filled,
+            });
             let InterfaceParam::Tensor { name, element: expected, shape: declared } = param else {
                 return Err(DeviceError(format!("argument `{}` must be a number", param.name())));
             };
-            if *arrangement == Arrangement::Packed
-                && let Some(last) = packing.last_mut()
-            {
-                *last = Packing::Interleaved;
-            }
             match expected {
                 InterfaceElement::Generic(generic) => match key.elements.iter().find(|(g, _)| g == generic) {
                     Some((_, bound)) if bound != element => {
@@ -546,6 +548,8 @@ impl Device for Engine {
         let unit = packing::unit_bytes(self.library.group_bytes(element)?);
         let size = packing::packed_bytes(rows, row)
             .ok_or_else(|| DeviceError(format!("`{what}` is too large to pack")))?;
+        // What packing costs is bounded for every weight of every model.
+        assert!(size as u64 * 100 <= bytes.len() as u64 * 103, "`{what}` takes {size} bytes packed");
         let slice = self.weight_memory(size as u64, what)?;
         let bytes = &bytes[..rows * row];
         match &mut self.machine {
@@ -559,7 +563,7 @@ impl Device for Engine {
         Ok(slice)
     }
 
-    fn packed_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError> {
+    fn filled_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError> {
         let [matrices @ .., rows, columns] = shape else {
             return Err(DeviceError(format!("a tensor of shape {shape:?} has no rows to pack")));
         };

@@ -27,8 +27,10 @@ pub struct Slice {
 pub enum Arrangement {
     /// Row after row.
     Declared,
-    /// In the order the device's kernels read best.
+    /// In the order the device's kernels read best, in as many bytes as declared.
     Packed,
+    /// In that order, with room for more rows than there are, so that no place depends on their number: states, which grow.
+    Filled,
 }
 
 /// What memory that may be packed is for.
@@ -99,9 +101,9 @@ pub trait Device {
         what: &str,
     ) -> Result<Slice, DeviceError>;
 
-    /// Bytes of a packed tensor of this element type and shape, of two axes at least: its last two are those of the matrices that are packed, one
-    /// after another.
-    fn packed_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError>;
+    /// Bytes of a tensor of this element type and shape that is arranged as [`Arrangement::Filled`], of two axes at least: its last two are those
+    /// of the matrices that are packed, one after another.
+    fn filled_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError>;
 
     /// Whether a kernel reads this parameter faster when it is packed. `shapes` has for each argument what is known of its extents (nothing
     /// for a scalar).
@@ -124,8 +126,11 @@ pub trait Device {
         arrangement: Arrangement,
     ) -> Result<u64, DeviceError> {
         match arrangement {
-            Arrangement::Declared => self.tensor_bytes(element, shape),
-            Arrangement::Packed => self.packed_bytes(element, shape),
+            Arrangement::Packed if shape.len() < 2 => {
+                Err(DeviceError(format!("a tensor of shape {shape:?} has no rows to pack")))
+            }
+            Arrangement::Declared | Arrangement::Packed => self.tensor_bytes(element, shape),
+            Arrangement::Filled => self.filled_bytes(element, shape),
         }
     }
 

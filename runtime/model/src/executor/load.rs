@@ -136,7 +136,7 @@ impl<D: Device> Session<D> {
             program: Arc::new(program),
         };
         for (state, packed) in session.states.iter_mut().zip(packed_states) {
-            state.arrangement = if packed { Arrangement::Packed } else { Arrangement::Declared };
+            state.arrangement = if packed { Arrangement::Filled } else { Arrangement::Declared };
         }
         session.allocate_states()?;
         Ok(session)

@@ -210,6 +210,9 @@ impl<'a> Machine<'a> {
 fn updated(update: Update, old: u32, a: u32, b: u32) -> u32 {
     let signed = |pick: fn(i32, i32) -> i32| pick(old.cast_signed(), a.cast_signed()).cast_unsigned();
     match update {
+        Update::FMin if f32::from_bits(old) < f32::from_bits(a) => old,
+        Update::FMax if f32::from_bits(old) > f32::from_bits(a) => old,
+        Update::FMin | Update::FMax => a,
         Update::FAdd => (f32::from_bits(old) + f32::from_bits(a)).to_bits(),
         Update::IAdd => old.wrapping_add(a),
         Update::IMinS => signed(i32::min),

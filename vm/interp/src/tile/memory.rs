@@ -257,6 +257,8 @@ pub struct SharedTensor {
     pub shape: Vec<u32>,
     /// Values.
     pub values: Vec<Option<u32>>,
+    /// By element: what a copy brings that is under way, and its group.
+    pub under_way: HashMap<usize, (u32, u64)>,
 }
 
 impl SharedTensor {
@@ -272,6 +274,7 @@ impl SharedTensor {
     /// The value of an element, or none outside.
     pub fn load(&self, index: &[i64]) -> Result<Option<u32>, Trap> {
         let Some(flat) = self.flat(index) else { return Ok(None) };
+        self.settled(flat)?;
         match self.values[flat] {
             Some(value) => Ok(Some(value)),
             None => Err(Trap::Undefined { tensor: self.name.clone(), element: flat as u64 }),
@@ -279,9 +282,39 @@ impl SharedTensor {
     }
 
     /// Stores a value; outside elements are skipped.
-    pub fn store(&mut self, index: &[i64], value: u32) {
+    pub fn store(&mut self, index: &[i64], value: u32) -> Result<(), Trap> {
         if let Some(flat) = self.flat(index) {
+            self.settled(flat)?;
             self.values[flat] = Some(value);
+        }
+        Ok(())
+    }
+
+    /// Lets a value be under way, as part of a group.
+    pub fn send(&mut self, index: &[i64], value: u32, group: u64) -> Result<(), Trap> {
+        if let Some(flat) = self.flat(index) {
+            self.settled(flat)?;
+            self.under_way.insert(flat, (value, group));
+        }
+        Ok(())
+    }
+
+    /// The groups before this one have arrived.
+    pub fn arrive(&mut self, before: u64) {
+        let Self { values, under_way, .. } = self;
+        under_way.retain(|flat, (value, group)| {
+            let stays = *group >= before;
+            if !stays {
+                values[*flat] = Some(*value);
+            }
+            stays
+        });
+    }
+
+    fn settled(&self, flat: usize) -> Result<(), Trap> {
+        match self.under_way.contains_key(&flat) {
+            true => Err(Trap::UnderWay { tensor: self.name.clone(), element: flat as u64 }),
+            false => Ok(()),
         }
     }
 }

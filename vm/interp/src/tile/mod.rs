@@ -22,6 +22,7 @@ pub use memory::{Tensor, decode_element};
 pub use trace::Listener;
 
 use memory::{SharedTensor, filled, for_each_index};
+use std::collections::HashMap;
 use std::fmt;
 use trace::Trace;
 use tvmc_ir::lane::spell_out;
@@ -79,6 +80,13 @@ pub enum Trap {
         /// Flat index.
         element: u64,
     },
+    /// An element of a block-shared tensor is used while a copy to it is under way.
+    UnderWay {
+        /// The tensor.
+        tensor: String,
+        /// Flat index.
+        element: u64,
+    },
     /// A format reads past a field.
     Field {
         /// The format.
@@ -114,6 +122,12 @@ impl fmt::Display for Trap {
             }
             Trap::Undefined { tensor, element } => {
                 write!(f, "element {element} of block-shared `{tensor}` is read before it is written")
+            }
+            Trap::UnderWay { tensor, element } => {
+                write!(
+                    f,
+                    "element {element} of block-shared `{tensor}` is used before its copy was waited for"
+                )
             }
             Trap::Field { format, field, entry } => {
                 write!(f, "format `{format}` reads entry {entry} past the end of field `{field}`")
@@ -166,6 +180,7 @@ fn execute(
         tensors: Vec::new(),
         scalars: Vec::new(),
         shared: Vec::new(),
+        groups: 0,
         values: vec![Tile { bits: Vec::new() }; kernel.values.len()],
         block: [0; 3],
         linear: 0,
@@ -212,6 +227,8 @@ struct Machine<'k, 'a, 't> {
     tensors: Vec<Option<Tensor<'a>>>,
     scalars: Vec<u32>,
     shared: Vec<SharedTensor>,
+    /// Groups of copies that the block has closed.
+    groups: u64,
     values: Vec<Tile>,
     block: [u32; 3],
     linear: u64,
@@ -221,6 +238,7 @@ struct Machine<'k, 'a, 't> {
 
 impl<'k> Machine<'k, '_, '_> {
     fn start_block(&mut self) {
+        self.groups = 0;
         self.shared = self
             .kernel
             .shared
@@ -229,6 +247,7 @@ impl<'k> Machine<'k, '_, '_> {
                 name: s.name.clone(),
                 shape: s.ty.shape.clone(),
                 values: vec![None; s.ty.elements() as usize],
+                under_way: HashMap::new(),
             })
             .collect();
     }
@@ -282,7 +301,7 @@ impl<'k> Machine<'k, '_, '_> {
                         trace.operation(self.kernel, inst, value)?;
                     }
                 }
-                Stmt::For { counter, from, to, step, carried, body, yields, results } => {
+                Stmt::For { counter, from, to, step, pipeline: _, carried, body, yields, results } => {
                     carried.iter().for_each(|c| self.copy(c.param, c.initial));
                     let end = i64::from(self.scalar(*to) as i32);
                     let mut i = i64::from(self.scalar(*from) as i32);
@@ -342,11 +361,32 @@ impl<'k> Machine<'k, '_, '_> {
                     Memory::Shared(shared) => {
                         let tensor = &mut self.shared[shared.index()];
                         for_each_index(ty, &offsets, indices, &mut |place, index| {
-                            tensor.store(index, tile.bits[place]);
-                            Ok(())
+                            tensor.store(index, tile.bits[place])
                         })
                     }
                 }
+            }
+            (Op::CopyAsync { shared, indices }, _) => {
+                let Some((value, offsets)) = inst.args.split_last() else {
+                    return Err(Trap::Unsupported("a copy without a value".into()));
+                };
+                let ty = self.kernel.ty(*value);
+                self.spend(ty.elements())?;
+                let offsets: Vec<i32> = offsets.iter().map(|o| self.scalar(*o) as i32).collect();
+                let tile = &self.values[value.index()];
+                let (tensor, group) = (&mut self.shared[shared.index()], self.groups);
+                for_each_index(ty, &offsets, indices, &mut |place, index| {
+                    tensor.send(index, tile.bits[place], group)
+                })
+            }
+            (Op::Commit, _) => {
+                self.groups += 1;
+                Ok(())
+            }
+            (Op::Wait(latest), _) => {
+                let arrived = self.groups.saturating_sub(u64::from(*latest));
+                self.shared.iter_mut().for_each(|tensor| tensor.arrive(arrived));
+                Ok(())
             }
             (Op::StoreGroups { memory, indices }, _) => {
                 let Memory::Param(param) = memory else {
@@ -465,10 +505,15 @@ impl<'k> Machine<'k, '_, '_> {
             Op::Field(_) | Op::Table(_) | Op::GroupIndex => {
                 Err(Trap::Unsupported("a format's operation outside a format".into()))
             }
-            Op::Atomic { update, tensor } => self.atomic(inst, *update, *tensor),
-            Op::Store { .. } | Op::StoreGroups { .. } | Op::Scatter { .. } | Op::Assert(_) | Op::Print(_) => {
-                Err(Trap::Unsupported("the value of an effect".into()))
-            }
+            Op::Atomic { update, memory } => self.atomic(inst, *update, *memory),
+            Op::Store { .. }
+            | Op::StoreGroups { .. }
+            | Op::CopyAsync { .. }
+            | Op::Commit
+            | Op::Wait(_)
+            | Op::Scatter { .. }
+            | Op::Assert(_)
+            | Op::Print(_) => Err(Trap::Unsupported("the value of an effect".into())),
         }
     }
 

@@ -10,7 +10,7 @@
 //! Two blocks that scatter to one element are a conflict, as with any store.
 
 use super::{Machine, Tile, Trap, scalar_op, tensor_of};
-use tvmc_ir::tile::{Binary, Inst, Memory, Op, Param, Update};
+use tvmc_ir::tile::{Binary, Inst, Memory, Op, Update};
 use tvmc_types::dtype::DType;
 
 impl Machine<'_, '_, '_> {
@@ -32,13 +32,13 @@ impl Machine<'_, '_, '_> {
             let bits = self.values[value].bits[place];
             match memory {
                 Memory::Param(param) => tensor_of(&mut self.tensors, param)?.store(&index, bits, block)?,
-                Memory::Shared(shared) => self.shared[shared.index()].store(&index, bits),
+                Memory::Shared(shared) => self.shared[shared.index()].store(&index, bits)?,
             }
         }
         Ok(())
     }
 
-    pub(super) fn atomic(&mut self, inst: &Inst, update: Update, tensor: Param) -> Result<Tile, Trap> {
+    pub(super) fn atomic(&mut self, inst: &Inst, update: Update, memory: Memory) -> Result<Tile, Trap> {
         let axes = inst.args.len() - update.operands();
         let (first, last) = (inst.args[axes], inst.args[inst.args.len() - 1]);
         let dtype = self.kernel.ty(first).dtype;
@@ -46,8 +46,20 @@ impl Machine<'_, '_, '_> {
         for place in 0..self.values[first.index()].bits.len() {
             let index = self.index_at(inst, axes, place);
             let (a, b) = (self.values[first.index()].bits[place], self.values[last.index()].bits[place]);
-            let tensor = tensor_of(&mut self.tensors, tensor)?;
-            old.push(tensor.update(&index, |old| updated(update, dtype, old, a, b))?);
+            let new = |old| updated(update, dtype, old, a, b);
+            old.push(match memory {
+                Memory::Param(param) => tensor_of(&mut self.tensors, param)?.update(&index, new)?,
+                Memory::Shared(shared) => {
+                    let tensor = &mut self.shared[shared.index()];
+                    match tensor.load(&index)? {
+                        Some(old) => {
+                            tensor.store(&index, new(old)?)?;
+                            old
+                        }
+                        None => 0,
+                    }
+                }
+            });
         }
         Ok(Tile { bits: old })
     }

@@ -35,7 +35,7 @@ pub use relayouts::Inserted;
 use super::kernel::{Inst, Kernel, Pin, Region, Stmt, Value};
 use super::op::Op;
 use super::pins::{LayoutRule, Origin};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use tvmc_types::layout::Layout;
 
 /// Different layouts that a value keeps in mind: enough to see that there are two.
@@ -94,6 +94,17 @@ pub fn infer(kernel: &mut Kernel) -> Result<Vec<Inserted>, Vec<Refusal>> {
         kernel.pins.insert(value, Pin { layout, origin, location: String::new() });
     }
     Ok(relayouts::insert(kernel))
+}
+
+/// The layouts that follow from those of some values, and from pinned ones, by the same rules; nothing is demanded and nothing changed. For people who ask
+/// where tiles lie of which the source says nothing: the anchors are then what a lowering chose.
+pub fn follow(kernel: &Kernel, anchors: &BTreeMap<Value, Layout>) -> Vec<Option<Candidate>> {
+    let mut anchored = kernel.clone();
+    for (value, layout) in anchors {
+        let pin = Pin { layout: layout.clone(), origin: Origin::Written, location: String::new() };
+        anchored.pins.entry(*value).or_insert(pin);
+    }
+    Search::run(&anchored).into_iter().map(|candidates| candidates.into_iter().next()).collect()
 }
 
 fn refusals(kernel: &Kernel, candidates: &[Vec<Candidate>]) -> Vec<Refusal> {

@@ -69,12 +69,22 @@ impl Pass<'_> {
     fn stmt(&mut self, stmt: Stmt) {
         match stmt {
             Stmt::Inst(inst) => self.inst(inst),
-            Stmt::For { counter, from, to, step, mut carried, body, mut yields, mut results } => {
+            Stmt::For { counter, from, to, step, pipeline, mut carried, body, mut yields, mut results } => {
                 let params: Vec<Value> = carried.iter().map(|c| c.param).collect();
                 carried.iter_mut().for_each(|c| self.become_like(&mut c.initial, c.param));
                 let body = self.region_with(body, &mut yields, &params);
                 let after = self.results(&mut results, &params);
-                self.out.push(Stmt::For { counter, from, to, step, carried, body, yields, results });
+                self.out.push(Stmt::For {
+                    counter,
+                    from,
+                    to,
+                    step,
+                    pipeline,
+                    carried,
+                    body,
+                    yields,
+                    results,
+                });
                 self.out.extend(after);
             }
             Stmt::Loop { mut carried, body, again, mut yields, mut results } => {

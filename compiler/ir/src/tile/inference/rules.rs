@@ -63,6 +63,9 @@ pub fn propose(kernel: &Kernel, inst: &Inst, known: Value, layout: &Layout) -> V
         | Op::Store { .. }
         | Op::StoreGroups { .. }
         | Op::Scatter { .. }
+        | Op::CopyAsync { .. }
+        | Op::Commit
+        | Op::Wait(_)
         | Op::Field(_)
         | Op::Table(_)
         | Op::GroupIndex

@@ -1,9 +1,11 @@
 //! The tiles of a kernel with their layouts, and where each comes from: the source writes it, it follows from another tile's, it is one that a
-//! `relayout` needs which inference put in, or nothing says and the lowering spreads the tile as it likes.
+//! `relayout` needs which inference put in, or the lowering for the target chose it.
 //!
-//! **The default rule.** The lowering has T lanes, those that the kernel's layouts or header demand or else as many as suit the target, and lays them
+//! **What the lowering chooses.** It has T lanes, those that the kernel's layouts or header demand or else as many as suit the target, and lays them
 //! along the last axis: element j of a row is in lane `j % T`, in the row's slot `j / T`; rows follow one another in the slots. Where T does not
-//! divide the last extent, the last chunk of a row has idle lanes. Only `view` can tell: it reads the layouts that are written or follow.
+//! divide the last extent, the last chunk of a row has idle lanes. So lie tiles that exist, in registers or in scratch, the sums of products and what is
+//! stored: these are anchors. A tile that is nowhere is computed by the lanes that ask for it, so its layout follows from its users' by the rules of inference; where
+//! none does, it is listed as it would lie by itself. Only `view` can tell: it reads the layouts that are written or follow from written ones.
 //!
 //! ```text
 //! kernel pack: 32 lanes, pinned
@@ -14,15 +16,29 @@
 //! ```
 
 use crate::commands::{Failure, emit_json, say};
-use tvmc_ir::tile::{Inst, Kernel, Op, Origin, Value};
+use std::collections::BTreeMap;
+use tvmc_ir::tile::inference::follow;
+use tvmc_ir::tile::{Inst, Kernel, LayoutRule, Memory, Op, Origin, Value};
+use tvmc_passes::{History, Placement};
 use tvmc_types::layout::Layout;
+
+/// Who says how a tile lies.
+enum Said<'k> {
+    /// The source, inference from it, or a `relayout` that it put in; the place where it is written.
+    Pin(Origin, &'k str),
+    /// The lowering, because of this.
+    Chosen(String),
+    /// Another tile, whose layout the lowering chose.
+    Follows(Value, LayoutRule),
+    /// The default rule.
+    Default,
+}
 
 /// One tile.
 struct Row<'k> {
     value: Value,
     layout: Layout,
-    /// Who says so, and where it is written; `None` for the default rule.
-    origin: Option<(Origin, &'k str)>,
+    said: Said<'k>,
 }
 
 /// The `relayout`s that inference put in: what moves, to what, for the sake of which place in the source.
@@ -60,21 +76,104 @@ fn default_layout(shape: &[u32], lanes: u32) -> Option<Layout> {
     Layout::local(&slots).and_then(|layout| layout.then_spatial(&along)).ok()
 }
 
+/// The tiles whose layouts the lowering chose, and why.
+fn chosen(kernel: &Kernel, history: &History, lanes: u32) -> BTreeMap<Value, (Layout, String)> {
+    let mut stored: BTreeMap<Value, String> = BTreeMap::new();
+    kernel.body.visit(&mut |inst| {
+        let memory = match &inst.op {
+            Op::Store { memory, .. } | Op::StoreGroups { memory, .. } | Op::Scatter { memory } => *memory,
+            Op::CopyAsync { shared, .. } => Memory::Shared(*shared),
+            _ => return,
+        };
+        let name = match memory {
+            Memory::Param(param) => kernel.params[param.index()].name(),
+            Memory::Shared(shared) => kernel.shared[shared.index()].name.as_str(),
+        };
+        let indices = match &inst.op {
+            Op::Store { indices, .. } | Op::StoreGroups { indices, .. } => indices.len(),
+            Op::CopyAsync { indices, .. } => indices.len(),
+            _ => inst.args.len().saturating_sub(1),
+        };
+        for value in inst.args.iter().skip(indices) {
+            stored.entry(*value).or_insert_with(|| name.to_owned());
+        }
+    });
+    let mut chosen = BTreeMap::new();
+    for (number, ty) in kernel.values.iter().enumerate() {
+        let value = Value(number as u32);
+        if ty.is_scalar() {
+            continue;
+        }
+        let along = || default_layout(&ty.shape, lanes);
+        let product = history.products.get(&value).map(ToString::to_string);
+        let (layout, why) = match (product, history.placements.get(number).and_then(Option::as_ref)) {
+            (Some(product), _) => (along(), format!("chosen: {product}")),
+            (None, Some(Placement::Uniform)) => {
+                (every_lane(&ty.shape, lanes), "chosen: one value, which every lane knows".to_owned())
+            }
+            (None, Some(kept @ (Placement::Registers(_) | Placement::Scratch { .. }))) => {
+                (along(), format!("chosen: kept in {kept}"))
+            }
+            (None, Some(Placement::Lazy) | None) => match stored.get(&value) {
+                Some(name) => (along(), format!("chosen: stored to `{name}`")),
+                None => continue,
+            },
+        };
+        if let Some(layout) = layout {
+            chosen.insert(value, (layout, why));
+        }
+    }
+    chosen
+}
+
+/// One element in every lane.
+fn every_lane(shape: &[u32], lanes: u32) -> Option<Layout> {
+    Layout::replicated(lanes).and_then(|layout| layout.then_local(shape)).ok()
+}
+
 /// The tiles that have a layout.
-fn rows(kernel: &Kernel, lanes: u32) -> Vec<Row<'_>> {
+fn rows<'k>(kernel: &'k Kernel, history: Option<&History>, lanes: u32) -> Vec<Row<'k>> {
+    let chosen = history.map(|history| chosen(kernel, history, lanes)).unwrap_or_default();
+    // What has idle lanes is no layout of its tile, and nothing follows from it.
+    let whole: BTreeMap<Value, Layout> = chosen
+        .iter()
+        .filter(|(value, (layout, _))| layout.shape() == kernel.ty(**value).shape)
+        .map(|(value, (layout, _))| (*value, layout.clone()))
+        .collect();
+    let follows = if history.is_some() { follow(kernel, &whole) } else { Vec::new() };
     let row = |(number, ty): (usize, &tvmc_ir::tile::TileType)| {
         let value = Value(number as u32);
-        Some(match kernel.pins.get(&value) {
-            Some(pin) => Row { value, layout: pin.layout.clone(), origin: Some((pin.origin, &pin.location)) },
-            None => Row { value, layout: default_layout(&ty.shape, lanes)?, origin: None },
-        })
+        if let Some(pin) = kernel.pins.get(&value) {
+            return Some(Row {
+                value,
+                layout: pin.layout.clone(),
+                said: Said::Pin(pin.origin, &pin.location),
+            });
+        }
+        if let Some((layout, why)) = chosen.get(&value) {
+            return Some(Row { value, layout: layout.clone(), said: Said::Chosen(why.clone()) });
+        }
+        if ty.is_scalar() {
+            return None;
+        }
+        if let Some(Some(candidate)) = follows.get(number)
+            && let Some((from, rule)) = candidate.from
+        {
+            return Some(Row { value, layout: candidate.layout.clone(), said: Said::Follows(from, rule) });
+        }
+        Some(Row { value, layout: default_layout(&ty.shape, lanes)?, said: Said::Default })
     };
     kernel.values.iter().enumerate().filter_map(row).collect()
 }
 
 /// The layout of one tile by its name in the listing, `v3`.
-pub fn tile(kernel: &Kernel, target_lanes: u32, name: &str) -> Result<Layout, Failure> {
-    let mut rows = rows(kernel, kernel.lanes.unwrap_or(target_lanes));
+pub fn tile(
+    kernel: &Kernel,
+    history: Option<&History>,
+    target_lanes: u32,
+    name: &str,
+) -> Result<Layout, Failure> {
+    let mut rows = rows(kernel, history, kernel.lanes.unwrap_or(target_lanes));
     match rows.iter().position(|row| row.value.to_string() == name) {
         Some(at) => Ok(rows.swap_remove(at).layout),
         None => Err(Failure::user(format!("kernel `{}` has no tile `{name}`", kernel.name))
@@ -82,10 +181,15 @@ pub fn tile(kernel: &Kernel, target_lanes: u32, name: &str) -> Result<Layout, Fa
     }
 }
 
-/// Prints the tiles of a kernel, as a target that would have so many lanes has them.
-pub fn list(kernel: &Kernel, target_lanes: u32, json: bool) -> Result<(), Failure> {
+/// Prints the tiles of a kernel, as a target that would have so many lanes has them. `history` tells how the lowering went, if it did.
+pub fn list(
+    kernel: &Kernel,
+    history: Option<&History>,
+    target_lanes: u32,
+    json: bool,
+) -> Result<(), Failure> {
     let lanes = kernel.lanes.unwrap_or(target_lanes);
-    let (rows, inserted) = (rows(kernel, lanes), inserted(kernel));
+    let (rows, inserted) = (rows(kernel, history, lanes), inserted(kernel));
     if json {
         let tiles: Vec<serde_json::Value> = rows.iter().map(|row| described(kernel, row)).collect();
         let relayouts: Vec<serde_json::Value> = inserted
@@ -108,12 +212,15 @@ pub fn list(kernel: &Kernel, target_lanes: u32, json: bool) -> Result<(), Failur
             } else {
                 format!(", of {:?}", row.layout.shape())
             };
-            let from = match row.origin {
-                Some((Origin::Written, "")) => "written".to_owned(),
-                Some((Origin::Written, place)) => format!("written at {place}"),
-                Some((Origin::Inferred { from, rule }, _)) => format!("{from}, {}", rule.doc()),
-                Some((Origin::Inserted, _)) => "a relayout that was put in".to_owned(),
-                None => "default: lanes along the last axis".to_owned(),
+            let from = match &row.said {
+                Said::Pin(Origin::Written, "") => "written".to_owned(),
+                Said::Pin(Origin::Written, place) => format!("written at {place}"),
+                Said::Pin(Origin::Inferred { from, rule }, _) | Said::Follows(from, rule) => {
+                    format!("{from}, {}", rule.doc())
+                }
+                Said::Pin(Origin::Inserted, _) => "a relayout that was put in".to_owned(),
+                Said::Chosen(why) => why.clone(),
+                Said::Default => "default: lanes along the last axis".to_owned(),
             };
             [format!("{} {ty}", row.value), format!("{}{whole}", row.layout), from]
         })
@@ -137,18 +244,24 @@ pub fn list(kernel: &Kernel, target_lanes: u32, json: bool) -> Result<(), Failur
 
 fn described(kernel: &Kernel, row: &Row) -> serde_json::Value {
     let ty = kernel.ty(row.value);
-    let (origin, from, rule, written) = match row.origin {
-        Some((Origin::Written, place)) => ("written", None, None, Some(place)),
-        Some((Origin::Inferred { from, rule }, _)) => {
+    let (origin, from, rule, written) = match &row.said {
+        Said::Pin(Origin::Written, place) => ("written", None, None, Some(*place)),
+        Said::Pin(Origin::Inferred { from, rule }, _) => {
             ("inferred", Some(from.to_string()), Some(rule.name()), None)
         }
-        Some((Origin::Inserted, _)) => ("inserted", None, None, None),
-        None => ("default", None, None, None),
+        Said::Pin(Origin::Inserted, _) => ("inserted", None, None, None),
+        Said::Chosen(_) => ("chosen", None, None, None),
+        Said::Follows(from, rule) => ("follows", Some(from.to_string()), Some(rule.name()), None),
+        Said::Default => ("default", None, None, None),
+    };
+    let why = match &row.said {
+        Said::Chosen(why) => Some(why.as_str()),
+        Said::Pin(..) | Said::Follows(..) | Said::Default => None,
     };
     serde_json::json!({
         "value": row.value.to_string(), "dtype": ty.dtype.to_string(), "shape": ty.shape,
         "layout": row.layout.to_string(), "layout_shape": row.layout.shape(),
-        "origin": origin, "from": from, "rule": rule, "written": written,
+        "origin": origin, "from": from, "rule": rule, "written": written, "why": why,
     })
 }
 

@@ -1,0 +1,89 @@
+//! A kernel instance from tile IR to a lane function: what `pipeline` and `plan` decide, what `lower` emits, what `cleanup` and `scratch` take away.
+//!
+//! ```text
+//! tile::Kernel --pipeline, plan, lower--> Emitted --sweep, share--> Swept --renumber--> Lowered
+//! ```
+//!
+//! How much scratch an instance needs is known only at the end: where rings of `pipeline` make it more than the target has, the instance is lowered again
+//! with smaller ones.
+
+use crate::cleanup::{renumber, sweep};
+use crate::history::{Placement, Product};
+use crate::lower::{LowerError, Lowered, Lowering, Options};
+use crate::pipeline::{self, Pipelined, pipelined};
+use crate::plan::plan;
+use crate::scratch::share;
+use crate::target::{Ahead, Target};
+use std::collections::HashMap;
+use tvmc_ir::lane::{self, Arena};
+use tvmc_ir::tile::{Kernel, MAX_PIPELINE, Value};
+
+/// Lowers a kernel instance for a target.
+pub fn lower(kernel: &Kernel, target: &Target, options: &Options) -> Result<Lowered, LowerError> {
+    let mut lowered = swept(kernel, target, options)?.emitted.lowered;
+    renumber(&mut lowered.function);
+    Ok(lowered)
+}
+
+/// The code of an instance without what `cleanup` takes away, arenas merged.
+pub(crate) struct Swept {
+    pub emitted: Emitted,
+    /// The code as it was emitted.
+    pub before: lane::Function,
+    /// The new arena of each old one.
+    pub arenas: Vec<Arena>,
+}
+
+/// Emits and cleans up. How much scratch is needed is known only now: where rings of `pipeline` make it too much, they become smaller.
+pub(crate) fn swept(kernel: &Kernel, target: &Target, options: &Options) -> Result<Swept, LowerError> {
+    let mut most = MAX_PIPELINE;
+    loop {
+        let mut emitted = emit(kernel, target, options, most)?;
+        let before = emitted.lowered.function.clone();
+        let function = &mut emitted.lowered.function;
+        sweep(function);
+        let arenas = share(function, &emitted.shared, target.spare_scratch);
+        let fits = match target.ahead {
+            Ahead::Scratch { bytes } => function.arena_bytes() <= u64::from(bytes),
+            Ahead::Processor => true,
+        };
+        if fits || emitted.depth == 1 {
+            return Ok(Swept { emitted, before, arenas });
+        }
+        most = emitted.depth - 1;
+    }
+}
+
+/// The code of an instance, not yet cleaned up.
+pub(crate) struct Emitted {
+    pub lowered: Lowered,
+    /// The instance as it was lowered.
+    pub kernel: Kernel,
+    /// Where tile values ended up.
+    pub placements: Vec<Option<Placement>>,
+    /// How products were made.
+    pub products: HashMap<Value, Product>,
+    /// The arenas of block-shared tensors.
+    pub shared: Vec<Arena>,
+    /// Turns for which there are tiles, of the loop that loads farthest ahead.
+    pub depth: u32,
+    /// What became of loops that are to load ahead.
+    pub notes: Vec<String>,
+}
+
+/// Emits the code of an instance; rings of `pipeline` have at most this many slots.
+fn emit(kernel: &Kernel, target: &Target, options: &Options, most: u32) -> Result<Emitted, LowerError> {
+    if !pipeline::wanted(&kernel.body) {
+        let emitted = Lowering::new(kernel, target, plan(kernel)).run(options)?;
+        return Ok(Emitted { kernel: kernel.clone(), ..emitted });
+    }
+    let analysis = Lowering::new(kernel, target, plan(kernel));
+    let Pipelined { kernel, current, ahead, depth, notes } =
+        pipelined(kernel, target, most, &|stmt| analysis.would_spread(stmt));
+    let mut plan = plan(&kernel);
+    ahead.iter().for_each(|tile| plan.keep[tile.index()] = true);
+    current.iter().for_each(|tile| plan.keep[tile.index()] = false);
+    plan.current = current.into_iter().collect();
+    let emitted = Lowering::new(&kernel, target, plan).run(options)?;
+    Ok(Emitted { kernel, depth, notes, ..emitted })
+}
