@@ -304,7 +304,7 @@ pub enum Command {
     /// In a conversation: /system TEXT, /reset, /save FILE, /help, /quit; a line that ends in \ goes on, as do lines between """; Ctrl-C
     /// ends an answer, Ctrl-D the conversation.
     #[command(
-        after_help = "Examples:\n  tvmc chat smollm2\n  tvmc chat smollm2 --temp 0 -p 'Which city is the capital of France?'"
+        after_help = "Examples:\n  tvmc chat smollm2\n  tvmc chat smollm2 --temp 0 -p 'Name the capital of France.'"
     )]
     Chat {
         /// Model.
