@@ -20,7 +20,7 @@ use tvmc_interp::lane as lane_interp;
 use tvmc_ir::lane::{self, Verified};
 use tvmc_ir::tile::launch::{Binding, bind};
 use tvmc_ir::tile::{Element, parse, verify};
-use tvmc_passes::packing::{Packing, ROWS, pack, unit_bytes, unpack};
+use tvmc_passes::packing::{Packing, ROWS, pack_matrix, packed_matrix_bytes, unit_bytes, unpack_matrix};
 use tvmc_passes::target::{CRANELIFT, TARGETS, Target, WGSL, X86_V3, X86_V4};
 use tvmc_passes::{Lowered, Options, ScalarBinding, lower};
 use tvmc_types::dtype::DType;
@@ -420,6 +420,7 @@ fn packing_of(data: &Data) -> Packing {
 
 /// The matrices of a packed tensor: its last two axes.
 struct Matrices {
+    head: usize,
     rows: usize,
     /// Rows for which there is room.
     room: usize,
@@ -428,29 +429,36 @@ struct Matrices {
 }
 
 fn matrices(case: &Case, data: &Data) -> Matrices {
-    let group = match data.element {
-        Element::DType(dtype) => (dtype.bits() / 8) as usize,
-        Element::Format(id) => case.kernel.formats[id.index()].bytes as usize,
-    };
-    let (_, outer) = data.shape.split_last().unwrap_or((&1, &[]));
+    let (columns, outer) = data.shape.split_last().unwrap_or((&1, &[]));
     let all: u64 = outer.iter().product();
     let rows = outer.last().copied().unwrap_or(1) as usize;
     let room = match packing_of(data) {
         Packing::Filled => rows.next_multiple_of(ROWS),
         Packing::Interleaved | Packing::AsDeclared => rows,
     };
-    Matrices { rows, room, row_bytes: data.bytes.len() / all.max(1) as usize, unit: unit_bytes(group) }
+    match data.element {
+        Element::DType(dtype) => {
+            let row_bytes = data.bytes.len() / all.max(1) as usize;
+            Matrices { head: 0, rows, room, row_bytes, unit: unit_bytes((dtype.bits() / 8) as usize) }
+        }
+        Element::Format(id) => {
+            let format = &case.kernel.formats[id.index()];
+            let row_bytes = format.row_bytes(*columns).expect("a small row") as usize;
+            Matrices { head: format.tensor_head as usize, rows, room, row_bytes, unit: format.unit() as usize }
+        }
+    }
 }
 
 /// The bytes of a packed tensor as declared: the inverse of [`layout`].
 fn as_declared(case: &Case, data: &Data, packed: &[u8]) -> Vec<u8> {
-    let Matrices { rows, room, row_bytes, unit } = matrices(case, data);
+    let Matrices { head, rows, room, row_bytes, unit } = matrices(case, data);
     let mut bytes = data.bytes.clone();
-    let size = (room * row_bytes).max(1);
-    for (matrix, packed) in bytes.chunks_exact_mut((rows * row_bytes).max(1)).zip(packed.chunks_exact(size)) {
-        let mut whole = vec![0; room * row_bytes];
-        unpack(packed, room, row_bytes, unit, &mut whole);
-        matrix.copy_from_slice(&whole[..rows * row_bytes]);
+    let size = packed_matrix_bytes(head, room, row_bytes).unwrap_or(0).max(1);
+    let matrices = bytes.chunks_exact_mut((head + rows * row_bytes).max(1));
+    for (matrix, packed) in matrices.zip(packed.chunks_exact(size)) {
+        let mut whole = vec![0; head + room * row_bytes];
+        unpack_matrix(packed, head, room, row_bytes, unit, &mut whole);
+        matrix.copy_from_slice(&whole[..head + rows * row_bytes]);
     }
     bytes
 }
@@ -458,14 +466,14 @@ fn as_declared(case: &Case, data: &Data, packed: &[u8]) -> Vec<u8> {
 /// The bytes as compiled code expects them: packed, and filled up to a multiple of 4.
 fn layout(case: &Case, data: &Data) -> Vec<u8> {
     let mut bytes = if data.packed {
-        let Matrices { rows, room, row_bytes, unit } = matrices(case, data);
+        let Matrices { head, rows, room, row_bytes, unit } = matrices(case, data);
         let mut packed = Vec::new();
-        for matrix in data.bytes.chunks_exact((rows * row_bytes).max(1)) {
+        for matrix in data.bytes.chunks_exact((head + rows * row_bytes).max(1)) {
             let start = packed.len();
-            packed.resize(start + room * row_bytes, 0);
+            packed.resize(start + packed_matrix_bytes(head, room, row_bytes).unwrap_or(0), 0);
             let mut whole = matrix.to_vec();
-            whole.resize(room * row_bytes, 0);
-            pack(&whole, room, row_bytes, unit, &mut packed[start..]);
+            whole.resize(head + room * row_bytes, 0);
+            pack_matrix(&whole, head, room, row_bytes, unit, &mut packed[start..]);
         }
         packed
     } else {

@@ -67,7 +67,7 @@ fn bytes_of(kernel: &Kernel, element: Element, rows: u64, columns: u64) -> usize
     let bytes = match element {
         Element::Format(id) => {
             let format = &kernel.formats[id.index()];
-            rows * columns.div_ceil(u64::from(format.group)) * u64::from(format.bytes)
+            format.tensor_bytes(&[rows, columns]).expect("it fits")
         }
         Element::DType(dtype) => rows * columns * u64::from(dtype.bits()) / 8,
     };

@@ -104,7 +104,11 @@ fn stored(numbers: &mut Numbers, format: &tvmc_ir::tile::Format, rows: u64, k: u
     let groups = rows * k / u64::from(format.group);
     let scaled = format.fields.iter().any(|f| f.dtype.is_float());
     let small = |group: &[u8]| {
-        let element = |i| f32::from_bits(tile_interp::decode_element(format, group, i).expect("a weight"));
+        let element = |i| {
+            f32::from_bits(
+                tile_interp::decode_element(format, tile_interp::Parts::group(group), i).expect("a weight"),
+            )
+        };
         (0..format.group).all(|i| element(i).abs() < 64.0)
     };
     let mut bytes = Vec::new();

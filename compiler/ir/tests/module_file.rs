@@ -49,7 +49,7 @@ fn full() -> Module {
         ],
         programs: vec![program::verify(program::parse(PROGRAM).unwrap()).unwrap()],
         instances: vec![Instance { key: key(), kernel: kernel(KERNEL) }],
-        formats: vec![FormatSize { name: "half".into(), group: 2, bytes: 2 }],
+        formats: vec![FormatSize { name: "half".into(), group: 2, bytes: 2, row_head: 0, tensor_head: 0 }],
         settings: vec![("e".into(), Number::Float(-0.0)), ("D".into(), Number::Int(64))],
         tunings: vec![Tuning { machine: "a machine".into(), key: key() }],
     };
@@ -106,7 +106,15 @@ fn each_rule_of_soundness_refuses() {
         (|m| m.formats.clear(), "not listed"),
         (|m| m.formats[0].group = 4, "other sizes"),
         (|m| m.formats[0].bytes = 0, "no bytes"),
-        (|m| m.formats.insert(0, FormatSize { name: "f32".into(), group: 1, bytes: 4 }), "a dtype"),
+        (
+            |m| {
+                m.formats.insert(
+                    0,
+                    FormatSize { name: "f32".into(), group: 1, bytes: 4, row_head: 0, tensor_head: 0 },
+                )
+            },
+            "a dtype",
+        ),
         (|m| m.settings[0].1 = Number::Float(64.0), "no program has"),
         (|m| m.settings[0].1 = Number::Int(1 << 31), "no i32"),
         (|m| m.settings[1].1 = Number::Bool(true), "no i32 or f32"),
@@ -207,8 +215,8 @@ fn errors_name_what_is_wrong() {
     assert_eq!(read(b"GGUF"), Err(ModuleError::Magic));
     assert_eq!(read(&bytes[..7]), Err(ModuleError::Magic));
     let mut newer = bytes.clone();
-    newer[8] = 2;
-    assert_eq!(read(&newer), Err(ModuleError::Version(2)));
+    newer[8] = VERSION as u8 + 1;
+    assert_eq!(read(&newer), Err(ModuleError::Version(VERSION + 1)));
     let found = bytes.len() - 1;
     assert_eq!(read(&bytes[..found]), Err(ModuleError::Length { stated: bytes.len() as u64, found }));
     let mut damaged = bytes.clone();

@@ -233,6 +233,7 @@ impl Maker<'_> {
                 name: tape.text(),
                 dtype: DType::ALL[tape.below(DType::ALL.len())],
                 count: tape.next(),
+                scope: [Scope::Group, Scope::Row, Scope::Tensor][tape.below(3)],
                 bit_offset: tape.next(),
                 modes: (0..tape.below(3))
                     .map(|_| FieldMode { size: tape.next(), stride: tape.next() })
@@ -246,6 +247,8 @@ impl Maker<'_> {
             name: tape.text(),
             group: number(tape),
             bytes: number(tape),
+            row_head: number(tape),
+            tensor_head: number(tape),
             fields,
             tables,
             decode: Decode { values: kernel.values, insts, result },

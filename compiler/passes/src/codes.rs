@@ -26,7 +26,7 @@ use crate::stored::Bits;
 use std::collections::HashMap;
 use std::rc::Rc;
 use tvmc_ir::lane::{self, Op as LaneOp, Pure, Scalar, Sign};
-use tvmc_ir::tile::{Binary, FormatId, Op, Unary};
+use tvmc_ir::tile::{Binary, FormatId, Op, Scope, Unary};
 use tvmc_types::dtype::{DType, Kind};
 
 /// A one in every byte.
@@ -165,7 +165,11 @@ impl<'k> Lowering<'k> {
                     Kind::Signed => true,
                     Kind::Bool | Kind::Float => return None,
                 };
-                if width > 8 || lift != if signed { 1i32 << (width - 1) } else { 0 } {
+                // A code of the row is no neighbour of the group's.
+                if declared.scope != Scope::Group
+                    || width > 8
+                    || lift != if signed { 1i32 << (width - 1) } else { 0 }
+                {
                     return None;
                 }
                 let bit = i64::from(declared.bit_offset) + i64::from(slot * width);

@@ -3,7 +3,7 @@
 //! A field of 8, 16 or 32 bits an entry that lies in storage order at a multiple of its size is stored entry by entry:
 //!
 //! ```text
-//! row * row_bytes + (column / group + g) * group_bytes + field offset + e * size        (bytes)
+//! start of the row + row_head + (column / group + g) * group_bytes + field offset + e * size        (bytes)
 //! ```
 //!
 //! Every other byte of a group is **composed**: one lane gathers the entries whose bits lie in it, shifts them to their place, and stores
@@ -16,6 +16,8 @@
 //!
 //! A tensor of a narrow dtype is stored as if its elements came in groups of the fewest that fill bytes: 8 of `u3`, 2 of `e2m1`.
 //!
+//! The fields of a row are stored likewise, as if its head were a group of their own; those of a tensor are not stored with groups.
+//!
 //! Where rows are packed (`packing`), an entry lies in its unit as it does in a declared row, and units lie apart: see `store_entries`.
 //!
 //! Refused: slices not known to begin with a group, rows whose length is a runtime value, of narrow dtypes rows and slices that end within a byte
@@ -23,11 +25,11 @@
 
 use crate::eval::{Coord, Position};
 use crate::lower::{ArenaTile, LowerError, Lowering};
-use crate::memory::{Address, Axis, Extent, Inside, Tensor, mem_of};
-use crate::packing::{Packing, unit_bytes};
-use crate::stored::Distance;
+use crate::memory::{Axis, Extent, Inside, Tensor, mem_of};
+use crate::packing::{Packing, Rows};
+use crate::rows::Distance;
 use tvmc_ir::lane::{self, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
-use tvmc_ir::tile::{Element, Field, FieldMode, Format, Index, Inst, Memory, Value};
+use tvmc_ir::tile::{Element, Field, FieldMode, Format, Index, Inst, Memory, Scope, Value};
 use tvmc_types::dtype::{DType, Kind, Rule};
 
 /// Most lane registers of a stored tile: its chunks are written out.
@@ -36,21 +38,16 @@ const MAX_CHUNKS: u64 = 1024;
 /// What is stored to: a tensor in groups.
 struct Target<'f> {
     tensor: Tensor,
-    /// Elements of a group.
+    rows: Rows,
+    /// Bytes before the first group of a row.
+    head: u32,
+    /// Elements of a group. For the fields of a row, those of the slice: the row is one group, and its bytes those of its head.
     group: u32,
     /// Its bytes.
     bytes: u32,
     /// Elements of a row.
     columns: i64,
-    fields: &'f [Field],
-}
-
-impl Target<'_> {
-    /// Bytes of a row.
-    fn row_bytes(&self) -> i64 {
-        let group = i64::from(self.group);
-        (self.columns + group - 1) / group * i64::from(self.bytes)
-    }
+    fields: Vec<&'f Field>,
 }
 
 /// Which entries a store's lanes write.
@@ -78,7 +75,7 @@ struct FieldPlace {
 struct StoredRow {
     /// Whether it is inside.
     mask: Option<lane::Value>,
-    /// Where it begins, u.i64: its number, or its first unit where rows are packed.
+    /// Its first unit, u.i64.
     start: lane::Value,
     /// Units from one of the row to the next.
     apart: Distance,
@@ -119,9 +116,25 @@ impl<'k> Lowering<'k> {
         let format: &'k Format = &self.kernel.formats[id.index()];
         let columns = self.columns(&tensor, inst)?;
         let (offsets, values) = inst.args.split_at(indices.len());
-        let (group, bytes) = (format.group, format.bytes);
-        let target = Target { tensor, group, bytes, columns, fields: &format.fields };
-        self.store_fields(inst, &target, (indices, offsets), values)
+        let stored: Vec<&Field> = format.stored_fields().into_iter().map(|at| &format.fields[at]).collect();
+        let rows = Rows::of(format, columns);
+        for scope in [Scope::Row, Scope::Group] {
+            let of_scope = |field: &Field| field.scope == scope;
+            let fields: Vec<&Field> = stored.iter().copied().filter(|field| of_scope(field)).collect();
+            if fields.is_empty() {
+                continue;
+            }
+            let (head, group) = match (scope, indices.last()) {
+                (Scope::Row, Some(Index::Slice(whole))) => (0, *whole),
+                (Scope::Row | Scope::Group | Scope::Tensor, _) => (format.row_head, format.group),
+            };
+            let values: Vec<Value> =
+                stored.iter().zip(values).filter(|(field, _)| of_scope(field)).map(|(_, v)| *v).collect();
+            let (tensor, bytes) = (tensor.clone(), format.scope_bytes(scope));
+            let target = Target { tensor, rows, head, group, bytes, columns, fields };
+            self.store_fields(inst, &target, (indices, offsets), &values)?;
+        }
+        Ok(())
     }
 
     /// Lowers a store to a tensor of a dtype that memory operations don't know.
@@ -158,10 +171,15 @@ impl<'k> Lowering<'k> {
             name: dtype.name().to_owned(),
             dtype,
             count: group,
+            scope: Scope::Group,
             bit_offset: 0,
             modes: vec![FieldMode { size: group, stride: 1 }],
         };
-        let target = Target { tensor, group, bytes: group * bits / 8, columns, fields: &[field] };
+        let bytes = group * bits / 8;
+        let unit = tvmc_ir::tile::unit_bytes(bytes);
+        let units = (columns + i64::from(group) - 1) / i64::from(group) * i64::from(bytes / unit);
+        let rows = Rows { unit, units, head: 0 };
+        let target = Target { tensor, rows, head: 0, group, bytes, columns, fields: vec![&field] };
         self.store_fields(inst, &target, (indices, offsets), values)
     }
 
@@ -184,7 +202,7 @@ impl<'k> Lowering<'k> {
     ) -> Result<(), LowerError> {
         let mut direct = vec![false; target.bytes as usize];
         let mut places = Vec::new();
-        for field in target.fields {
+        for field in &target.fields {
             let place = field_place(target, field);
             if place.is_some() {
                 let first = field.bit_offset / 8;
@@ -209,7 +227,7 @@ impl<'k> Lowering<'k> {
                 None => Some(self.move_to_arena(*value)?),
             });
         }
-        let pieces = pieces(target.fields, &composed, &places);
+        let pieces = pieces(&target.fields, &composed, &places);
         let Some(shape) = values.first().map(|v| self.kernel.ty(*v).shape.clone()) else { return Ok(()) };
         let groups = shape.last().copied().unwrap_or(1) / target.fields[0].count;
         let mut bytes = shape;
@@ -270,21 +288,9 @@ impl<'k> Lowering<'k> {
         }
         let extents = &target.tensor.extents[..target.tensor.extents.len() - 1];
         let mask = self.mask(&axes, extents);
-        let mut apart = Distance::Constant(1);
-        let start = match target.tensor.packing {
-            Packing::AsDeclared => {
-                let Address { base, stride, spread } = self.address(&axes, extents);
-                debug_assert!(stride.is_none() && spread.is_none(), "lanes lie along the last axis");
-                base
-            }
-            Packing::Interleaved | Packing::Filled => {
-                let unit = unit_bytes(target.bytes as usize) as u32;
-                let units = target.row_bytes() / i64::from(unit);
-                let row = self.row(&target.tensor, &axes, extents, units, unit, None)?;
-                apart = row.apart;
-                row.base
-            }
-        };
+        // Lanes lie along the last axis, so a row is the same for all of them.
+        let placed = self.row(&target.tensor, &axes, extents, target.rows, None)?;
+        let (start, apart) = (placed.base, placed.apart);
         let first = self.position_value(column.offset);
         let size = self.emit.i32(target.group as i32);
         let groups = self.emit.pure(Pure::IDivU, &[first, size]);
@@ -307,11 +313,12 @@ impl<'k> Lowering<'k> {
         let buffer = Place::Buffer(target.tensor.buffer);
         let step = self.emit.i64(i64::from(target.bytes) / size);
         let group = self.emit.lmul(row.group, step);
-        let first = self.emit.i64(first);
+        let first = self.emit.i64(first + i64::from(target.head) / size);
         let within = self.emit.ladd(group, first);
+        let per_unit = i64::from(target.rows.unit) / size;
+        let scale = self.emit.i64(per_unit);
+        let start = self.emit.lmul(row.start, scale);
         if target.tensor.packing == Packing::AsDeclared {
-            let stride = self.emit.i64(target.row_bytes() / size);
-            let start = self.emit.lmul(row.start, stride);
             let base = self.emit.ladd(start, within);
             let (form, offset) = match more {
                 Spread::None => (MemoryOp::StoreUniform, None),
@@ -322,9 +329,6 @@ impl<'k> Lowering<'k> {
             return;
         }
         // Entry e of the row is entry e % n of unit e / n.
-        let per_unit = unit_bytes(target.bytes as usize) as i64 / size;
-        let scale = self.emit.i64(per_unit);
-        let start = self.emit.lmul(row.start, scale);
         let mut entry = self.emit.pure(Pure::I64ToI32, &[within]);
         let (form, lanes) = match more {
             Spread::None => (MemoryOp::StoreUniform, None),
@@ -626,14 +630,15 @@ fn field_place(target: &Target<'_>, field: &Field) -> Option<FieldPlace> {
     let size = i64::from(mem.bytes());
     let in_order = (0..field.count).all(|entry| field.slot(entry) == entry);
     let (bytes, bit) = (i64::from(target.bytes), i64::from(field.bit_offset));
-    if !in_order || bytes % size != 0 || bit % (size * 8) != 0 {
+    let units = i64::from(target.rows.unit) % size == 0;
+    if !in_order || !units || bytes % size != 0 || bit % (size * 8) != 0 {
         return None;
     }
     Some(FieldPlace { mem, count: field.count, group_stride: bytes / size, first: bit / 8 / size })
 }
 
 /// The terms of the composed bytes: the k-th entry, in storage order, of each field that is not stored directly.
-fn pieces(fields: &[Field], composed: &[u32], places: &[Option<FieldPlace>]) -> Vec<Piece> {
+fn pieces(fields: &[&Field], composed: &[u32], places: &[Option<FieldPlace>]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for (number, field) in fields.iter().enumerate().filter(|(number, _)| places[*number].is_none()) {
         let (width, from) = (field.dtype.bits(), field.bit_offset);

@@ -312,6 +312,9 @@ impl<'k> Lowering<'k> {
             Op::Relayout => self.eval(inst.args[0], at),
             Op::Reshape => self.eval_reshape(inst, value, at),
             Op::Load { memory, indices, padded } => self.eval_load(inst, *memory, indices, *padded, at),
+            Op::LoadField { tensor, field, indices } => {
+                self.eval_load_field(inst, *tensor, *field, indices, at)
+            }
             Op::Gather(axis) => self.eval_gather(inst, usize::from(*axis), at),
             Op::Reduce(..)
             | Op::Scan(..)
@@ -319,6 +322,7 @@ impl<'k> Lowering<'k> {
             | Op::Dot
             | Op::Store { .. }
             | Op::StoreGroups { .. }
+            | Op::StoreHead { .. }
             | Op::Scatter { .. }
             | Op::CopyAsync { .. }
             | Op::Commit

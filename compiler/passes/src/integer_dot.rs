@@ -24,12 +24,13 @@ use crate::codes::Reading;
 use crate::eval::{Coord, Position};
 use crate::lower::{LowerError, Lowering, Repr};
 use crate::memory::{Extent, Inside, Tensor};
-use crate::packing::{Packing, unit_bytes};
-use crate::stored::{Bits, Row};
+use crate::packing::{Packing, Rows};
+use crate::rows::Row;
+use crate::stored::{Bits, Groups};
 use std::collections::HashMap;
 use std::rc::Rc;
 use tvmc_ir::lane::{self, Op as LaneOp, Pure, Scalar};
-use tvmc_ir::tile::{Element, Format, FormatId, Index, Inst, Memory, Op, Value};
+use tvmc_ir::tile::{Element, Format, FormatId, Index, Inst, Memory, Op, Scope, Value};
 use tvmc_types::dtype::DType;
 
 /// A one in every byte.
@@ -47,7 +48,7 @@ pub(crate) struct Side<'k> {
     pub format: &'k Format,
     /// What is known of that.
     pub affine: Rc<Affine>,
-    row_units: i64,
+    rows: Rows,
 }
 
 /// A row of a side, ready for its runs to be read.
@@ -183,12 +184,11 @@ impl<'k> Lowering<'k> {
         if !whole || !inside {
             return Ok(None);
         }
-        let unit = i64::from(unit_bytes(format.bytes as usize) as u32);
-        let row_units = columns / group * i64::from(format.bytes) / unit;
+        let rows = Rows::of(format, columns);
         if columns % group != 0 {
             return Ok(None);
         }
-        Ok(Some(Side { inst, indices, tensor, id, format, affine, row_units }))
+        Ok(Some(Side { inst, indices, tensor, id, format, affine, rows }))
     }
 
     fn starts(
@@ -211,11 +211,10 @@ impl<'k> Lowering<'k> {
     fn open(&mut self, side: &Side<'k>, at: Coord, from: Coord) -> Result<Opened, LowerError> {
         let mut axes = self.axes(&side.inst.args, side.indices, &[at, from])?;
         let extents = &side.tensor.extents[..side.tensor.extents.len() - 1];
-        let unit = unit_bytes(side.format.bytes as usize) as u32;
         let Some(column) = axes.pop() else {
             return self.unsupported("a tensor of a format without axes", Some(side.inst));
         };
-        let start = self.group(side.format, &column).start;
+        let start = self.group(Groups::of(side.format), &column).start;
         let mut inside = None;
         let mut mask = None;
         for (axis, extent) in axes.iter_mut().zip(extents) {
@@ -238,7 +237,7 @@ impl<'k> Lowering<'k> {
             axis.coord = Coord::zero();
             inside = self.emit.both(inside, Some(condition));
         }
-        let row = self.row(&side.tensor, &axes, extents, side.row_units, unit, mask)?;
+        let row = self.row(&side.tensor, &axes, extents, side.rows, mask)?;
         Ok(Opened { row, inside, start })
     }
 
@@ -410,8 +409,8 @@ impl<'k> Lowering<'k> {
                 Term::Slot { field, slot } => {
                     let field = &side.format.fields[*field as usize];
                     let bit = i64::from(field.bit_offset) + i64::from(*slot) * i64::from(dtype.bits());
-                    let bits = Bits { constant: start.constant + bit, value: start.value };
-                    self.code(&opened.row, bits, *dtype)?
+                    let (row, start) = self.scope(&opened.row, start, field.scope)?;
+                    self.code(&row, start.plus(bit), *dtype)?
                 }
                 Term::Levels(levels, index) => {
                     let entries = levels.iter().map(|level| *level as u32).collect();
@@ -442,6 +441,7 @@ fn is_activation(side: &Side<'_>) -> bool {
                     let (field, first) = slots[0];
                     let declared = &side.format.fields[field as usize];
                     declared.dtype == DType::I8
+                        && declared.scope == Scope::Group
                         && (declared.bit_offset + first * 8).is_multiple_of(32)
                         && slots.iter().zip(first..).all(|(slot, expected)| *slot == (field, expected))
                 })
@@ -467,5 +467,5 @@ fn run_at<'s>(side: &'s Side<'_>, k: u32) -> (&'s Run, u32, u32) {
 
 /// The start of a later group.
 fn shifted(start: Bits, side: &Side<'_>, groups: u32) -> Bits {
-    Bits { constant: start.constant + i64::from(groups) * i64::from(side.format.bytes) * 8, ..start }
+    start.plus(i64::from(groups) * i64::from(side.format.bytes) * 8)
 }

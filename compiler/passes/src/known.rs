@@ -49,8 +49,10 @@ impl Lowering<'_> {
             | Op::Concat(_)
             | Op::Dot
             | Op::Load { .. }
+            | Op::LoadField { .. }
             | Op::Store { .. }
             | Op::StoreGroups { .. }
+            | Op::StoreHead { .. }
             | Op::Scatter { .. }
             | Op::CopyAsync { .. }
             | Op::Commit

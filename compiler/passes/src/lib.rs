@@ -23,6 +23,8 @@
 //! | `elementwise` | one operation on lane values |
 //! | `memory` | addresses and masks of plain tensors |
 //! | `stored` | decoding of formats and sub-byte types, packed or not |
+//! | `rows` | where their rows and heads lie |
+//! | `fields` | fields as tiles, and stores of what a tensor holds once |
 //! | `encode` | stores of fields |
 //! | `along` | running results, chosen elements, joined tiles |
 //! | `materialise` | loops over coordinates: keeping, storing, reducing |
@@ -49,6 +51,7 @@ mod elementwise;
 mod emitter;
 mod encode;
 mod eval;
+mod fields;
 mod history;
 mod instance;
 mod integer_dot;
@@ -59,6 +62,7 @@ mod memory;
 pub mod packing;
 mod pipeline;
 mod plan;
+mod rows;
 mod scatter;
 mod scratch;
 mod spread;

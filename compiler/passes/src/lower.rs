@@ -499,6 +499,7 @@ impl<'k> Lowering<'k> {
         }
         match (&inst.op, inst.result) {
             (Op::Store { memory, indices }, _) => self.store(inst, *memory, indices),
+            (Op::StoreHead { tensor, indices }, _) => self.store_head(inst, *tensor, indices),
             (Op::StoreGroups { memory, indices }, _) => self.store_groups(inst, *memory, indices),
             // The copy is there at once, for whoever passes the barrier that comes before its first reader.
             (Op::CopyAsync { shared, indices }, _) => self.store(inst, Memory::Shared(*shared), indices),

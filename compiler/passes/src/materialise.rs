@@ -60,6 +60,11 @@ impl<'k> Lowering<'k> {
         match &self.repr[value.index()] {
             Some(Repr::Lazy) => {
                 let inst = self.defs[value.index()]?;
+                if let tile::Op::LoadField { tensor, field, .. } = &inst.op
+                    && let Some((field, _)) = self.kernel.field_of(*tensor, *field)
+                {
+                    return Some(field.count);
+                }
                 if let tile::Op::Load { memory, .. } = &inst.op
                     && let Some((Element::Format(format), _)) = self.kernel.element(*memory)
                 {

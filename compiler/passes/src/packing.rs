@@ -16,6 +16,10 @@
 //!
 //! Where the number of rows is known when a kernel is compiled, D is a constant for a multiple of 64, and one choice a block else. The rows of a state
 //! grow between calls, so for states ([`Packing::Filled`]) the last block is filled up: D is always 64, and no address depends on the number of rows.
+//!
+//! Fields that stand once for a row are its first units. Fields that stand once for a matrix come after its blocks, which begin with a cache line so.
+
+use tvmc_ir::tile::Format;
 
 /// Rows in a block.
 pub const ROWS: usize = 64;
@@ -34,11 +38,61 @@ pub enum Packing {
 
 /// Bytes of a unit for groups of this many bytes.
 pub fn unit_bytes(group_bytes: usize) -> usize {
-    match group_bytes {
-        b if b % 4 == 0 => 4,
-        b if b % 2 == 0 => 2,
-        _ => 1,
+    // All that counts is in the last two bits.
+    tvmc_ir::tile::unit_bytes((group_bytes % 4) as u32) as usize
+}
+
+/// How the rows of a matrix lie, in units.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Rows {
+    /// Bytes of a unit.
+    pub unit: u32,
+    /// Units of a row, with its head.
+    pub units: i64,
+    /// Units that stand once for a matrix.
+    pub head: i64,
+}
+
+impl Rows {
+    /// Rows of so many elements of a format.
+    pub fn of(format: &Format, columns: i64) -> Self {
+        let unit = format.unit();
+        let groups = (columns.max(0) as u64).div_ceil(u64::from(format.group.max(1)));
+        let bytes = groups.saturating_mul(u64::from(format.bytes)).saturating_add(u64::from(format.row_head));
+        Self { unit, units: (bytes / u64::from(unit)) as i64, head: i64::from(format.tensor_head / unit) }
     }
+}
+
+/// Bytes of the packed form of a matrix with a head, or `None` on overflow.
+pub fn packed_matrix_bytes(head: usize, rows: usize, row_bytes: usize) -> Option<usize> {
+    packed_bytes(rows, row_bytes)?.checked_add(head)
+}
+
+/// Packs a matrix: `head` bytes, then `rows` rows. `output` is [`packed_matrix_bytes`] long.
+///
+/// # Panics
+/// If a length is not what the arguments say.
+pub fn pack_matrix(input: &[u8], head: usize, rows: usize, row_bytes: usize, unit: usize, output: &mut [u8]) {
+    let (blocks, after) = output.split_at_mut(rows * row_bytes);
+    after.copy_from_slice(&input[..head]);
+    pack(&input[head..], rows, row_bytes, unit, blocks);
+}
+
+/// The inverse of [`pack_matrix`].
+///
+/// # Panics
+/// If a length is not what the arguments say.
+pub fn unpack_matrix(
+    input: &[u8],
+    head: usize,
+    rows: usize,
+    row_bytes: usize,
+    unit: usize,
+    output: &mut [u8],
+) {
+    let (blocks, after) = input.split_at(rows * row_bytes);
+    output[..head].copy_from_slice(after);
+    unpack(blocks, rows, row_bytes, unit, &mut output[head..]);
 }
 
 /// Bytes of the packed form, those of the declared one, or `None` on overflow.
@@ -116,6 +170,18 @@ mod tests {
                     assert!(input == back, "u{width}[{group}], {scales} bytes of scales, {rows} rows");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn unpack_inverts_pack_with_a_head() {
+        for (head, rows, row_bytes, unit) in [(0, 3, 8, 4), (4, 65, 12, 4), (6, 64, 10, 2), (130, 1, 7, 1)] {
+            let input: Vec<u8> = (0..head + rows * row_bytes).map(|i| (i * 7 + 3) as u8).collect();
+            let mut packed = vec![0xff; packed_matrix_bytes(head, rows, row_bytes).unwrap()];
+            pack_matrix(&input, head, rows, row_bytes, unit, &mut packed);
+            let mut back = vec![0; input.len()];
+            unpack_matrix(&packed, head, rows, row_bytes, unit, &mut back);
+            assert_eq!(input, back, "{head} bytes, {rows} rows of {row_bytes}");
         }
     }
 

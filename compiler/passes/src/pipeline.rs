@@ -502,8 +502,10 @@ fn is_arithmetic(kernel: &Kernel, inst: &Inst) -> bool {
             | Op::Concat(_)
             | Op::Dot
             | Op::Load { .. }
+            | Op::LoadField { .. }
             | Op::Store { .. }
             | Op::StoreGroups { .. }
+            | Op::StoreHead { .. }
             | Op::CopyAsync { .. }
             | Op::Commit
             | Op::Wait(_)

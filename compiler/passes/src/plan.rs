@@ -153,6 +153,14 @@ impl<'k> Analysis<'k> {
                     self.decode_cost(*memory)
                 }
             }
+            Op::LoadField { tensor, .. } => {
+                if self.written(Memory::Param(*tensor)) {
+                    plan.keep[at] = true;
+                    0
+                } else {
+                    self.decode_cost(Memory::Param(*tensor))
+                }
+            }
             // Its operand comes from scratch.
             Op::Gather(_) => operands.saturating_add(4),
             Op::Reduce(..) | Op::Scan(..) | Op::Concat(_) | Op::Dot => 0,
@@ -160,7 +168,7 @@ impl<'k> Analysis<'k> {
                 0
             }
             Op::Store { .. } | Op::StoreGroups { .. } | Op::Assert(_) | Op::Print(_) => 0,
-            Op::Scatter { .. } | Op::CopyAsync { .. } | Op::Commit | Op::Wait(_) => 0,
+            Op::StoreHead { .. } | Op::Scatter { .. } | Op::CopyAsync { .. } | Op::Commit | Op::Wait(_) => 0,
             Op::Atomic { .. } => {
                 plan.keep[at] = self.uses[at].count > 0;
                 0
@@ -247,8 +255,10 @@ impl<'k> Analysis<'k> {
                 | Op::Concat(_)
                 | Op::Dot
                 | Op::Load { .. }
+                | Op::LoadField { .. }
                 | Op::Store { .. }
                 | Op::StoreGroups { .. }
+                | Op::StoreHead { .. }
                 | Op::Scatter { .. }
                 | Op::CopyAsync { .. }
                 | Op::Commit

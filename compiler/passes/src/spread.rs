@@ -194,7 +194,7 @@ impl<'k> Lowering<'k> {
             | Op::Permute(_)
             | Op::Relayout => true,
             Op::Reshape => !self.regroups(inst.args[0], result),
-            Op::Load { memory: Memory::Param(param), .. } => {
+            Op::Load { memory: Memory::Param(param), .. } | Op::LoadField { tensor: param, .. } => {
                 matches!(&self.kernel.params[param.index()], TensorDecl::Tensor { access: Access::Read, .. })
             }
             Op::Load { memory: Memory::Shared(_), .. }
@@ -206,6 +206,7 @@ impl<'k> Lowering<'k> {
             | Op::Dot
             | Op::Store { .. }
             | Op::StoreGroups { .. }
+            | Op::StoreHead { .. }
             | Op::Scatter { .. }
             | Op::CopyAsync { .. }
             | Op::Commit
@@ -234,7 +235,13 @@ impl<'k> Lowering<'k> {
 
     /// The elements that a load of the body decodes together.
     fn group_of(&self, inst: &Inst) -> u32 {
-        let Op::Load { memory, .. } = &inst.op else { return 1 };
+        let memory = match &inst.op {
+            Op::Load { memory, .. } => memory,
+            Op::LoadField { tensor, field, .. } => {
+                return self.kernel.field_of(*tensor, *field).map_or(1, |(field, _)| field.count);
+            }
+            _ => return 1,
+        };
         match self.kernel.element(*memory) {
             Some((Element::Format(format), _)) => self.kernel.formats[format.index()].group,
             Some((Element::DType(dtype), _)) if mem_of(dtype).is_none() => 8,

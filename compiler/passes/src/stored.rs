@@ -4,7 +4,8 @@
 //!
 //! 1. **group and index**: `g = k / group`, `i = k % group`. Where the slice starts at a multiple of the group, `i` is a constant and
 //!    everything below folds to shifts and masks by constants; else both are computed, per lane if need be.
-//! 2. **field**: entry `index` of a field lies in slot `modes(index)`, at bit `bit_offset + slot * bits` of its group.
+//! 2. **field**: entry `index` of a field lies in slot `modes(index)`, at bit `bit_offset + slot * bits` of its scope: the group, the head of the row, or
+//!    the head of the matrix (`ir::tile::Format`), whose address is the same for all its rows.
 //! 3. **unit**: the code is cut out of one unit, or out of two if it straddles.
 //!
 //! Value numbering makes neighbours share unit loads and scales: 32 codes of four bits cost four loads, not 32.
@@ -15,38 +16,13 @@
 
 use crate::eval::{Coord, Position};
 use crate::lower::{LowerError, Lowering, scalar_of};
-use crate::memory::{Address, Axis, Extent, Tensor};
-use crate::packing::{Packing, ROWS, unit_bytes};
+use crate::memory::{Axis, Extent, Tensor};
+use crate::packing::Rows;
+use crate::rows::{Distance, MatrixHead, Row};
 use std::collections::HashMap;
-use tvmc_ir::lane::{self, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
-use tvmc_ir::tile::{Decode, Element, Field, FieldMode, Format, Inst, Op, Value};
+use tvmc_ir::lane::{self, Mem, MemoryOp, Op as LaneOp, Pure, Scalar};
+use tvmc_ir::tile::{Decode, Element, Field, FieldMode, Format, Inst, Op, Scope, Value};
 use tvmc_types::dtype::{DType, Kind};
-
-/// Where a row's units are: unit `t` of the row is element `base + offset[lane] + t * scale` of the buffer seen as units.
-#[derive(Copy, Clone)]
-pub(crate) struct Row {
-    place: Place,
-    /// Bytes of a unit.
-    pub unit: u32,
-    /// u.i64.
-    pub base: lane::Value,
-    /// v.i32; absent where lanes share a row or read neighbours.
-    offset: Option<lane::Value>,
-    /// From one unit to the next.
-    pub apart: Distance,
-    /// Lane `l` reads `l` further: packed rows, one lane each.
-    contiguous: bool,
-    mask: Option<lane::Value>,
-}
-
-/// A number of units between neighbours of a row: 1, or the rows of its packed block.
-#[derive(Copy, Clone)]
-pub(crate) enum Distance {
-    /// Known.
-    Constant(i32),
-    /// An i32, which differs by lane where lanes have rows of different blocks.
-    Value(lane::Value),
-}
 
 /// A number of bits within a row: a constant plus an i32 that may vary.
 #[derive(Copy, Clone)]
@@ -55,9 +31,33 @@ pub(crate) struct Bits {
     pub value: Option<lane::Value>,
 }
 
+impl Bits {
+    /// So many bits further.
+    pub fn plus(self, bits: i64) -> Self {
+        Self { constant: self.constant + bits, ..self }
+    }
+}
+
+/// What rows are made of, for finding an element's group.
+#[derive(Copy, Clone)]
+pub(crate) struct Groups {
+    /// Elements of a group, or entries of a field in one.
+    pub elements: u32,
+    /// Its bytes.
+    pub bytes: u32,
+    /// Bytes before the first.
+    pub head: u32,
+}
+
+impl Groups {
+    /// Those of a format.
+    pub fn of(format: &Format) -> Self {
+        Self { elements: format.group, bytes: format.bytes, head: format.row_head }
+    }
+}
+
 /// Facts that a decode body needs.
-pub(crate) struct Group<'a> {
-    fields: &'a [Field],
+pub(crate) struct Group {
     /// Bits of the group's start within its row.
     pub start: Bits,
     /// The element's index in its group.
@@ -91,12 +91,10 @@ impl<'k> Lowering<'k> {
                 Some(inst),
             );
         };
-        let unit = unit_bytes(format.bytes as usize) as u32;
-        let row_units =
-            (columns as u64).div_ceil(u64::from(format.group)) * u64::from(format.bytes) / u64::from(unit);
+        let rows = Rows::of(format, columns);
         let outer_extents = &tensor.extents[..tensor.extents.len() - 1];
-        let row = self.row(tensor, outer, outer_extents, row_units as i64, unit, mask)?;
-        let group = self.group(format, column);
+        let row = self.row(tensor, outer, outer_extents, rows, mask)?;
+        let group = self.group(Groups::of(format), column);
         let value = self.decode(&row, &group, &format.decode, format)?;
         match mask {
             // The value outside is zero after decoding, whatever zero codes mean.
@@ -127,6 +125,7 @@ impl<'k> Lowering<'k> {
             name: String::new(),
             dtype,
             count: group,
+            scope: Scope::Group,
             bit_offset: 0,
             modes: vec![FieldMode { size: group, stride: 1 }],
         };
@@ -139,6 +138,8 @@ impl<'k> Lowering<'k> {
             name: dtype.to_string(),
             group,
             bytes: group * bits / 8,
+            row_head: 0,
+            tensor_head: 0,
             fields: vec![field],
             tables: Vec::new(),
             decode: Decode {
@@ -149,206 +150,18 @@ impl<'k> Lowering<'k> {
         })
     }
 
-    /// The row's address. Outer axes are flattened row-major.
-    pub(crate) fn row(
-        &mut self,
-        tensor: &Tensor,
-        outer: &[Axis],
-        extents: &[Extent],
-        row_units: i64,
-        unit: u32,
-        mask: Option<lane::Value>,
-    ) -> Result<Row, LowerError> {
-        let place = Place::Buffer(tensor.buffer);
-        match tensor.packing {
-            Packing::AsDeclared => {
-                let Address { base: rows, stride, spread } = self.address(outer, extents);
-                let units = self.emit.i64(row_units);
-                let base = self.emit.lmul(rows, units);
-                let per_row = self.emit.i32(row_units as i32);
-                let mut offset = spread.map(|rows| self.emit.pure(Pure::IMul, &[rows, per_row]));
-                if let Some(stride) = stride {
-                    let stride = self.stride_value(stride);
-                    let step = self.emit.pure(Pure::IMul, &[stride, per_row]);
-                    let lane = self.emit.lane_index();
-                    let lanes = self.emit.pure(Pure::IMul, &[lane, step]);
-                    offset = Some(self.sum(offset, lanes));
-                }
-                Ok(Row { place, unit, base, offset, apart: Distance::Constant(1), contiguous: false, mask })
-            }
-            Packing::Interleaved | Packing::Filled => {
-                self.packed_row(tensor.packing, (outer, extents), row_units, unit, place, mask)
-            }
-        }
-    }
-
-    /// `(m * rows + r / 64 * 64) * row_units + t * D + r % 64` for row r of matrix m, with D as `packing` says.
-    fn packed_row(
-        &mut self,
-        packing: Packing,
-        (outer, extents): (&[Axis], &[Extent]),
-        row_units: i64,
-        unit: u32,
-        place: Place,
-        mask: Option<lane::Value>,
-    ) -> Result<Row, LowerError> {
-        let (Some((axis, matrix)), Some((rows, extents))) = (outer.split_last(), extents.split_last()) else {
-            return self.unsupported("a packed tensor without rows", None);
-        };
-        let size = ROWS as i32;
-        let total = self.total(axis);
-        let matrix = self.address(matrix, extents);
-        let matrix_rows = self.packed_rows(packing, *rows);
-        let lanes = i64::from(self.target.lanes);
-        let one_row = !axis.coord.has_lanes();
-        // Neighbouring rows of one block: lane l is row l of them.
-        let neighbours =
-            i64::from(size) % lanes == 0 && total.facts.multiple % lanes == 0 && total.offset % lanes == 0;
-        let varies = total.value.is_some_and(|value| self.emit.is_varying(value));
-        let uniform = matrix.stride.is_none() && matrix.spread.is_none() && !varies;
-        if uniform && (one_row || neighbours) {
-            let (block, within) = self.block_of_rows(total, size);
-            let apart = self.block_rows(packing, *rows, block);
-            let base = self.packed_start(matrix.base, matrix_rows, (block, within), row_units);
-            return Ok(Row { place, unit, base, offset: None, apart, contiguous: !one_row, mask });
-        }
-        let index = match axis.coord {
-            Coord::At(_) => self.position_value(total),
-            Coord::Lanes(_) => self.coord_value(Coord::Lanes(total)),
-        };
-        let in_block = self.emit.i32(size);
-        let block = self.emit.pure(Pure::IDivU, &[index, in_block]);
-        let within = self.emit.pure(Pure::IRemU, &[index, in_block]);
-        let apart = self.block_rows(packing, *rows, block);
-        // What varies is counted in 32 bits from the first matrix that is the same for all lanes.
-        let mut first = self.emit.pure(Pure::IMul, &[block, in_block]);
-        let mut varying = matrix.spread;
-        if let Some(stride) = matrix.stride {
-            let stride = self.stride_value(stride);
-            let lane = self.emit.lane_index();
-            let lanes = self.emit.pure(Pure::IMul, &[lane, stride]);
-            varying = Some(self.sum(varying, lanes));
-        }
-        if let Some(matrix) = varying {
-            let rows = self.emit.pure(Pure::I64ToI32, &[matrix_rows]);
-            let before = self.emit.pure(Pure::IMul, &[matrix, rows]);
-            first = self.emit.pure(Pure::IAdd, &[first, before]);
-        }
-        let per_row = self.emit.i32(row_units as i32);
-        let start = self.emit.pure(Pure::IMul, &[first, per_row]);
-        let offset = self.emit.pure(Pure::IAdd, &[start, within]);
-        let before = self.emit.lmul(matrix.base, matrix_rows);
-        let units = self.emit.i64(row_units);
-        let base = self.emit.lmul(before, units);
-        Ok(Row { place, unit, base, offset: Some(offset), apart, contiguous: false, mask })
-    }
-
-    /// The rows of a block.
-    fn block_rows(&mut self, packing: Packing, rows: Extent, block: lane::Value) -> Distance {
-        let size = ROWS as i64;
-        match (packing, rows) {
-            (Packing::Filled | Packing::AsDeclared, _) => Distance::Constant(size as i32),
-            (Packing::Interleaved, Extent::Constant(rows)) if rows % size == 0 => {
-                Distance::Constant(size as i32)
-            }
-            (Packing::Interleaved, Extent::Constant(rows)) if rows < size => Distance::Constant(rows as i32),
-            (Packing::Interleaved, Extent::Constant(rows)) => {
-                let whole = rows / size;
-                if let Some(block) = self.emit.known_i32(block) {
-                    let rows = if i64::from(block) < whole { size } else { rows % size };
-                    return Distance::Constant(rows as i32);
-                }
-                let (whole, size, rest) = (
-                    self.emit.i32(whole as i32),
-                    self.emit.i32(size as i32),
-                    self.emit.i32((rows % size) as i32),
-                );
-                let is_whole = self.emit.pure(Pure::ILtU, &[block, whole]);
-                Distance::Value(self.emit.pure(Pure::Select, &[is_whole, size, rest]))
-            }
-            (Packing::Interleaved, Extent::Runtime(rows, _)) => {
-                let size = self.emit.i32(size as i32);
-                let before = self.emit.pure(Pure::IMul, &[block, size]);
-                let rest = self.emit.pure(Pure::ISub, &[rows, before]);
-                Distance::Value(self.emit.pure(Pure::IMinS, &[size, rest]))
-            }
-        }
-    }
-
-    /// The block of a row that is the same for all lanes, and its place in it, u.i32.
-    fn block_of_rows(&mut self, row: Position, size: i32) -> (lane::Value, lane::Value) {
-        let rows = self.emit.i32(size);
-        match row.value {
-            Some(value) if row.facts.multiple % i64::from(size) == 0 => {
-                // Chunks of a block share its start: what is added to whole blocks says the place in one.
-                let (whole, within) = self.constant_place(row.offset, size);
-                let block = self.emit.pure(Pure::IDivU, &[value, rows]);
-                (self.emit.pure(Pure::IAdd, &[block, whole]), within)
-            }
-            Some(_) => {
-                let index = self.position_value(row);
-                let block = self.emit.pure(Pure::IDivU, &[index, rows]);
-                (block, self.emit.pure(Pure::IRemU, &[index, rows]))
-            }
-            None => self.constant_place(row.offset, size),
-        }
-    }
-
-    fn constant_place(&mut self, row: i64, size: i32) -> (lane::Value, lane::Value) {
-        let block = self.emit.i32(row.div_euclid(i64::from(size)) as i32);
-        (block, self.emit.i32(row.rem_euclid(i64::from(size)) as i32))
-    }
-
-    /// The rows for which a packed matrix has room, u.i64.
-    fn packed_rows(&mut self, packing: Packing, rows: Extent) -> lane::Value {
-        let size = ROWS as i64;
-        match (packing, rows) {
-            (Packing::Interleaved | Packing::AsDeclared, Extent::Constant(rows)) => self.emit.i64(rows),
-            (Packing::Interleaved | Packing::AsDeclared, Extent::Runtime(rows, _)) => {
-                self.emit.pure(Pure::I32ToI64, &[rows])
-            }
-            (Packing::Filled, Extent::Constant(rows)) => self.emit.i64((rows + size - 1) / size * size),
-            (Packing::Filled, Extent::Runtime(rows, _)) => {
-                let more = self.emit.i32(size as i32 - 1);
-                let rows = self.emit.pure(Pure::IAdd, &[rows, more]);
-                let size = self.emit.i32(size as i32);
-                let blocks = self.emit.pure(Pure::IDivU, &[rows, size]);
-                let (blocks, size) = (self.emit.pure(Pure::I32ToI64, &[blocks]), self.emit.i64(ROWS as i64));
-                self.emit.lmul(blocks, size)
-            }
-        }
-    }
-
-    /// The first unit of a row that is the same for all lanes, by its matrix, its block and its place in that.
-    fn packed_start(
-        &mut self,
-        matrix: lane::Value,
-        matrix_rows: lane::Value,
-        (block, within): (lane::Value, lane::Value),
-        row_units: i64,
-    ) -> lane::Value {
-        let before = self.emit.lmul(matrix, matrix_rows);
-        let units = self.emit.i64(row_units);
-        let before = self.emit.lmul(before, units);
-        let block = self.emit.pure(Pure::I32ToI64, &[block]);
-        let block_units = self.emit.i64(row_units * ROWS as i64);
-        let start = self.emit.lmul(block, block_units);
-        let start = self.emit.ladd(before, start);
-        let within = self.emit.pure(Pure::I32ToI64, &[within]);
-        self.emit.ladd(start, within)
-    }
-
     /// Splits the column into group and index.
-    pub(crate) fn group<'a>(&mut self, format: &'a Format, column: &Axis) -> Group<'a> {
+    pub(crate) fn group(&mut self, groups: Groups, column: &Axis) -> Group {
         let total = self.total(column);
-        let group = i64::from(format.group);
-        let group_bits = i64::from(format.bytes) * 8;
+        let group = i64::from(groups.elements);
+        let group_bits = i64::from(groups.bytes) * 8;
+        let head = i64::from(groups.head) * 8;
         let lanes = i64::from(self.target.lanes);
         let multiple = total.value.is_none() || total.facts.multiple % group == 0;
         let first = total.offset.rem_euclid(group);
         let one_group = !column.coord.has_lanes() || (group % lanes == 0 && first + lanes <= group);
         if multiple && one_group && total.offset >= 0 {
-            let start = self.group_bits(total, group, group_bits);
+            let start = self.group_bits(total, group, group_bits).plus(head);
             let constant = self.emit.i32(first as i32);
             let index = match column.coord {
                 Coord::At(_) => constant,
@@ -357,18 +170,18 @@ impl<'k> Lowering<'k> {
                     self.emit.pure(Pure::IAdd, &[lane, constant])
                 }
             };
-            return Group { fields: &format.fields, start, index };
+            return Group { start, index };
         }
         let k = match column.coord {
             Coord::At(_) => self.position_value(total),
             Coord::Lanes(_) => self.coord_value(Coord::Lanes(total)),
         };
-        let size = self.emit.i32(format.group as i32);
+        let size = self.emit.i32(groups.elements as i32);
         let number = self.emit.pure(Pure::IDivU, &[k, size]);
         let index = self.emit.pure(Pure::IRemU, &[k, size]);
         let bits = self.emit.i32(group_bits as i32);
         let start = self.emit.pure(Pure::IMul, &[number, bits]);
-        Group { fields: &format.fields, start: Bits { constant: 0, value: Some(start) }, index }
+        Group { start: Bits { constant: head, value: Some(start) }, index }
     }
 
     fn group_bits(&mut self, total: Position, group: i64, group_bits: i64) -> Bits {
@@ -386,7 +199,7 @@ impl<'k> Lowering<'k> {
     fn decode(
         &mut self,
         row: &Row,
-        group: &Group<'_>,
+        group: &Group,
         decode: &Decode,
         format: &Format,
     ) -> Result<lane::Value, LowerError> {
@@ -402,7 +215,7 @@ impl<'k> Lowering<'k> {
                 Op::GroupIndex => group.index,
                 Op::Field(field) => {
                     let index = arg(0);
-                    self.field(row, group, &group.fields[*field as usize], index)?
+                    self.field(row, group, &format.fields[*field as usize], index)?
                 }
                 op => {
                     let args: Vec<(lane::Value, DType)> =
@@ -447,34 +260,43 @@ impl<'k> Lowering<'k> {
     }
 
     /// Entry `index` of a field, in register form.
-    fn field(
+    pub(crate) fn field(
         &mut self,
         row: &Row,
-        group: &Group<'_>,
+        group: &Group,
         field: &Field,
         index: lane::Value,
     ) -> Result<lane::Value, LowerError> {
         let width = field.dtype.bits();
+        let (row, start) = self.scope(row, group.start, field.scope)?;
+        let start = start.plus(i64::from(field.bit_offset));
         let bits = match self.emit.known_i32(index) {
-            Some(index) => {
-                let slot = i64::from(field.slot(index as u32));
-                Bits {
-                    constant: group.start.constant + i64::from(field.bit_offset) + slot * i64::from(width),
-                    value: group.start.value,
-                }
-            }
+            Some(index) => start.plus(i64::from(field.slot(index as u32)) * i64::from(width)),
             None => {
                 let slot = self.slot(field, index);
                 let width = self.emit.i32(width as i32);
                 let bits = self.emit.pure(Pure::IMul, &[slot, width]);
-                let value = match group.start.value {
+                let value = match start.value {
                     Some(start) => self.emit.pure(Pure::IAdd, &[start, bits]),
                     None => bits,
                 };
-                Bits { constant: group.start.constant + i64::from(field.bit_offset), value: Some(value) }
+                Bits { constant: start.constant, value: Some(value) }
             }
         };
-        self.code(row, bits, field.dtype)
+        self.code(&row, bits, field.dtype)
+    }
+
+    /// The units in which fields of a scope lie, and the bit where it begins in them: `group` is that of the group.
+    pub(crate) fn scope(&mut self, row: &Row, group: Bits, scope: Scope) -> Result<(Row, Bits), LowerError> {
+        let start = Bits { constant: 0, value: None };
+        match (scope, row.matrix) {
+            (Scope::Group, _) => Ok((*row, group)),
+            (Scope::Row, _) => Ok((*row, start)),
+            (Scope::Tensor, Some(MatrixHead { base, offset, mask })) => {
+                Ok((Row { base, offset, apart: Distance::Constant(1), contiguous: false, mask, matrix: None, ..*row }, start))
+            }
+            (Scope::Tensor, None) => self.unsupported("a field of a tensor that stores none", None),
+        }
     }
 
     /// The storage slot of a computed index: its digits times their strides.

@@ -7,6 +7,8 @@
 //!     18 bytes
 //! ```
 //!
+//! Fields of `per row` and `per tensor` lie before the groups of a row and before the rows of a matrix, filled up with zero to whole units.
+//!
 //! The decode body is straight-line: both values of a `where` are computed for every element, so every index must lie inside its field or table for
 //! every element of the group and every code that the fields may hold. That is proved here by intervals, element by element.
 
@@ -17,7 +19,7 @@ use crate::host::{Cx, NoNames};
 use crate::library::{ItemId, Library};
 use tvmc_ir::host::Number;
 use tvmc_ir::tile::{
-    self, Binary, CastRule, Decode, Field, FieldMode, Inst, Op, Stmt, TileType, Unary, Value,
+    self, Binary, CastRule, Decode, Field, FieldMode, Inst, Op, Scope, Stmt, TileType, Unary, Value,
 };
 use tvmc_lang::ast::{self, ExprId, ExprKind, FormatMember, Ident, ItemKind, ScopeKind};
 use tvmc_lang::diag::{Code, Diagnostic};
@@ -26,6 +28,8 @@ use tvmc_types::dtype::{DType, Kind};
 
 /// Most elements of a group.
 const MAX_GROUP: i64 = 1 << 16;
+/// Most bits of a group, or of the fields of a row or of a tensor.
+const MAX_SCOPE_BITS: u64 = 1 << 27;
 /// Most entries of a table.
 const MAX_TABLE: u64 = 1 << 20;
 
@@ -93,22 +97,6 @@ fn find_group(cx: &mut Cx, module: usize, format: &ast::Format) -> Option<u32> {
             None
         }
     }
-}
-
-/// Names of the fields, for messages.
-pub(crate) fn field_names(lib: &Library, id: ItemId) -> Vec<String> {
-    let Some(format) = format_ast(lib, id) else { return Vec::new() };
-    format
-        .members
-        .iter()
-        .flat_map(|m| match m {
-            FormatMember::Scope { fields, .. } => fields.iter().map(|f| f.name.name.clone()).collect(),
-            FormatMember::Table(_)
-            | FormatMember::Value { .. }
-            | FormatMember::Encode { .. }
-            | FormatMember::Error(_) => Vec::new(),
-        })
-        .collect()
 }
 
 /// A table's shape, dtype (f32 or i32) and entries as bits.
@@ -297,12 +285,13 @@ struct Layouter<'c, 'l> {
     cx: &'c mut Cx<'l>,
     module: usize,
     fields: Vec<Field>,
-    bits: u64,
+    /// Bits so far of a tensor's, a row's and a group's fields.
+    bits: [u64; 3],
     good: bool,
 }
 
 impl Layouter<'_, '_> {
-    fn field(&mut self, field: &ast::FormatField) -> Option<()> {
+    fn field(&mut self, field: &ast::FormatField, scope: Scope) -> Option<()> {
         if let Some(first) = self.fields.iter().find(|f| f.name == field.name.name) {
             let message = format!("field `{}` is defined twice", first.name);
             self.cx.diags.error(Code::DuplicateName, field.name.span, message, "defined again");
@@ -323,13 +312,15 @@ impl Layouter<'_, '_> {
             }
         };
         let modes = modes(self.cx, self.module, field, count)?;
-        let bit_offset = u32::try_from(self.bits).ok()?;
-        self.bits += u64::from(count) * u64::from(dtype.bits());
-        if self.bits > 1 << 30 {
-            self.cx.diags.error(Code::GroupNotBytes, field.span, "a group is at most 128 MiB", "too large");
+        let bits = &mut self.bits[scope as usize];
+        let bit_offset = u32::try_from(*bits).ok()?;
+        *bits += u64::from(count) * u64::from(dtype.bits());
+        if *bits > MAX_SCOPE_BITS {
+            let message = "what is stored at a time is at most 16 MiB";
+            self.cx.diags.error(Code::GroupNotBytes, field.span, message, "too large");
             return None;
         }
-        self.fields.push(Field { name: field.name.name.clone(), dtype, count, bit_offset, modes });
+        self.fields.push(Field { name: field.name.name.clone(), dtype, count, scope, bit_offset, modes });
         Some(())
     }
 }
@@ -352,28 +343,40 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<tile::Format> {
     let format = format_ast(lib, id)?;
     let errors = cx.diags.errors();
     let group = group_size(cx, id);
-    let mut layouter = Layouter { cx, module: id.module, fields: Vec::new(), bits: 0, good: true };
+    let mut layouter = Layouter { cx, module: id.module, fields: Vec::new(), bits: [0; 3], good: true };
+    let mut seen: Vec<(Scope, Span)> = Vec::new();
     let mut group_span = format.name.span;
     let mut tables: Vec<(&ast::Table, Span)> = Vec::new();
     let mut value: Option<(&Ident, &ast::PureBody)> = None;
     for member in &format.members {
         match member {
-            FormatMember::Scope { kind: ScopeKind::Group(_), fields, span } => {
-                group_span = *span;
+            FormatMember::Scope { kind, fields, span } => {
+                let scope = match kind {
+                    ScopeKind::Tensor => Scope::Tensor,
+                    ScopeKind::Row => Scope::Row,
+                    ScopeKind::Group(_) => {
+                        group_span = *span;
+                        Scope::Group
+                    }
+                };
+                if let Some((_, first)) = seen.iter().find(|s| s.0 == scope && scope != Scope::Group) {
+                    let word = if scope == Scope::Row { "row" } else { "tensor" };
+                    layouter.cx.diags.push(
+                        Diagnostic::error(
+                            Code::DuplicateName,
+                            format!("a format has one `per {word}`, which is in storage order"),
+                        )
+                        .at(span.start_point(), "a second one")
+                        .also(first.start_point(), "the first")
+                        .help("put its fields into the first"),
+                    );
+                    layouter.good = false;
+                }
+                seen.push((scope, *span));
                 for field in fields {
-                    let ok = layouter.field(field).is_some();
+                    let ok = layouter.field(field, scope).is_some();
                     layouter.good &= ok;
                 }
-            }
-            FormatMember::Scope { kind: ScopeKind::Tensor | ScopeKind::Row, span, .. } => {
-                layouter.cx.diags.push(
-                    Diagnostic::error(
-                        Code::Unsupported,
-                        "fields stored once a row or tensor are not translated yet",
-                    )
-                    .at(span.start_point(), "this scope")
-                    .help("keep them in a tensor of their own, passed to the kernel beside this one"),
-                )
             }
             FormatMember::Table(table) => tables.push((table, table.span)),
             FormatMember::Value { index, body, span } => {
@@ -393,7 +396,7 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<tile::Format> {
             FormatMember::Error(_) => layouter.good = false,
         }
     }
-    let Layouter { fields, bits, good, .. } = layouter;
+    let Layouter { fields, bits: [tensor_bits, row_bits, bits], good, .. } = layouter;
     if good && bits % 8 != 0 {
         let rest = 8 - bits % 8;
         cx.diags.push(
@@ -466,7 +469,11 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<tile::Format> {
         tables.into_iter().map(|(_, _, dtype, entries)| (dtype, entries)).collect();
     let decode = Decode { values: kernel.values, insts, result };
     let name = format.name.name.clone();
-    let format = tile::Format { name, group, bytes: (bits / 8) as u32, fields, tables, decode };
+    let bytes = (bits / 8) as u32;
+    // Groups stay where units begin.
+    let head = |bits: u64| bits.div_ceil(8).next_multiple_of(u64::from(tile::unit_bytes(bytes))) as u32;
+    let (row_head, tensor_head) = (head(row_bits), head(tensor_bits));
+    let format = tile::Format { name, group, bytes, row_head, tensor_head, fields, tables, decode };
     indices_inside(cx, &format, &spans)?;
     Some(format)
 }

@@ -27,6 +27,7 @@
 
 mod check;
 mod constant;
+mod derive;
 mod diags;
 mod elab;
 mod facts;

@@ -10,7 +10,9 @@
 //! From outside (`find`) a bare name is looked up in the root's scope, then in all modules in load order; `module::name` names exactly
 //! one item. Program IR writes a kernel's bare name where that finds it again, else the long form.
 
+use crate::derive::derive;
 use crate::diags::Diags;
+use crate::host::Cx;
 use std::collections::HashMap;
 use tvmc_lang::ast::{File, FormatMember, Item, ItemKind, UsePath};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
@@ -89,7 +91,7 @@ pub(crate) const ALONG: [&str; 14] = [
 ];
 
 /// The other built-in functions.
-const PLAIN: [&str; 37] = [
+const PLAIN: [&str; 38] = [
     "zeros",
     "full",
     "iota",
@@ -127,6 +129,7 @@ const PLAIN: [&str; 37] = [
     "commit",
     "wait",
     "sync",
+    "encode_tensor",
 ];
 
 /// Names that are built in, so that no fn may have them.
@@ -361,10 +364,22 @@ impl Library {
         self.names(|kind| matches!(kind, ItemKind::Format(_)))
     }
 
-    /// Names of the formats in scope of the root that a kernel can store to: they say how numbers are encoded. Sorted.
+    /// Names of the formats in scope of the root that a kernel can store to: they say how numbers are encoded, or it follows from how they are
+    /// decoded. Sorted.
     pub fn stored_formats(&self) -> Vec<&str> {
         let encodes = |member: &FormatMember| matches!(member, FormatMember::Encode { .. });
-        self.names(|kind| matches!(kind, ItemKind::Format(format) if format.members.iter().any(encodes)))
+        let says =
+            |kind: &ItemKind| matches!(kind, ItemKind::Format(format) if format.members.iter().any(encodes));
+        let mut names = self.formats();
+        names.retain(|name| {
+            let id = self.find(name, |kind| matches!(kind, ItemKind::Format(_)));
+            id.is_some_and(|id| {
+                let follows =
+                    || crate::format::compile(&mut Cx::new(self), id).is_some_and(|f| derive(&f).is_ok());
+                says(&self.item(id).kind) || follows()
+            })
+        });
+        names
     }
 
     fn names(&self, wanted: impl Fn(&ItemKind) -> bool) -> Vec<&str> {

@@ -245,6 +245,10 @@ impl Analysis<'_> {
             Op::Concat(_) => concat(rank, &states),
             Op::Dot => dot(states[0], states[1], states[2]),
             Op::Load { memory, indices, padded } => self.load(inst, result, *memory, indices, *padded),
+            Op::LoadField { tensor, field, indices } => {
+                let shape = self.kernel.field_of(*tensor, *field).map(|(_, shape)| shape);
+                self.loaded(inst, result, &shape.unwrap_or_default(), indices, Pad::Known(0))
+            }
             Op::Atomic { update, .. } => State { splat: None, dims: self.updated(*update, inst, &states) },
             Op::Dim(_)
             | Op::Scalar(_)
@@ -254,6 +258,7 @@ impl Analysis<'_> {
             | Op::GroupIndex
             | Op::Store { .. }
             | Op::StoreGroups { .. }
+            | Op::StoreHead { .. }
             | Op::Scatter { .. }
             | Op::CopyAsync { .. }
             | Op::Commit
@@ -354,10 +359,24 @@ impl Analysis<'_> {
         } else {
             Pad::Known(0)
         };
+        let shape: Vec<Expr> = match memory {
+            Memory::Param(param) => match self.kernel.params.get(param.index()) {
+                Some(TensorDecl::Tensor { shape, .. }) => shape.clone(),
+                Some(TensorDecl::Scalar { .. }) | None => Vec::new(),
+            },
+            Memory::Shared(at) => {
+                self.kernel.shared[at.index()].ty.shape.iter().map(|e| Expr::int(i64::from(*e))).collect()
+            }
+        };
+        self.loaded(inst, result, &shape, indices, fill)
+    }
+
+    /// A tile of memory of these extents, with this value outside.
+    fn loaded(&self, inst: &Inst, result: Value, shape: &[Expr], indices: &[Index], fill: Pad) -> State {
         let mut dims = Vec::new();
-        for (axis, (index, offset)) in indices.iter().zip(&inst.args).enumerate() {
+        for ((index, offset), extent) in indices.iter().zip(&inst.args).zip(shape) {
             let Index::Slice(size) = index else { continue };
-            let inside = self.inside(memory, axis, self.facts[offset.index()], i64::from(*size));
+            let inside = self.inside(extent, self.facts[offset.index()], i64::from(*size));
             dims.push(if inside {
                 Dimension::CLEAN
             } else {
@@ -368,18 +387,7 @@ impl Analysis<'_> {
     }
 
     /// Whether `size` elements from an offset of these facts lie inside an axis.
-    fn inside(&self, memory: Memory, axis: usize, facts: Facts, size: i64) -> bool {
-        let shared;
-        let extent = match memory {
-            Memory::Param(param) => match self.kernel.params.get(param.index()) {
-                Some(TensorDecl::Tensor { shape, .. }) => &shape[axis],
-                Some(TensorDecl::Scalar { .. }) | None => return false,
-            },
-            Memory::Shared(at) => {
-                shared = Expr::int(i64::from(self.kernel.shared[at.index()].ty.shape[axis]));
-                &shared
-            }
-        };
+    fn inside(&self, extent: &Expr, facts: Facts, size: i64) -> bool {
         if facts.lo < 0 {
             return false;
         }
@@ -500,8 +508,10 @@ impl Analysis<'_> {
             | Op::Gather(_)
             | Op::Concat(_)
             | Op::Load { .. }
+            | Op::LoadField { .. }
             | Op::Store { .. }
             | Op::StoreGroups { .. }
+            | Op::StoreHead { .. }
             | Op::Scatter { .. }
             | Op::CopyAsync { .. }
             | Op::Commit

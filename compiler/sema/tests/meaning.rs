@@ -4,7 +4,7 @@ mod support;
 
 use proptest::prelude::*;
 use support::{clean, compiled, instance, load, shown};
-use tvmc_interp::tile::{Argument, decode_element, run};
+use tvmc_interp::tile::{Argument, Parts, decode_element, run};
 use tvmc_ir::tile::launch::{ArgumentShape, bind};
 use tvmc_sema::{ElementChoice, Instance, check, instantiate, interface};
 use tvmc_types::dtype::DType;
@@ -139,7 +139,9 @@ fn decoded(library: &tvmc_sema::Library, name: &str, bytes: &[u8]) -> Vec<f32> {
     let format = tvmc_sema::format(library, name).unwrap_or_else(|d| panic!("{}", shown(library, &d)));
     assert_eq!(format.bytes as usize, bytes.len(), "{name}");
     (0..format.group)
-        .map(|i| f32::from_bits(decode_element(&format, bytes, i).unwrap_or_else(|t| panic!("{t}"))))
+        .map(|i| {
+            f32::from_bits(decode_element(&format, Parts::group(bytes), i).unwrap_or_else(|t| panic!("{t}")))
+        })
         .collect()
 }
 

@@ -208,7 +208,7 @@ fn llama_is_packed_into_a_module_that_compiles_again() {
         let code = tvmc_sema::instantiate(&library, kernel, &instance)
             .unwrap_or_else(|d| panic!("{kernel} {format}: {}", shown(&library, &d)));
         for format in &code.formats {
-            let size = FormatSize { name: format.name.clone(), group: format.group, bytes: format.bytes };
+            let size = FormatSize::from(format);
             if !packed.formats.contains(&size) {
                 packed.formats.push(size);
             }

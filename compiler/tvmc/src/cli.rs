@@ -492,9 +492,12 @@ pub struct QuantizeOptions {
     pub input: String,
     /// The GGUF file to write.
     pub output: PathBuf,
-    /// The type of weights that no rule is for; vectors stay as they are. Any type of GGUF that says how it is encoded.
+    /// The type of weights that no rule is for; vectors stay as they are. Any type of GGUF that says how it is encoded, or a format of --format.
     #[arg(long = "type", value_name = "TYPE")]
     pub kind: String,
+    /// A file that declares formats of your own for --type and --rule; the declarations travel in the metadata of the output.
+    #[arg(long, value_name = "FILE")]
+    pub format: Option<PathBuf>,
     /// A type for the tensors whose names fit a pattern (`*` stands for any text), instead of --type; the first that fits counts.
     #[arg(long, value_name = "PATTERN=TYPE")]
     pub rule: Vec<String>,

@@ -226,3 +226,68 @@ fn histogram() {
         assert_eq!(read_f32(&dir.path().join("sums.npy")), sums, "{target}");
     }
 }
+
+/// The largest difference as a share of the largest number, and bytes stored, for numbers of a ragged row and of a whole one.
+#[test]
+fn formats_with_what_is_stored_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| dir.path().join(name);
+    for (format, most, sizes) in [
+        ("zero_points", 0.08, [5 * 67, 5 * 2 * 67]),
+        ("code_book", 0.16, [5 * 34 * 2, 5 * 34 * 4]),
+        ("row_bytes", 0.006, [5 * (4 + 7 * 16), 5 * (4 + 256)]),
+        ("two_levels", 0.17, [4 + 5 * 7 * 9 + 0, 4 + 5 * 16 * 9]),
+    ] {
+        for (k, bytes) in [100usize, 256].into_iter().zip(sizes) {
+            let x = values(5 * k, 7);
+            npy_f32(&file("x.npy"), &[5, k], &x);
+            let shape = format!("{format}[5,{k}]");
+            let mut stored: Vec<Vec<u8>> = Vec::new();
+            for target in TARGETS {
+                let set = [format!("W={format}")];
+                let set: Vec<&str> = set.iter().map(String::as_str).collect();
+                run(dir.path(), "stored_once", "start", &["x"], ("y", &shape), target, &set);
+                let given = format!("y={}", file("y.npy").display());
+                let out = format!("y=y.npy:{}", file("w.npy").display());
+                stdout(&tvmc(&[
+                    "run",
+                    "examples/stored_once.tile",
+                    "--kernel",
+                    "store",
+                    "--target",
+                    target,
+                    "--arg",
+                    &format!("x={}", file("x.npy").display()),
+                    "--arg",
+                    &given,
+                    "--out",
+                    &out,
+                    "--set",
+                    set[0],
+                ]));
+                let w = read_bytes(&file("w.npy"));
+                assert_eq!(w.len(), bytes, "{format} {k}");
+                let input = format!("w={}", file("w.npy").display());
+                run(
+                    dir.path(),
+                    "stored_once",
+                    "load",
+                    &[&input],
+                    ("y", &format!("f32[5,{k}]")),
+                    target,
+                    &set,
+                );
+                let largest = x.iter().fold(0f32, |m, v| m.max(v.abs()));
+                let back = read_f32(&file("y.npy"));
+                let worst = x.iter().zip(&back).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+                assert!(worst <= most * largest, "{format} {k}: {worst} of {largest}");
+                stored.push(w);
+            }
+            assert!(
+                stored.windows(2).all(|pair| pair[0] == pair[1]),
+                "{format}: the same bytes on each target"
+            );
+        }
+    }
+    run(dir.path(), "stored_once", "start", &["x"], ("y", "zero_points[5,256]"), "cpu", &["W=zero_points"]);
+}

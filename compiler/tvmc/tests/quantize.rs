@@ -130,3 +130,116 @@ fn a_model_loses_what_its_types_lose() {
     let got = value["perplexity"].as_f64().unwrap();
     assert!((got - 30.79).abs() < 0.05, "{got}");
 }
+
+/// Formats of the user's, for which GGUF has no type: scales of groups, of rows, of the tensor; a zero point; a code book; groups that no row is whole of.
+const OWN: &str = "
+format seven { group 7 { d: f16; q: u5[7]; unused: u1[5]; } value[i] = d * (q[i] - 16); }
+format rows { per row { d: e5m2; } group 8 { q: i8[8]; } value[i] = d * q[i]; }
+format levels { per tensor { s: f32; } per row { r: bf16; } group 16 { d: e4m3; q: i4[16]; } value[i] = s * r * d * q[i]; }
+format zeros { group 32 { d: bf16; z: u8; q: u6[32]; } value[i] = d * (q[i] - z); }
+format book { table level: f32[8] = [-1.0, -0.5, -0.25, -0.1, 0.1, 0.25, 0.5, 1.0]; group 32 { d: f16; q: u3[32]; } value[i] = d * level[q[i]]; }
+format squares { group 8 { d: f16; q: i4[8]; } value[i] = d * q[i] * q[i]; }
+";
+
+#[test]
+fn formats_of_the_users_travel_with_the_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, own) = (dir.path().join("in.gguf"), dir.path().join("own.tile"));
+    small(&from);
+    std::fs::write(&own, OWN).unwrap();
+    for (format, row, head, most) in [
+        ("seven", |k: u64| k.div_ceil(7) * 7, 0, 0.04),
+        ("rows", |k: u64| 2 * 0 + 4 + k.div_ceil(8) * 8, 0, 0.03),
+        ("levels", |k: u64| 2 + 1 + k.div_ceil(16) * 9, 4, 0.12),
+        ("zeros", |k: u64| k.div_ceil(32) * 27, 0, 0.02),
+        ("book", |k: u64| k.div_ceil(32) * 14, 0, 0.3),
+    ] as [(&str, fn(u64) -> u64, u64, f64); 5]
+    {
+        let to = dir.path().join(format!("{format}.gguf"));
+        let report = json(&tvmc(&[
+            "quantize",
+            &name(&from),
+            &name(&to),
+            "--format",
+            &name(&own),
+            "--type",
+            format,
+            "--json",
+        ]));
+        let new = Weights::open(&to, Access::Map).unwrap();
+        assert_eq!(new.metadata().unwrap().get("tvmc.formats").unwrap().as_str(), Some(OWN));
+        for (tensor, matrices, rows, columns) in
+            [("blk.0.up.weight", 1, 5, 64), ("ragged.weight", 1, 3, 40), ("experts.weight", 2, 3, 32)]
+        {
+            let info = new.find(tensor).unwrap();
+            assert_eq!(info.format, format, "{tensor}");
+            assert_eq!(*info.shape.last().unwrap(), columns);
+            assert_eq!(info.bytes, matrices * (head + rows * row(columns)), "{format}: {tensor}");
+        }
+        assert_eq!(new.find("norm.weight").unwrap().format, "f32");
+        for tensor in report["tensors"].as_array().unwrap().iter().filter(|t| t["to"] == format) {
+            let error = tensor["error"].as_f64().unwrap();
+            assert!(error > 0.0 && error < most, "{format}: {tensor}");
+        }
+        // And back, by what the file says itself.
+        let back = dir.path().join("back.gguf");
+        stdout(&tvmc(&["quantize", &name(&to), &name(&back), "--type", "f32"]));
+        let back = Weights::open(&back, Access::Map).unwrap();
+        assert!(back.metadata().unwrap().get("tvmc.formats").is_none());
+        let old = Weights::open(&from, Access::Map).unwrap();
+        let numbers = |file: &Weights| -> Vec<f32> {
+            let bytes = file.bytes_of(file.find("experts.weight").unwrap());
+            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        };
+        let (was, is) = (numbers(&old), numbers(&back));
+        let largest = was.iter().fold(0f32, |m, v| m.max(v.abs()));
+        let worst = was.iter().zip(&is).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(f64::from(worst) < 1.5 * most * f64::from(largest), "{format}: {worst} of {largest}");
+    }
+    let refused = |rest: &[&str], code: i32, words: &str| {
+        let to = dir.path().join("not.gguf");
+        let err = stderr(&tvmc(&[&["quantize", &name(&from), &name(&to)], rest].concat()), code);
+        assert!(err.contains(words), "{rest:?}: {err}");
+        assert!(!to.exists());
+    };
+    let file = name(&own);
+    refused(&["--type", "squares", "--format", &file], 1, "decoded only");
+    refused(&["--type", "sevn", "--format", &file], 2, "did you mean `seven`");
+    refused(&["--type", "seven", "--format", &name(&dir.path().join("no.tile"))], 1, "cannot read");
+    let wrong = dir.path().join("wrong.tile");
+    std::fs::write(&wrong, "format w { group 8 { q: u3[7]; } value[i] = q[i % 7]; }").unwrap();
+    refused(&["--type", "w", "--format", &name(&wrong)], 1, "short of whole bytes");
+    std::fs::write(&wrong, "use \"own.tile\";").unwrap();
+    refused(&["--type", "seven", "--format", &name(&wrong)], 1, "uses other files");
+}
+
+/// Files whose declarations and tensors disagree.
+#[test]
+fn declarations_that_do_not_fit_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("in.gguf");
+    let own = "format own { group 8 { d: f16; q: i8[8]; } value[i] = d * q[i]; }";
+    for (text, says, bytes, words) in [
+        (own, "own[2, 16]", 39, "has 39 bytes, but [2, 16] of `own` as the file declares it needs 40"),
+        (own, "other[2, 16]", 40, "does not declare"),
+        (own, "q8_0[1, 32]", 34, "which is a type of GGUF"),
+        (
+            "format own { group 8 { d: f16; q: i8[8]; } value[i] = e * q[i]; }",
+            "own[2, 16]",
+            40,
+            "there is no `e`",
+        ),
+        ("format own {", "own[2, 16]", 40, "error"),
+        ("format own { group 8 { q: i8[8]; } value[i] = q[i + 1]; }", "own[2, 16]", 32, "cannot be compiled"),
+        ("use \"/etc/passwd\";", "own[2, 16]", 40, "error"),
+    ] {
+        let mut writer = GgufWriter::new();
+        writer.metadata("tvmc.formats", Value::String(text.into())).unwrap();
+        writer.metadata("tvmc.tensor.w", Value::String(says.into())).unwrap();
+        writer.tensor("w", &[bytes], "i8", vec![1; bytes as usize]).unwrap();
+        std::fs::write(&path, writer.to_bytes().unwrap()).unwrap();
+        let to = dir.path().join("out.gguf");
+        let err = stderr(&tvmc(&["quantize", &name(&path), &name(&to), "--type", "f32"]), 1);
+        assert!(err.contains(words), "{text} {says}: {err}");
+    }
+}

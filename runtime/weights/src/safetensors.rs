@@ -168,7 +168,7 @@ fn read_header(file: &[u8]) -> Result<Vec<TensorInfo>, SafeTensorsProblem> {
                 return Err(SafeTensorsProblem::ByteCount { name, given, needed });
             }
             let offset = data_start + info.data_offsets.0 as u64;
-            Ok(TensorInfo { name, shape, format, block, offset, bytes: needed })
+            Ok(TensorInfo { name, shape, format: format.into(), offset, bytes: needed })
         })
         .collect()
 }
@@ -264,7 +264,8 @@ mod tests {
             "b":{"dtype":"F32","shape":[2,3],"data_offsets":[4,28]},
             "a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}"#;
         let read = read(header, 28).unwrap();
-        let names: Vec<_> = read.tensors.iter().map(|t| (t.name.as_str(), t.format, &t.shape[..])).collect();
+        let names: Vec<_> =
+            read.tensors.iter().map(|t| (t.name.as_str(), &*t.format, &t.shape[..])).collect();
         assert_eq!(names, [("a", "bf16", &[2][..]), ("b", "f32", &[2, 3][..])]);
         assert_eq!(read.tensors[1].slice(read.file_bytes())[0], 4);
         assert_eq!(read.tensors[1].elements(), 6);

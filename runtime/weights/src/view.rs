@@ -4,13 +4,13 @@
 //!
 //! **Invariant.** Every [`TensorInfo`] of a [`Weights`] lies inside its file, and names are unique.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::gguf::{Gguf, GgufError, Metadata};
 use crate::mapped::{Access, FileBytes};
 use crate::safetensors::{SafeTensorsFile, SafeTensorsProblem};
-use crate::sizes::Block;
 
 /// One tensor of a weight file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,9 +20,7 @@ pub struct TensorInfo {
     /// Its dimensions, slowest first.
     pub shape: Vec<u64>,
     /// The name of its number format or dtype.
-    pub format: &'static str,
-    /// The unit in which the format stores a row.
-    pub block: Block,
+    pub format: Cow<'static, str>,
     /// Where its bytes begin in the file.
     pub offset: u64,
     /// How many bytes it has.
@@ -32,8 +30,8 @@ pub struct TensorInfo {
 impl TensorInfo {
     /// How many elements it has.
     pub fn elements(&self) -> u64 {
-        // The readers checked that the size fits: bytes = elements / block.elements * block.bytes.
-        self.bytes / u64::from(self.block.bytes) * u64::from(self.block.elements)
+        // The readers checked that the product fits.
+        self.shape.iter().product()
     }
 
     pub(crate) fn slice<'a>(&self, file: &'a [u8]) -> &'a [u8] {

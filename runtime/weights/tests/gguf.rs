@@ -127,7 +127,7 @@ fn what_is_written_is_read() {
     let tensors: Vec<_> = header
         .tensors
         .iter()
-        .map(|t| (t.name.as_str(), &t.shape[..], t.format, t.bytes, t.elements()))
+        .map(|t| (t.name.as_str(), &t.shape[..], &*t.format, t.bytes, t.elements()))
         .collect();
     assert_eq!(
         tensors,

@@ -273,9 +273,7 @@ pub fn modules() -> Vec<Vec<u8>> {
         .map(|kernel| {
             let key = Key { kernel: kernel.name.clone(), ..Key::default() };
             let formats = kernel.formats.iter();
-            let formats = formats
-                .map(|f| FormatSize { name: f.name.clone(), group: f.group, bytes: f.bytes })
-                .collect();
+            let formats = formats.map(FormatSize::from).collect();
             let interfaces = vec![Interface::from(&*kernel)];
             Module { interfaces, formats, instances: vec![Instance { key, kernel }], ..Module::default() }
         })

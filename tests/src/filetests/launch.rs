@@ -118,9 +118,7 @@ fn tensor(kernel: &Kernel, element: Element, text: &str) -> Result<Data, String>
             if format.name != ty {
                 return Err(format!("`{text}`: the kernel has {}", format.name));
             }
-            let rows: u64 = shape[..shape.len().saturating_sub(1)].iter().product();
-            let row = format.row_bytes(shape.last().copied().unwrap_or(0)).ok_or_else(bad)?;
-            let mut bytes = vec![0u8; (rows * row) as usize];
+            let mut bytes = vec![0u8; format.tensor_bytes(&shape).ok_or_else(bad)? as usize];
             match seed(values) {
                 Some(seed) => {
                     let mut noise = Random::new(seed);

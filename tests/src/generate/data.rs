@@ -6,7 +6,7 @@
 use super::{Floats, Tape};
 use crate::random::Random;
 use tvmc_ir::host::Number;
-use tvmc_ir::tile::{Binary, CastRule, Decode, Field, FieldMode, Format, Inst, Op, TileType, Value};
+use tvmc_ir::tile::{Binary, CastRule, Decode, Field, FieldMode, Format, Inst, Op, Scope, TileType, Value};
 use tvmc_types::dtype::{DType, Kind};
 use tvmc_types::packing::{packed_len, set_bits};
 
@@ -103,22 +103,40 @@ pub(super) fn plain(noise: &mut Random, dtype: DType, count: usize, floats: Floa
     bytes
 }
 
-/// The bytes of rows of groups of a format.
-pub(super) fn groups(noise: &mut Random, format: &Format, groups: usize, floats: Floats) -> Vec<u8> {
-    let mut bytes = vec![0u8; groups * format.bytes as usize];
-    bytes.iter_mut().for_each(|b| *b = noise.bits() as u8);
-    for group in bytes.chunks_exact_mut(format.bytes as usize) {
-        for field in format.fields.iter().filter(|f| f.dtype.kind() == Kind::Float) {
-            for slot in 0..field.count {
-                let code = code(noise, field.dtype, floats);
-                for bit in 0..field.dtype.bits() {
-                    let at = field.bit_offset + slot * field.dtype.bits() + bit;
-                    set_bits(group, at as usize, 1, code >> bit);
-                }
+/// The bytes of a tensor of a format.
+pub(super) fn stored(noise: &mut Random, format: &Format, shape: &[u64], floats: Floats) -> Vec<u8> {
+    let size = format.tensor_bytes(shape).expect("a small tensor") as usize;
+    let mut bytes: Vec<u8> = (0..size).map(|_| noise.bits() as u8).collect();
+    let columns = shape.last().copied().unwrap_or(1);
+    let rows = shape.iter().rev().nth(1).copied().unwrap_or(1);
+    let matrix = format.matrix_bytes(rows, columns).expect("it fits") as usize;
+    let row = (format.row_bytes(columns).expect("it fits") as usize).max(1);
+    for matrix in bytes.chunks_exact_mut(matrix.max(1)) {
+        let (head, rows) = matrix.split_at_mut(format.tensor_head as usize);
+        numbers(noise, format, Scope::Tensor, head, floats);
+        for row in rows.chunks_exact_mut(row) {
+            let (head, groups) = row.split_at_mut(format.row_head as usize);
+            numbers(noise, format, Scope::Row, head, floats);
+            for group in groups.chunks_exact_mut(format.bytes as usize) {
+                numbers(noise, format, Scope::Group, group, floats);
             }
         }
     }
     bytes
+}
+
+/// Puts numbers into the float fields of a scope.
+fn numbers(noise: &mut Random, format: &Format, scope: Scope, bytes: &mut [u8], floats: Floats) {
+    let fields = format.fields.iter().filter(|f| f.scope == scope && f.dtype.kind() == Kind::Float);
+    for field in fields {
+        for slot in 0..field.count {
+            let code = code(noise, field.dtype, floats);
+            for bit in 0..field.dtype.bits() {
+                let at = field.bit_offset + slot * field.dtype.bits() + bit;
+                set_bits(bytes, at as usize, 1, code >> bit);
+            }
+        }
+    }
 }
 
 /// Digits of an index below `count`, in a random order of strides.
@@ -182,20 +200,29 @@ pub(super) fn format(tape: &mut Tape<'_>, number: usize) -> Format {
     let wide = tape.pick(&[DType::U4, DType::U1, DType::U2, DType::U3, DType::U5]);
     let mut fields = Vec::new();
     let mut bit = tape.pick(&[0, 3, 8, 16]);
+    let (mut row_bits, mut tensor_bits) = (0u32, 0u32);
     let mut body = Body::default();
     let index = body.push(Op::GroupIndex, &[], DType::I32);
     // The scale's parts: one for all, or one for each half of the group.
     let parts = if group.is_multiple_of(2) { tape.pick(&[1u32, 2]) } else { 1 };
     let scale = tape.pick(&[None, Some(DType::U2), Some(DType::F16), Some(DType::E2M1), Some(DType::BF16)]);
     let scale = scale.map(|dtype| {
+        // Stored once for a group, a row or a matrix.
+        let scope = tape.pick(&[Scope::Group, Scope::Group, Scope::Row, Scope::Tensor]);
+        let first = if scope == Scope::Group { bit } else { tape.pick(&[0, 16, 5]) };
         let field = Field {
             name: "d".into(),
             dtype,
             count: parts,
-            bit_offset: bit,
+            scope,
+            bit_offset: first,
             modes: vec![FieldMode { size: parts, stride: 1 }],
         };
-        bit += parts * dtype.bits();
+        match scope {
+            Scope::Group => bit += parts * dtype.bits(),
+            Scope::Row => row_bits = first + parts * dtype.bits(),
+            Scope::Tensor => tensor_bits = first + parts * dtype.bits(),
+        }
         fields.push(field);
         let size = body.i32(group / parts);
         let part = body.binary(Binary::Div, index, size);
@@ -203,8 +230,14 @@ pub(super) fn format(tape: &mut Tape<'_>, number: usize) -> Format {
         (body.exact(code, DType::F32), dtype)
     });
     let field_of = |tape: &mut Tape<'_>, name: &str, dtype: DType, bit: &mut u32| {
-        let field =
-            Field { name: name.into(), dtype, count: group, bit_offset: *bit, modes: modes(tape, group) };
+        let field = Field {
+            name: name.into(),
+            dtype,
+            count: group,
+            scope: Scope::Group,
+            bit_offset: *bit,
+            modes: modes(tape, group),
+        };
         *bit += group * dtype.bits();
         field
     };
@@ -250,10 +283,13 @@ pub(super) fn format(tape: &mut Tape<'_>, number: usize) -> Format {
         }
     };
     let bytes = bit.div_ceil(8) + tape.pick(&[0, 1, 3]);
+    let head = |bits: u32| bits.div_ceil(8).next_multiple_of(tvmc_ir::tile::unit_bytes(bytes));
     Format {
         name: format!("format{number}"),
         group,
         bytes,
+        row_head: head(row_bits),
+        tensor_head: head(tensor_bits),
         fields,
         tables,
         decode: Decode { values: body.values, insts: body.insts, result },

@@ -52,10 +52,7 @@ impl Maker<'_> {
             Element::DType(dtype) => data::plain(&mut self.noise, dtype, count as usize, self.floats),
             Element::Format(id) => {
                 let format = &self.b.kernel.formats[id.index()];
-                let last = shape.last().copied().unwrap_or(1);
-                let rows = count / last.max(1);
-                let groups = rows * last.div_ceil(u64::from(format.group));
-                data::groups(&mut self.noise, format, groups as usize, self.floats)
+                data::stored(&mut self.noise, format, &shape, self.floats)
             }
         };
         let constant_columns = extents.last().is_some_and(|(_, e)| e.as_int().is_some());

@@ -182,7 +182,7 @@ fn agrees(
     }
     for format in &kernel.formats {
         match formats.get(format.name.as_str()) {
-            Some(listed) if (listed.group, listed.bytes) == (format.group, format.bytes) => {}
+            Some(listed) if **listed == FormatSize::from(format) => {}
             Some(_) => return Err(format!("format `{}` is listed with other sizes", format.name)),
             None => return Err(format!("format `{}` is not listed", format.name)),
         }

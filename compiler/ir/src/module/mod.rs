@@ -66,7 +66,7 @@ pub use read::read;
 pub use write::write;
 
 /// The version of the file format; others are refused.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 /// Largest file.
 pub const MAX_BYTES: usize = 64 << 20;
 
@@ -161,7 +161,7 @@ pub struct Instance {
     pub kernel: tile::Verified,
 }
 
-/// The size of a format's groups.
+/// The sizes of a format.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct FormatSize {
     /// Its name.
@@ -170,6 +170,18 @@ pub struct FormatSize {
     pub group: u32,
     /// Bytes per group.
     pub bytes: u32,
+    /// Bytes before the groups of a row.
+    pub row_head: u32,
+    /// Bytes before the rows of a matrix.
+    pub tensor_head: u32,
+}
+
+impl From<&tile::Format> for FormatSize {
+    fn from(format: &tile::Format) -> Self {
+        let tile::Format { name, group, bytes, row_head, tensor_head, .. } = format;
+        let (group, bytes, row_head, tensor_head) = (*group, *bytes, *row_head, *tensor_head);
+        Self { name: name.clone(), group, bytes, row_head, tensor_head }
+    }
 }
 
 /// The tune values that a machine found best.

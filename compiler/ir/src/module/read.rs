@@ -138,6 +138,8 @@ fn format(at: &mut Reader<'_>) -> Result<FormatSize, ModuleError> {
         name: at.string("a format's name")?,
         group: at.u32("the elements of a group")?,
         bytes: at.u32("the bytes of a group")?,
+        row_head: at.u32("the bytes before a row")?,
+        tensor_head: at.u32("the bytes before a matrix")?,
     })
 }
 

@@ -47,6 +47,8 @@ pub fn write(module: &Module) -> Vec<u8> {
             out.text(&format.name);
             out.u64(u64::from(format.group));
             out.u64(u64::from(format.bytes));
+            out.u64(u64::from(format.row_head));
+            out.u64(u64::from(format.tensor_head));
         });
     });
     section(&mut out, 7, |out| {

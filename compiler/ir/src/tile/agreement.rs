@@ -68,8 +68,10 @@ fn lacks(kernel: &Kernel, inst: &Inst, at: usize, result: &Layout) -> bool {
         | Op::Relayout
         | Op::Concat(_)
         | Op::Load { .. }
+        | Op::LoadField { .. }
         | Op::Store { .. }
         | Op::StoreGroups { .. }
+        | Op::StoreHead { .. }
         | Op::Scatter { .. }
         | Op::CopyAsync { .. }
         | Op::Commit

@@ -1,11 +1,11 @@
 //! The container of tile IR: a kernel instance, its tensors, dimensions and code.
 
-use super::format::Format;
+use super::format::{Field, Format, Scope};
 use super::op::Op;
 use super::pins::Origin;
 use super::types::TileType;
 use crate::entity;
-use crate::host::Expr;
+use crate::host::{Binary, Expr};
 use std::collections::BTreeMap;
 use tvmc_types::dtype::DType;
 use tvmc_types::layout::Layout;
@@ -251,6 +251,51 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// The format of a tensor argument and its extents.
+    pub fn format_of(&self, tensor: Param) -> Option<(&Format, &[Expr])> {
+        match self.params.get(tensor.index())? {
+            TensorDecl::Tensor { element: Element::Format(id), shape, .. } => {
+                Some((self.formats.get(id.index())?, shape))
+            }
+            TensorDecl::Tensor { element: Element::DType(_), .. } | TensorDecl::Scalar { .. } => None,
+        }
+    }
+
+    /// Whether an access takes rows as long as they are, which is known.
+    pub fn takes_rows(&self, memory: Memory, indices: &[Index]) -> bool {
+        let Memory::Param(param) = memory else { return false };
+        let Some(TensorDecl::Tensor { shape, .. }) = self.params.get(param.index()) else { return false };
+        match (indices.last(), shape.last().and_then(Expr::as_int)) {
+            (Some(Index::Slice(size)), Some(columns)) => i64::from(*size) >= columns,
+            (Some(Index::Slice(_) | Index::Point) | None, _) => false,
+        }
+    }
+
+    /// A field of a tensor argument of a format, and its extents as [`super::Op::LoadField`] counts them.
+    pub fn field_of(&self, tensor: Param, field: u32) -> Option<(&Field, Vec<Expr>)> {
+        let (format, shape) = self.format_of(tensor)?;
+        let field = format.fields.get(field as usize)?;
+        let (columns, outer) = shape.split_last()?;
+        let count = Expr::int(i64::from(field.count));
+        let (outer, last) = match field.scope {
+            Scope::Tensor => (&outer[..outer.len().saturating_sub(1)], count),
+            Scope::Row => (outer, count),
+            Scope::Group => {
+                let group = i64::from(format.group);
+                let groups = match columns.as_int() {
+                    Some(columns) => Expr::int(columns.saturating_add(group - 1) / group.max(1)),
+                    None => Expr::binary(Binary::CeilDiv, columns.clone(), Expr::int(group)),
+                };
+                let entries = match groups.as_int() {
+                    Some(groups) => Expr::int(groups.saturating_mul(i64::from(field.count))),
+                    None => Expr::binary(Binary::Mul, groups, count),
+                };
+                (outer, entries)
+            }
+        };
+        Some((field, outer.iter().cloned().chain([last]).collect()))
+    }
+
     /// The type of a value.
     pub fn ty(&self, value: Value) -> &TileType {
         &self.values[value.index()]

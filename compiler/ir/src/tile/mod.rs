@@ -47,7 +47,7 @@ mod verify;
 
 pub use crate::text::ParseError;
 pub use builder::Builder;
-pub use format::{Decode, Field, FieldMode, Format};
+pub use format::{Decode, Field, FieldMode, Format, Scope, unit_bytes};
 pub use kernel::{
     Access, Carried, Dim, DimDecl, Element, FormatId, Index, Inst, Kernel, MAX_PIPELINE, Memory, Message,
     Param, Pin, Region, Shared, SharedDecl, Stmt, TensorDecl, Value,

@@ -123,11 +123,13 @@ rows! {
         Concat "concat" "tiles one after the other";
         Dot "dot" "a matrix product";
         Load "load" "a tile of a tensor";
+        LoadField "load.field" "a tile of a stored field of a tensor";
         Store "store" "a tile to a tensor";
         StoreGroups "store.groups" "whole groups of a format";
         CopyAsync "copy_async" "a tile to a block-shared tensor, there when it is waited for";
         Commit "commit" "closes a group of such copies";
         Wait "wait" "until groups of such copies have arrived";
+        StoreHead "store.head" "the fields that a tensor stores once";
         Scatter "scatter" "elements to computed places of a tensor";
         Atomic "atomic" "updates elements that other blocks update too";
         Field "field" "a stored field of a group";
@@ -164,11 +166,13 @@ impl Op {
             Op::Concat(_) => Form::Concat,
             Op::Dot => Form::Dot,
             Op::Load { .. } => Form::Load,
+            Op::LoadField { .. } => Form::LoadField,
             Op::Store { .. } => Form::Store,
             Op::StoreGroups { .. } => Form::StoreGroups,
             Op::CopyAsync { .. } => Form::CopyAsync,
             Op::Commit => Form::Commit,
             Op::Wait(_) => Form::Wait,
+            Op::StoreHead { .. } => Form::StoreHead,
             Op::Scatter { .. } => Form::Scatter,
             Op::Atomic { .. } => Form::Atomic,
             Op::Field(_) => Form::Field,
@@ -207,8 +211,10 @@ impl Op {
             | Op::Concat(_)
             | Op::Dot
             | Op::Load { .. }
+            | Op::LoadField { .. }
             | Op::Store { .. }
             | Op::StoreGroups { .. }
+            | Op::StoreHead { .. }
             | Op::Scatter { .. }
             | Op::CopyAsync { .. }
             | Op::Commit
@@ -229,6 +235,8 @@ impl Op {
             Op::Load { memory: Memory::Param(tensor), .. }
             | Op::Store { memory: Memory::Param(tensor), .. }
             | Op::StoreGroups { memory: Memory::Param(tensor), .. }
+            | Op::LoadField { tensor, .. }
+            | Op::StoreHead { tensor, .. }
             | Op::Scatter { memory: Memory::Param(tensor) } => Some((*tensor, false)),
             Op::Atomic { memory: Memory::Param(tensor), .. } => Some((*tensor, true)),
             Op::Load { memory: Memory::Shared(_), .. }
@@ -392,6 +400,17 @@ pub enum Op {
         /// Whether the last operand is a padding value.
         padded: bool,
     },
+    /// A tile of the entries of a field of a tensor of a format, as if they were a tensor of its dtype; entries outside are zero. Operands: the
+    /// offset of each index. The axes are those of the tensor, but the last counts entries: along a row those of all its groups for a field of
+    /// groups, `count` of them for one of rows. A field of the tensor has `count` entries for each matrix: the axis of rows is not there.
+    LoadField {
+        /// What is read.
+        tensor: Param,
+        /// The field's number in the format.
+        field: u32,
+        /// One per axis.
+        indices: Vec<Index>,
+    },
     /// A tile to a tensor. Operands: the offsets, then the value (of the element's dtype). Elements outside are skipped.
     Store {
         /// What is written.
@@ -399,9 +418,10 @@ pub enum Op {
         /// One per tensor axis.
         indices: Vec<Index>,
     },
-    /// Whole groups of a tensor of a format. Operands: the offsets, then one value for each field: for the groups along the last axis in
-    /// order, the field's entries in order of their index. Every bit of a group is written; bits of no field become zero. The last
-    /// offset is a multiple of the group; groups that begin outside are skipped.
+    /// Whole groups of a tensor of a format. Operands: the offsets, then one value for each field but those of the tensor: for the groups along
+    /// the last axis in order, the field's entries in order of their index; for a field of rows its entries once, and the slice is whole rows.
+    /// Every bit of a group is written; bits of no field become zero. The last offset is a multiple of the group; groups that begin outside
+    /// are skipped.
     StoreGroups {
         /// What is written.
         memory: Memory,
@@ -420,6 +440,14 @@ pub enum Op {
     Commit,
     /// Goes on when all groups but this many, the latest, have arrived.
     Wait(u32),
+    /// The fields that a tensor of a format stores once. Operands: the place of the matrix in the stack (an offset for each axis before the
+    /// last two), then one value for each of these fields: its entries. Every bit of the head is written.
+    StoreHead {
+        /// What is written.
+        tensor: Param,
+        /// Points, one per axis before the last two.
+        indices: Vec<Index>,
+    },
     /// `index: i32 per axis of the tensor, value`, all of one shape: in row-major order each element of the value becomes the element of the
     /// tensor that its indices name, so of several with the same indices the last stays. Elements outside are skipped.
     Scatter {

@@ -16,7 +16,7 @@
 //! assert_eq!((error.line, error.column), (2, 7));
 //! ```
 
-use super::format::{Decode, Field, FieldMode, Format};
+use super::format::{Decode, Field, FieldMode, Format, Scope};
 use super::kernel::{
     Access, Carried, Dim, DimDecl, Element, FormatId, Index, Inst, Kernel, Memory, Message, Param, Pin,
     Region, Shared, SharedDecl, Stmt, TensorDecl, Value,
@@ -287,11 +287,24 @@ impl Parser<'_> {
         let group = self.at.u32("the number of elements in a group")?;
         self.at.keyword("bytes")?;
         let bytes = self.at.u32("the bytes of a group")?;
+        let (mut row_head, mut tensor_head) = (0, 0);
+        if self.at.eat_word("row")? {
+            row_head = self.at.u32("the bytes before the groups of a row")?;
+        }
+        if self.at.eat_word("tensor")? {
+            tensor_head = self.at.u32("the bytes before the rows of a matrix")?;
+        }
         self.at.punct('{')?;
         let (mut fields, mut tables) = (Vec::new(), Vec::new());
         loop {
             if self.at.eat_word("field")? {
-                fields.push(self.field()?);
+                fields.push(self.field(Scope::Group)?);
+            } else if self.at.eat_word("row")? {
+                self.at.keyword("field")?;
+                fields.push(self.field(Scope::Row)?);
+            } else if self.at.eat_word("tensor")? {
+                self.at.keyword("field")?;
+                fields.push(self.field(Scope::Tensor)?);
             } else if self.at.eat_word("table")? {
                 let dtype = self.dtype()?;
                 self.at.punct('[')?;
@@ -318,10 +331,11 @@ impl Parser<'_> {
         let values = self.take_types()?;
         self.types = outer;
         self.at.punct('}')?;
-        Ok(Format { name, group, bytes, fields, tables, decode: Decode { values, insts, result } })
+        let decode = Decode { values, insts, result };
+        Ok(Format { name, group, bytes, row_head, tensor_head, fields, tables, decode })
     }
 
-    fn field(&mut self) -> Parsed<Field> {
+    fn field(&mut self, scope: Scope) -> Parsed<Field> {
         let name = self.at.text("the field's name in quotes")?;
         self.at.punct(':')?;
         let dtype = self.dtype()?;
@@ -343,7 +357,7 @@ impl Parser<'_> {
             }
         }
         self.at.punct(')')?;
-        Ok(Field { name, dtype, count, bit_offset, modes })
+        Ok(Field { name, dtype, count, scope, bit_offset, modes })
     }
 
     // Code
@@ -504,7 +518,19 @@ impl Parser<'_> {
             "dot" => Op::Dot,
             "load" => return self.load(),
             "store" => return self.store(),
+            "load.field" => {
+                let field = self.at.u32("a field's number")?;
+                let (tensor, indices, args) = self.argument_place()?;
+                return Ok((Op::LoadField { tensor, field, indices }, args));
+            }
             "store.groups" => return self.store_groups(),
+            "store.head" => {
+                let (tensor, indices, mut args) = self.argument_place()?;
+                while self.at.eat(',')? {
+                    args.push(self.value()?);
+                }
+                return Ok((Op::StoreHead { tensor, indices }, args));
+            }
             "scatter" => {
                 let (memory, args) = self.indexed(1)?;
                 return Ok((Op::Scatter { memory }, args));
@@ -592,6 +618,17 @@ impl Parser<'_> {
         }
         self.at.punct(']')?;
         Ok((memory, indices, offsets))
+    }
+
+    /// As [`Self::place`], of an argument.
+    fn argument_place(&mut self) -> Parsed<(Param, Vec<Index>, Vec<Value>)> {
+        let start = self.at.start;
+        match self.place()? {
+            (Memory::Param(tensor), indices, args) => Ok((tensor, indices, args)),
+            (Memory::Shared(_), ..) => {
+                Err(self.at.error_at(start, "expected a tensor argument such as `p0`"))
+            }
+        }
     }
 
     fn load(&mut self) -> Parsed<(Op, Vec<Value>)> {

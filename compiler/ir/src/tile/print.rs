@@ -34,7 +34,7 @@
 //! A kernel that the verifier would reject prints as well, for the sake of messages: a missing operand prints as `v?`, surplus ones
 //! after `surplus`, a value without a type as `?`, regions nested too deep as `..`. None of these reads back.
 
-use super::format::Format;
+use super::format::{Format, Scope};
 use super::kernel::{Carried, Element, Index, Inst, Kernel, Memory, Region, Stmt, TensorDecl, Value};
 use super::op::Op;
 use super::pins::Origin;
@@ -171,18 +171,23 @@ fn list(values: &[Value]) -> String {
 
 impl Kernel {
     fn format(&self, f: &mut Formatter<'_>, at: usize, format: &Format) -> fmt::Result {
-        writeln!(
-            f,
-            "  format f{at} {} group {} bytes {} {{",
-            Quoted(&format.name),
-            format.group,
-            format.bytes
-        )?;
+        write!(f, "  format f{at} {} group {} bytes {}", Quoted(&format.name), format.group, format.bytes)?;
+        for (what, bytes) in [("row", format.row_head), ("tensor", format.tensor_head)] {
+            if bytes > 0 {
+                write!(f, " {what} {bytes}")?;
+            }
+        }
+        writeln!(f, " {{")?;
         for field in &format.fields {
             let modes: Vec<String> = field.modes.iter().map(|m| format!("{}:{}", m.size, m.stride)).collect();
             writeln!(
                 f,
-                "    field {}: {}[{}] at {} modes ({})",
+                "    {}field {}: {}[{}] at {} modes ({})",
+                match field.scope {
+                    Scope::Tensor => "tensor ",
+                    Scope::Row => "row ",
+                    Scope::Group => "",
+                },
                 Quoted(&field.name),
                 field.dtype,
                 field.count,
@@ -356,15 +361,17 @@ pub(super) fn instruction(f: &mut Formatter<'_>, inst: &Inst, values: &[TileType
                 ([..], _) => write!(f, " surplus {}", list(rest)),
             }
         }
+        Op::LoadField { tensor, field, indices } => {
+            write!(f, " {field} {}", place(Memory::Param(*tensor), indices, &inst.args))?;
+            match inst.args.get(indices.len()..).unwrap_or_default() {
+                [] => Ok(()),
+                rest => write!(f, " surplus {}", list(rest)),
+            }
+        }
         Op::Store { memory, indices } => stored(f, *memory, indices, &inst.args),
         Op::CopyAsync { shared, indices } => stored(f, Memory::Shared(*shared), indices, &inst.args),
-        Op::StoreGroups { memory, indices } => {
-            write!(f, " {}", place(*memory, indices, &inst.args))?;
-            for value in inst.args.get(indices.len()..).unwrap_or_default() {
-                write!(f, ", {value}")?;
-            }
-            Ok(())
-        }
+        Op::StoreGroups { memory, indices } => fields(f, *memory, indices, &inst.args),
+        Op::StoreHead { tensor, indices } => fields(f, Memory::Param(*tensor), indices, &inst.args),
         Op::Scatter { memory } => indexed(f, *memory, &inst.args, 1),
         Op::Atomic { update, memory } => indexed(f, *memory, &inst.args, update.operands()),
         Op::Field(at) | Op::Table(at) => write!(f, " {at}{}", operands()),
@@ -388,6 +395,12 @@ fn indexed(f: &mut Formatter<'_>, memory: Memory, args: &[Value], operands: usiz
     let (indices, rest) = args.split_at(args.len().saturating_sub(operands));
     write!(f, " {}", place(memory, &vec![Index::Point; indices.len()], indices))?;
     rest.iter().try_for_each(|value| write!(f, ", {value}"))
+}
+
+/// `p0[v1 +: 32], v2, v3`: any number of values.
+fn fields(f: &mut Formatter<'_>, memory: Memory, indices: &[Index], args: &[Value]) -> fmt::Result {
+    write!(f, " {}", place(memory, indices, args))?;
+    args.get(indices.len()..).unwrap_or_default().iter().try_for_each(|value| write!(f, ", {value}"))
 }
 
 fn place(memory: Memory, indices: &[Index], args: &[Value]) -> String {

@@ -1,5 +1,6 @@
 //! What each operation takes and gives: the rules of the verifier that look at one operation's types.
 
+use super::format::Scope;
 use super::kernel::{Access, Element, Index, Kernel, Memory, TensorDecl};
 use super::op::{Binary, CastRule, Op, Reduce, Unary, Update};
 use super::types::TileType;
@@ -226,6 +227,39 @@ pub(super) fn check(
             }
             gives(TileType::new(element, &slices(indices)))
         }
+        Op::LoadField { tensor, field, indices } => {
+            let Some((declared, shape)) = kernel.field_of(*tensor, *field) else {
+                return fail(
+                    Rule::Memory,
+                    format!("{tensor} is no tensor of a format that has field {field}"),
+                );
+            };
+            let memory = Memory::Param(*tensor);
+            offsets(memory, shape.len(), indices, args, 0)?;
+            gives(TileType::new(declared.dtype, &slices(indices)))
+        }
+        Op::StoreHead { tensor, indices } => {
+            let Some((format, shape)) = kernel.format_of(*tensor) else {
+                return fail(Rule::Memory, "only tensors of a format have fields");
+            };
+            let memory = Memory::Param(*tensor);
+            writable(kernel, memory)?;
+            let fields: Vec<_> = format.fields.iter().filter(|f| f.scope == Scope::Tensor).collect();
+            offsets(memory, shape.len().saturating_sub(2), indices, args, fields.len())?;
+            if fields.is_empty() || indices.iter().any(|index| *index != Index::Point) {
+                return fail(Rule::Memory, format!("no field that `{}` stores for one matrix", format.name));
+            }
+            for (field, value) in fields.into_iter().zip(&args[indices.len()..]) {
+                let stored = TileType::new(field.dtype, &[field.count]);
+                if **value != stored {
+                    return fail(
+                        Rule::Memory,
+                        format!("{value} is stored to `{}` where {stored} is expected", field.name),
+                    );
+                }
+            }
+            Ok(Gives::Nothing)
+        }
         Op::Store { memory, indices } => {
             let element = access(kernel, *memory, indices, args, 1)?;
             match (memory, kernel.element(*memory)) {
@@ -261,17 +295,26 @@ pub(super) fn check(
             };
             writable(kernel, *memory)?;
             let format = &kernel.formats[id.index()];
-            access(kernel, *memory, indices, args, format.fields.len())?;
+            let fields = format.stored_fields();
+            access(kernel, *memory, indices, args, fields.len())?;
             let groups = match (indices.last(), slices(indices).last()) {
                 (Some(Index::Slice(_)), Some(last)) if format.group > 0 && *last % format.group == 0 => {
                     *last / format.group
                 }
                 _ => return fail(Rule::Memory, format!("no slice of whole groups of {}", format.group)),
             };
-            for (field, value) in format.fields.iter().zip(&args[indices.len()..]) {
+            if format.has_row_fields() && !kernel.takes_rows(*memory, indices) {
+                return fail(
+                    Rule::Memory,
+                    format!("`{}` has fields of a row: whole rows are stored", format.name),
+                );
+            }
+            for (number, value) in fields.into_iter().zip(&args[indices.len()..]) {
+                let field = &format.fields[number];
+                let times = if field.scope == Scope::Group { groups } else { 1 };
                 let mut shape = slices(indices);
                 if let Some(last) = shape.last_mut() {
-                    *last = groups.checked_mul(field.count).unwrap_or(0);
+                    *last = times.checked_mul(field.count).unwrap_or(0);
                 }
                 let stored = TileType::new(field.dtype, &shape);
                 if **value != stored {
@@ -415,8 +458,10 @@ pub(super) fn elementwise(op: &Op, args: &[&TileType], result: Option<&TileType>
         | Op::Concat(_)
         | Op::Dot
         | Op::Load { .. }
+        | Op::LoadField { .. }
         | Op::Store { .. }
         | Op::StoreGroups { .. }
+        | Op::StoreHead { .. }
         | Op::Scatter { .. }
         | Op::CopyAsync { .. }
         | Op::Commit
@@ -503,15 +548,27 @@ fn access(
     extra: usize,
 ) -> Result<DType, Broken> {
     let (dtype, rank) = element_of(kernel, memory)?;
+    offsets(memory, rank, indices, args, extra)?;
+    Ok(dtype)
+}
+
+/// An offset for each of so many axes, and so many operands more.
+fn offsets(
+    memory: Memory,
+    rank: usize,
+    indices: &[Index],
+    args: &[&TileType],
+    extra: usize,
+) -> Result<(), Broken> {
     if indices.len() != rank {
         let name = memory_name(memory);
         return fail(Rule::Memory, format!("{} indices for the {rank} axes of {name}", indices.len()));
     }
     count(args, rank + extra)?;
-    if let Some(offset) = args[..rank].iter().find(|offset| ***offset != TileType::scalar(DType::I32)) {
-        return fail(Rule::Memory, format!("an offset is {offset}, must be i32"));
+    match args[..rank].iter().find(|offset| ***offset != TileType::scalar(DType::I32)) {
+        Some(offset) => fail(Rule::Memory, format!("an offset is {offset}, must be i32")),
+        None => Ok(()),
     }
-    Ok(dtype)
 }
 
 fn memory_name(memory: Memory) -> String {

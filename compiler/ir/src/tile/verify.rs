@@ -33,7 +33,7 @@
 //! 19. **Location.** The number exists.
 //! 20. **Header.** One to three grid axes. Names in extents and grid are dimensions or integer scalars, in assumptions dimensions or
 //!     scalars; dimensions and scalars have different names; a scalar argument is f32, i32, u32 or bool.
-//! 21. **Format.** A group has at least one element and one byte; fields lie within it; a field's digits multiply to its count and
+//! 21. **Format.** A group has at least one element and one byte; heads are whole units; fields lie within their scope; a field's digits multiply to its count and
 //!     reach every slot once; tables are f32 or i32 with 1 to [`MAX_TABLE_ENTRIES`] entries.
 //! 22. **Decode body.** Element-wise operations, `field`, `table` and `group_index` on scalars, each value defined once and before its
 //!     use; its result is an f32.
@@ -358,8 +358,18 @@ impl<'a> Verifier<'a> {
             let message = format!("{} elements in {} bytes", format.group, format.bytes);
             self.error_at(Rule::Format, at, message);
         }
+        for (what, head) in [("row", format.row_head), ("tensor", format.tensor_head)] {
+            if format.bytes > 0 && head % format.unit() != 0 {
+                let unit = format.unit();
+                self.error_at(
+                    Rule::Format,
+                    at,
+                    format!("{head} bytes before a {what} are no units of {unit}"),
+                );
+            }
+        }
         for field in &format.fields {
-            if let Some(wrong) = field_error(field, format.bytes) {
+            if let Some(wrong) = field_error(field, format.scope_bytes(field.scope)) {
                 self.error_at(Rule::Format, at, format!("field {:?} {wrong}", field.name));
             }
         }
@@ -677,8 +687,10 @@ fn decode_op(
         | Op::Concat(_)
         | Op::Dot
         | Op::Load { .. }
+        | Op::LoadField { .. }
         | Op::Store { .. }
         | Op::StoreGroups { .. }
+        | Op::StoreHead { .. }
         | Op::Scatter { .. }
         | Op::CopyAsync { .. }
         | Op::Commit

@@ -4,7 +4,7 @@ use tvmc_ir::host::{Binary as HostBinary, Expr};
 use tvmc_ir::lane::Access;
 use tvmc_ir::tile::{
     Binary, Builder, CastRule, Decode, DimDecl, Element, Field, FieldMode, Format, FormatId, Index, Inst,
-    Kernel, Memory, Op, Param, TensorDecl, TileType, Value,
+    Kernel, Memory, Op, Param, Scope, TensorDecl, TileType, Value,
 };
 use tvmc_types::dtype::DType;
 
@@ -30,13 +30,30 @@ pub fn q4_like() -> Format {
         name: "q4".into(),
         group: 32,
         bytes: 20,
+        row_head: 0,
+        tensor_head: 0,
         fields: vec![
-            Field { name: "d".into(), dtype: DType::F16, count: 1, bit_offset: 0, modes: one.clone() },
-            Field { name: "m".into(), dtype: DType::F16, count: 1, bit_offset: 16, modes: one },
+            Field {
+                name: "d".into(),
+                dtype: DType::F16,
+                count: 1,
+                scope: Scope::Group,
+                bit_offset: 0,
+                modes: one.clone(),
+            },
+            Field {
+                name: "m".into(),
+                dtype: DType::F16,
+                count: 1,
+                scope: Scope::Group,
+                bit_offset: 16,
+                modes: one,
+            },
             Field {
                 name: "q".into(),
                 dtype: DType::U4,
                 count: 32,
+                scope: Scope::Group,
                 bit_offset: 32,
                 modes: vec![FieldMode { size: 2, stride: 1 }, FieldMode { size: 16, stride: 2 }],
             },

@@ -27,7 +27,7 @@ impl Elab<'_, '_> {
         if let Some(update) = super::scatter::update_named(name) {
             return self.atomic(name, update, args, span).map(Operand::Value);
         }
-        if let "scatter" | "exit" | "copy_async" | "commit" | "wait" | "sync" = name {
+        if let "scatter" | "exit" | "encode_tensor" | "copy_async" | "commit" | "wait" | "sync" = name {
             self.report(
                 Diagnostic::error(Code::WrongArgument, format!("`{name}` gives no value"))
                     .at(span, "used as a value")

@@ -12,13 +12,21 @@
 //! y[m, 0 +: 64] = t          value: f32[2, 32], d: f32[2], q: i8[2, 32]
 //! ```
 //!
-//! Refused: formats without `encode`, `+=` and its kin (nothing is decoded silently), slices that are no whole number of groups.
+//! Fields of a row are [rows] or [rows, count], `rows` is a constant, and a store takes whole rows. Fields of the tensor are what the tensor holds, and not assigned:
+//! a kernel stores them by `encode_tensor(y, largest)` before.
+//!
+//! A format without the block whose element is one scaled code gets an encoder by itself (`derived`).
+//!
+//! Refused: formats that neither have the block nor such an element, `+=` and its kin (nothing is decoded silently), slices that are no whole number of groups.
 
+use super::memory::Access;
 use super::{Elab, Local, Operand};
 use crate::constant::Constant;
+use crate::derive::{Derivation, derive};
+use crate::host::Host;
 use crate::library::{ItemId, Library};
 use crate::signature::{Choice, ParameterKind};
-use tvmc_ir::tile::{Element, Field, Index, Memory, Op, Param, TileType, Value};
+use tvmc_ir::tile::{Field, Format, Index, Memory, Op, Param, Scope, TileType, Value};
 use tvmc_lang::ast::{self, AssignOp, ExprId};
 use tvmc_lang::diag::{Code, Diagnostic};
 use tvmc_lang::span::Span;
@@ -47,17 +55,22 @@ impl Elab<'_, '_> {
     ) -> Option<()> {
         let name = self.memory_name(memory);
         let id = self.format_of(memory)?;
-        let Some((body, module)) = crate::format::encode_body(self.cx.lib, id) else {
-            self.report(
-                Diagnostic::error(
-                    Code::EncodeMissing,
-                    format!("`{name}` is of a format that does not say how a value is encoded"),
-                )
-                .at(span, "stored to here")
-                .help("give the format an `encode { .. }`, or store to a tensor of a dtype"),
-            );
-            self.look(value);
-            return None;
+        let format = self.stored_format(memory)?;
+        let encoding = match encoding(self.cx.lib, id, &format) {
+            Ok(encoding) => encoding,
+            Err(why) => {
+                self.report(
+                    Diagnostic::error(
+                        Code::EncodeMissing,
+                        format!("`{name}` is of a format that does not say how a value is encoded"),
+                    )
+                    .at(span, "stored to here")
+                    .note(format!("no encoder follows from its `value`: {why}"))
+                    .help("give the format an `encode { .. }`, or store to a tensor of a dtype"),
+                );
+                self.look(value);
+                return None;
+            }
         };
         if op != AssignOp::Set {
             self.report(
@@ -71,7 +84,9 @@ impl Elab<'_, '_> {
             self.look(value);
             return None;
         }
-        let allowed = self.allowed(memory, true, span);
+        let heads = format.fields.iter().any(|field| field.scope == Scope::Tensor);
+        // What stands once for the tensor is read.
+        let allowed = self.allowed(memory, true, span) && (!heads || self.allowed(memory, false, span));
         let access = self.access(memory, indices, span);
         let at = self.span(value);
         let Some(access) = access.filter(|_| allowed) else {
@@ -81,7 +96,7 @@ impl Elab<'_, '_> {
         let result = self.expr(value)?;
         let value = self.assign_to(result, DType::F32, at)?;
         let value = self.fit_shape(value, &access.shape, at)?;
-        let (group, fields) = self.stored_fields(memory)?;
+        let group = format.group;
         let whole = match (access.indices.last(), access.shape.last()) {
             (Some(Index::Slice(_)), Some(last)) if *last % group == 0 => *last,
             (_, _) => {
@@ -96,29 +111,168 @@ impl Elab<'_, '_> {
                 return None;
             }
         };
-        let outer = &access.shape[..access.shape.len() - 1];
-        let groups: u32 = outer.iter().product::<u32>() * (whole / group);
-        let value = self.reshape(value, &[groups, group], span)?;
-        let encoded = self.encode(body, module, (value, groups), &fields, span)?;
-        let mut args = access.offsets.clone();
-        for (field, entries) in fields.iter().zip(encoded) {
-            let mut shape = outer.to_vec();
-            shape.push(whole / group * field.count);
-            args.push(self.reshape(entries, &shape, span)?);
+        if format.has_row_fields() && !self.takes_rows(memory, &access) {
+            self.report(
+                Diagnostic::error(
+                    Code::EncodeMissing,
+                    format!("`{name}` has fields that are stored once for a row: a store takes whole rows"),
+                )
+                .at(span, "not known to be whole rows")
+                .help(format!("store `{name}[.., ..]`, all of the last dimension, whose extent is known")),
+            );
+            return None;
         }
+        let outer = access.shape[..access.shape.len() - 1].to_vec();
+        let rows: u32 = outer.iter().product();
+        let groups = rows * (whole / group);
+        let value = self.reshape(value, &[groups, group], span)?;
         self.accessed(memory, false, span)?;
+        let heads = self.held_heads(memory, &format, &access, span)?;
+        let encoded = self.encode(&encoding, &format, (value, groups, rows), heads, span)?;
+        let mut args = access.offsets.clone();
+        for at in format.stored_fields() {
+            let field = &format.fields[at];
+            let mut shape = outer.clone();
+            shape.push(if field.scope == Scope::Row { field.count } else { whole / group * field.count });
+            args.push(self.reshape(encoded[at], &shape, span)?);
+        }
         self.effect(Op::StoreGroups { memory, indices: access.indices.clone() }, &args, span);
         Some(())
     }
 
+    /// Whether an access takes whole rows, from their first element on.
+    fn takes_rows(&self, memory: Memory, access: &Access) -> bool {
+        let Memory::Param(param) = memory else { return false };
+        let ParameterKind::Tensor { shape, .. } = &self.header.params[param.index()].kind else {
+            return false;
+        };
+        let columns = match shape.last() {
+            Some(Host::Constant(columns)) => columns.as_int(),
+            Some(Host::Expr(..)) | None => None,
+        };
+        let first = access.offsets.last().and_then(|offset| self.facts(*offset).as_constant());
+        match (access.indices.last(), columns) {
+            (Some(Index::Slice(size)), Some(columns)) => first == Some(0) && i64::from(*size) >= columns,
+            (Some(Index::Slice(_) | Index::Point) | None, _) => false,
+        }
+    }
+
+    /// What the fields of the tensor hold, by number: a scalar where there is one entry.
+    fn held_heads(
+        &mut self,
+        memory: Memory,
+        format: &Format,
+        access: &Access,
+        span: Span,
+    ) -> Option<Vec<Option<Value>>> {
+        let Memory::Param(tensor) = memory else { return None };
+        let stack = access.indices.len().saturating_sub(2);
+        let mut held = vec![None; format.fields.len()];
+        for (at, field) in format.fields.iter().enumerate().filter(|(_, f)| f.scope == Scope::Tensor) {
+            if access.indices[..stack].iter().any(|index| *index != Index::Point) {
+                self.report(
+                    Diagnostic::error(
+                        Code::EncodeMissing,
+                        "fields that are stored once for a tensor belong to one matrix of the stack",
+                    )
+                    .at(span, "stores to several")
+                    .help("choose one by an index for each dimension before the last two"),
+                );
+                return None;
+            }
+            let mut indices = access.indices[..stack].to_vec();
+            let mut offsets = access.offsets[..stack].to_vec();
+            offsets.push(self.i32(0, span)?);
+            let shape = if field.count == 1 { Vec::new() } else { vec![field.count] };
+            indices.push(if field.count == 1 { Index::Point } else { Index::Slice(field.count) });
+            let op = Op::LoadField { tensor, field: at as u32, indices };
+            held[at] = Some(self.define(op, &offsets, TileType::new(field.dtype, &shape), span)?);
+        }
+        Some(held)
+    }
+
+    /// `encode_tensor(y, largest);`: stores what `y` holds once, for numbers up to `largest` in magnitude.
+    pub(super) fn encode_tensor(&mut self, args: &[ast::Arg], span: Span) -> Option<()> {
+        let exprs: Option<Vec<ExprId>> =
+            args.iter().map(|arg| arg.expr().filter(|_| arg.name.is_none())).collect();
+        let [target, largest] = exprs.unwrap_or_default()[..] else {
+            self.count_error(
+                "encode_tensor",
+                "a tensor and the largest magnitude: `encode_tensor(y, m);`",
+                span,
+            );
+            return None;
+        };
+        let at = self.span(largest);
+        let largest = self.expr(largest).and_then(|operand| self.assign_to(operand, DType::F32, at));
+        let Operand::Memory(memory) = self.expr(target)? else {
+            let at = self.span(target);
+            self.error(Code::NotATensor, at, "`encode_tensor` stores to a tensor argument", "no tensor");
+            return None;
+        };
+        let largest = largest?;
+        if !self.b.ty(largest).is_scalar() {
+            self.error(Code::NotAScalar, at, "the largest magnitude is one number", "a tile");
+            return None;
+        }
+        if !self.allowed(memory, true, span) {
+            return None;
+        }
+        let (Some(id), Memory::Param(tensor)) = (self.format_of(memory), memory) else { return Some(()) };
+        let format = self.stored_format(memory)?;
+        let stored: Vec<usize> =
+            (0..format.fields.len()).filter(|at| format.fields[*at].scope == Scope::Tensor).collect();
+        // In a kernel for any format this does nothing where nothing is stored once.
+        if stored.is_empty() {
+            return Some(());
+        }
+        let rank = self.b.kernel.element(memory).map_or(0, |e| e.1);
+        let derived = match encoding(self.cx.lib, id, &format) {
+            Ok(Encoding::Derived(derived)) if rank <= 2 => derived,
+            Ok(_) | Err(_) => {
+                let name = self.memory_name(memory);
+                self.report(
+                    Diagnostic::error(
+                        Code::EncodeMissing,
+                        format!("how the fields of `{name}` that are stored once follow from a magnitude is not known"),
+                    )
+                    .at(span, "stored to here")
+                    .help("only where the encoder is derived from `value`, and for a matrix or a vector"),
+                );
+                return None;
+            }
+        };
+        let fields = self.head_derived((&format, &derived), largest, span)?;
+        let mut values = Vec::new();
+        for at in stored {
+            let field = &format.fields[at];
+            let value = match fields[at] {
+                Some(value) => value,
+                None => self.zero_entries(field, &[], span)?,
+            };
+            values.push(self.reshape(value, &[field.count], span)?);
+        }
+        self.accessed(memory, false, span)?;
+        self.effect(Op::StoreHead { tensor, indices: Vec::new() }, &values, span);
+        Some(())
+    }
+
     /// An `encode` block on its own, as `check` looks at it: on groups of unknown numbers.
-    pub(crate) fn check_encode(&mut self, id: ItemId, format: &tvmc_ir::tile::Format) -> Option<()> {
+    pub(crate) fn check_encode(&mut self, id: ItemId, format: &Format) -> Option<()> {
         let (body, module) = crate::format::encode_body(self.cx.lib, id)?;
         let span = format_span(self.cx.lib, id)?;
         let unknown = self.define(Op::Scalar(Param(0)), &[], TileType::scalar(DType::F32), span)?;
-        let shape = [CHECKED_GROUPS, format.group];
+        let (rows, groups) =
+            if format.has_row_fields() { (2, 2 * CHECKED_GROUPS) } else { (1, CHECKED_GROUPS) };
+        let shape = [groups, format.group];
         let value = self.define(Op::Broadcast, &[unknown], TileType::new(DType::F32, &shape), span)?;
-        self.encode(body, module, (value, CHECKED_GROUPS), &format.fields, span).map(drop)
+        let mut heads = vec![None; format.fields.len()];
+        for (at, field) in format.fields.iter().enumerate().filter(|(_, f)| f.scope == Scope::Tensor) {
+            let shape = if field.count == 1 { Vec::new() } else { vec![field.count] };
+            heads[at] = Some(self.zero_entries(field, &shape, span)?);
+        }
+        let encoding = Encoding::Block(body, module);
+        self.encode(&encoding, format, (value, groups, rows), heads, span).map(drop)
     }
 
     fn format_of(&self, memory: Memory) -> Option<ItemId> {
@@ -131,26 +285,51 @@ impl Elab<'_, '_> {
         }
     }
 
-    /// Group size and fields of a tensor's format.
-    fn stored_fields(&self, memory: Memory) -> Option<(u32, Vec<Field>)> {
-        match self.b.kernel.element(memory) {
-            Some((Element::Format(id), _)) => {
-                let format = self.b.kernel.formats.get(id.index())?;
-                Some((format.group, format.fields.clone()))
-            }
-            Some((Element::DType(_), _)) | None => None,
+    fn stored_format(&self, memory: Memory) -> Option<Format> {
+        match memory {
+            Memory::Param(param) => self.b.kernel.format_of(param).map(|(format, _)| format.clone()),
+            Memory::Shared(_) => None,
         }
     }
 
-    /// Runs an `encode` block and gives what the fields hold. No tensor is in scope there, so it cannot lead back to itself.
+    /// Zeros in a field's dtype: code 0, for a type without zero its least number.
+    fn zero_entries(&mut self, field: &Field, shape: &[u32], span: Span) -> Option<Value> {
+        let zero = match field.dtype.kind() {
+            Kind::Float => Constant::float(field.dtype.decode(0)),
+            Kind::Signed | Kind::Unsigned => Constant::int(0),
+            Kind::Bool => Constant::bool(false),
+        };
+        let zero = self.adopt(zero, field.dtype, span)?;
+        self.broadcast(zero, shape, span)
+    }
+
+    /// Runs an encoder and gives what the fields hold, by their numbers; `heads` has those of the tensor. No tensor is in scope in a block, so it
+    /// cannot lead back to itself.
     fn encode(
         &mut self,
-        body: &ast::Block,
-        module: usize,
-        (value, groups): (Value, u32),
-        fields: &[Field],
+        encoding: &Encoding<'_>,
+        format: &Format,
+        (value, groups, rows): (Value, u32, u32),
+        heads: Vec<Option<Value>>,
         span: Span,
     ) -> Option<Vec<Value>> {
+        let shape_of = |field: &Field| {
+            let times = if field.scope == Scope::Row { rows } else { groups };
+            if field.count == 1 { vec![times] } else { vec![times, field.count] }
+        };
+        let (body, module) = match encoding {
+            Encoding::Block(body, module) => (*body, *module),
+            Encoding::Derived(derived) => {
+                let held = self.encode_derived((format, derived), (value, groups, rows), heads, span)?;
+                let fields = format.fields.iter().zip(held);
+                return fields
+                    .map(|(field, held)| match held {
+                        Some(held) => Some(held),
+                        None => self.zero_entries(field, &shape_of(field), span),
+                    })
+                    .collect();
+            }
+        };
         let mut locals = vec![Local {
             name: "value".to_owned(),
             span,
@@ -158,32 +337,28 @@ impl Elab<'_, '_> {
             mutable: false,
         }];
         // In an outer scope: a field of this name hides it.
-        let count = Local {
-            name: "groups".to_owned(),
+        let count = |name: &str, count: u32| Local {
+            name: name.to_owned(),
             span,
-            operand: Some(Operand::Constant(Constant::int(i64::from(groups)))),
+            operand: Some(Operand::Constant(Constant::int(i64::from(count)))),
             mutable: false,
         };
-        for field in fields {
-            let shape = if field.count == 1 { vec![groups] } else { vec![groups, field.count] };
-            let zero = match field.dtype.kind() {
-                // Code 0, for a type without zero its least number.
-                Kind::Float => Constant::float(field.dtype.decode(0)),
-                Kind::Signed | Kind::Unsigned => Constant::int(0),
-                Kind::Bool => Constant::bool(false),
+        let counts = vec![count("groups", groups), count("rows", rows)];
+        for (field, head) in format.fields.iter().zip(heads) {
+            let held = match head {
+                Some(head) => head,
+                None => self.zero_entries(field, &shape_of(field), span)?,
             };
-            let zero = self.adopt(zero, field.dtype, span)?;
-            let zeros = self.define(Op::Broadcast, &[zero], TileType::new(field.dtype, &shape), span)?;
             locals.push(Local {
                 name: field.name.clone(),
                 span,
-                operand: Some(Operand::Value(zeros)),
-                mutable: true,
+                operand: Some(Operand::Value(held)),
+                mutable: field.scope != Scope::Tensor,
             });
         }
         self.cx.enter(span)?;
         let module = std::mem::replace(&mut self.module, module);
-        let scopes = std::mem::replace(&mut self.scopes, vec![vec![count], locals]);
+        let scopes = std::mem::replace(&mut self.scopes, vec![counts, locals]);
         let visible = std::mem::replace(&mut self.header_visible, false);
         self.block(body);
         self.header_visible = visible;
@@ -198,5 +373,21 @@ impl Elab<'_, '_> {
                 _ => None,
             })
             .collect()
+    }
+}
+
+/// How a format's groups are made.
+enum Encoding<'a> {
+    /// By its `encode` block, in the file of this number.
+    Block(&'a ast::Block, usize),
+    /// As its `value` implies.
+    Derived(Derivation),
+}
+
+/// How a format's groups are made, or why that is not known.
+fn encoding<'a>(lib: &'a Library, id: ItemId, format: &Format) -> Result<Encoding<'a>, String> {
+    match crate::format::encode_body(lib, id) {
+        Some((body, module)) => Ok(Encoding::Block(body, module)),
+        None => derive(format).map(Encoding::Derived),
     }
 }

@@ -69,6 +69,12 @@ impl Elab<'_, '_> {
             ExprKind::Field { base: tensor, name } if name.name == "value" => *tensor,
             _ => base,
         };
+        if let ExprKind::Field { base: tensor, name } = &self.file()[base].kind
+            && let Some(name_of) = self.file().exprs.name(*tensor)
+            && let Some(memory) = self.tensor_named(name_of)
+        {
+            return self.load_field(memory, name, indices, (fill, span)).map(Operand::Value);
+        }
         match self.expr(base)? {
             Operand::Memory(memory) => self.load(memory, indices, fill, span).map(Operand::Value),
             Operand::Block => self.block_index(indices, span).map(Operand::Value),

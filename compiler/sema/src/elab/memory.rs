@@ -5,7 +5,7 @@
 
 use super::{Elab, Operand};
 use crate::host::Host;
-use crate::signature::{Choice, ParameterKind, StoreRule};
+use crate::signature::{ParameterKind, StoreRule};
 use tvmc_ir::tile::{Binary, Element, Index, Memory, Op, TileType, Value};
 use tvmc_lang::ast::{self, AssignOp, BinaryOp, ExprId, IndexItem, IndexKind, Mode, Target};
 use tvmc_lang::diag::{Code, Diagnostic};
@@ -248,50 +248,13 @@ impl Elab<'_, '_> {
         self.define(Op::Load { memory, indices, padded }, &offsets, TileType { dtype, shape }, span)
     }
 
-    /// `w.q` of a tensor.
-    pub fn tensor_field(&mut self, memory: Memory, name: &ast::Ident) -> Option<Operand> {
-        let tensor = self.memory_name(memory);
-        let element = match memory {
-            Memory::Param(p) => match &self.header.params[p.index()].kind {
-                ParameterKind::Tensor { element: Choice::Format(id), .. } => Some(*id),
-                ParameterKind::Tensor { .. } | ParameterKind::Scalar(_) | ParameterKind::Poison => None,
-            },
-            Memory::Shared(_) => None,
-        };
-        let Some(id) = element else {
-            // A generic format may be a plain dtype in this instance; only `value` and `group` exist there.
-            self.report(
-                Diagnostic::error(Code::UnknownField, format!("`{tensor}` has no field `{}`", name.name))
-                    .at(name.span, "not known")
-                    .help("only tensors of a format have fields; `value` is what a load gives"),
-            );
-            return None;
-        };
-        if name.name == "group" {
-            return crate::format::group_size(self.cx, id)
-                .map(|g| Operand::Constant(crate::constant::Constant::int(i64::from(g))));
-        }
-        let known = crate::format::field_names(self.cx.lib, id);
-        let d = if known.contains(&name.name) {
-            Diagnostic::error(Code::Unsupported, "fields of a stored format are not read in kernels yet")
-                .at(name.span, "a field")
-                .help(format!("`{tensor}[..]` gives the decoded values"))
-        } else {
-            Diagnostic::error(
-                Code::UnknownField,
-                format!("the format of `{tensor}` has no field `{}`", name.name),
-            )
-            .at(name.span, "not known")
-            .help(format!("its fields are: {}", known.join(", ")))
-        };
-        self.report(d);
-        None
-    }
-
     /// `t[..] = e` and `t[..] += e`.
     pub fn store(&mut self, target: &Target, op: AssignOp, value: ExprId) -> Option<()> {
         let Target::Store { base, indices, span } = target else { return None };
         let span = *span;
+        if self.refuse_field_store(*base, value) {
+            return None;
+        }
         let base_operand = self.expr(*base);
         let Some(Operand::Memory(memory)) = base_operand else {
             if let Some(other) = base_operand {

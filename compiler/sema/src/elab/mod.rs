@@ -25,8 +25,10 @@ mod along;
 mod call;
 mod convert;
 mod copies;
+mod derived;
 mod encode;
 mod expr;
+mod fields;
 mod flow;
 mod index;
 mod inferred;
@@ -387,8 +389,10 @@ impl<'c, 'l> Elab<'c, 'l> {
             | Op::Concat(_)
             | Op::Dot
             | Op::Load { .. }
+            | Op::LoadField { .. }
             | Op::Store { .. }
             | Op::StoreGroups { .. }
+            | Op::StoreHead { .. }
             | Op::Scatter { .. }
             | Op::CopyAsync { .. }
             | Op::Commit

@@ -201,6 +201,10 @@ impl Elab<'_, '_> {
                 }
                 return;
             }
+            if name == "encode_tensor" {
+                self.encode_tensor(args, span);
+                return;
+            }
             if name == "scatter" {
                 self.scatter(args, span);
                 return;

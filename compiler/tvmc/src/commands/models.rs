@@ -71,8 +71,10 @@ fn kept(program: &Verified) -> String {
 
 fn session(options: &ModelOptions, file: &Weights) -> Result<Session<Engine>, Failure> {
     let storage = Storage::of(options.act, options.kv.as_deref());
+    let declared = weights::declarations(file);
+    let declared = declared.as_ref();
     let (engine, program) = match &options.program {
-        Some(path) => Engine::for_program_file(path, &storage, &options.machine)?,
+        Some(path) => Engine::for_program_file(path, &storage, declared, &options.machine)?,
         None => {
             let architecture = file
                 .metadata()
@@ -81,9 +83,10 @@ fn session(options: &ModelOptions, file: &Weights) -> Result<Session<Engine>, Fa
                 .ok_or_else(|| {
                     Failure::user("the file does not name its architecture: give --program FILE")
                 })?;
-            Engine::for_architecture(architecture, &storage, &options.machine)?
+            Engine::for_architecture(architecture, &storage, declared, &options.machine)?
         }
     };
+    weights::verify_declared(file, engine.library())?;
     let own = program.hypers.iter().find(|h| h.name == "C").and_then(|h| {
         let value = file.metadata()?.get(&h.key)?.as_u64()?;
         i64::try_from(value).ok()

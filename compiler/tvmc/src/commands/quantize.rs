@@ -5,7 +5,10 @@
 //!                                kernel `quantization_error`: what they lost
 //! ```
 //!
-//! Both kernels are the library's (`stdlib/quantize.tile`); how numbers become codes is said by the formats' own `encode` blocks. At most
+//! A type may be a format that a file of the user's declares (`--format`): its tensors are rows of bytes for other readers, and the metadata has the
+//! declarations and what each tensor is (`gguf::declared`).
+//!
+//! The kernels are the library's (`stdlib/quantize.tile`); how numbers become codes is said by the formats' own `encode` blocks. At most
 //! [`CHUNK`] elements of a tensor are in memory at a time.
 //!
 //! **What a tensor becomes**, first match: the first `--rule` whose pattern fits its name; itself, if it is a vector or holds no fractions; the
@@ -21,13 +24,15 @@ use super::progress::Bar;
 use super::{Failure, emit_json, say, weights};
 use crate::api::{self, Argument};
 use crate::cli::QuantizeOptions;
-use crate::engine::Library;
+use crate::engine::{Declarations, Library};
 use crate::{files, output};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tvmc_types::dtype::DType;
+use tvmc_weights::gguf::declared;
+use tvmc_weights::gguf::limits::MAX_STRING_BYTES;
 use tvmc_weights::gguf::type_ids::{self, TENSOR_TYPES};
 use tvmc_weights::gguf::{GgufBody, GgufPlan, Value};
 use tvmc_weights::sizes::Block;
@@ -40,9 +45,9 @@ const CHUNK: u64 = 1 << 22;
 struct Step<'a> {
     info: &'a TensorInfo,
     at: usize,
-    to: &'static str,
+    to: String,
     /// The type that was asked for, where rows do not fit it.
-    instead_of: Option<&'static str>,
+    instead_of: Option<String>,
     /// Bytes of what it becomes.
     bytes: u64,
     loss: Loss,
@@ -79,21 +84,41 @@ pub fn quantize(options: &QuantizeOptions, interrupted: &Arc<AtomicBool>) -> Res
     if same_file(file.path(), &options.output) {
         return Err(Failure::usage("the output would replace the input: give it another name"));
     }
-    let library = Library::standard("quantize")?;
-    let known = Types::of(&library);
+    let given = declarations(options)?;
+    if given.is_some() && weights::declarations(&file).is_some() {
+        return Err(Failure::user(format!("{} declares formats of its own already", file.path().display()))
+            .help("quantize from the model that it was made of"));
+    }
+    let declared = given.or_else(|| weights::declarations(&file));
+    let library = || Library::standard_with("quantize", declared.as_ref());
+    let standard = Library::standard("quantize")?;
+    let sizes = library()?;
+    weights::verify_declared(&file, &sizes)?;
+    let known = Types::of(&standard, &sizes)?;
     let mut steps = plan(options, &file, &known)?;
     let mut plan = GgufPlan::new();
-    metadata(&file, &steps, &mut plan)?;
+    metadata(&file, &steps, &known, declared.as_ref(), &mut plan)?;
     for step in &mut steps {
-        step.bytes = plan.tensor(&step.info.name, &step.info.shape, step.to).map_err(Failure::from_error)?;
+        let (name, shape) = (&step.info.name, &step.info.shape);
+        let added = if known.is_own(&step.to) {
+            let bytes = sizes.tensor_bytes(&step.to, shape).map_err(Failure::from_error)?;
+            plan.tensor(name, &[bytes], declared::STORED_AS)
+        } else {
+            plan.tensor(name, shape, &step.to)
+        };
+        step.bytes = added.map_err(Failure::from_error)?;
     }
-    let kernel = |library: Library, name: &str| {
-        api::Kernel::on(library, name, &options.machine).map_err(Failure::from_error)
+    let kernel = |name: &str| -> Result<api::Kernel, Failure> {
+        api::Kernel::on(library()?, name, &options.machine).map_err(Failure::from_error)
     };
     let mut work = Work {
         file: &file,
-        encode: kernel(library, "quantize")?,
-        compare: kernel(Library::standard("quantize")?, "quantization_error")?,
+        encode: kernel("quantize")?,
+        encode_rows: kernel("quantize_rows")?,
+        encode_tensor: kernel("quantize_tensor")?,
+        largest: kernel("largest")?,
+        compare: kernel("quantization_error")?,
+        sizes: &sizes,
         interrupted,
         failure: None,
     };
@@ -118,18 +143,49 @@ fn same_file(a: &Path, b: &Path) -> bool {
     }
 }
 
+/// The declarations that the user gives: one file that uses no other but the library's.
+fn declarations(options: &QuantizeOptions) -> Result<Option<Declarations>, Failure> {
+    let Some(path) = &options.format else { return Ok(None) };
+    let library = Library::open(path)?;
+    library.check()?;
+    let closure = library.closure();
+    let own: Vec<_> = closure.sources.iter().filter(|source| !source.name.starts_with("stdlib/")).collect();
+    match own.as_slice() {
+        [source] if source.text.len() as u64 <= MAX_STRING_BYTES => {
+            let (name, text) = (source.name.clone(), source.text.clone());
+            Ok(Some(Declarations { name, text }))
+        }
+        [source] => Err(Failure::user(format!(
+            "{} has {} bytes; what travels in a model file has at most {MAX_STRING_BYTES}",
+            path.display(),
+            source.text.len()
+        ))),
+        _ => Err(Failure::user(format!("{} uses other files", path.display()))
+            .help("its text travels in the model file: put all declarations into one file")),
+    }
+}
+
 /// The types that a tensor can be given.
 struct Types {
     /// All that GGUF files have and a kernel can store to.
     stored: Vec<&'static str>,
+    /// The formats that are declared beside them, and whether a kernel can store to them.
+    own: Vec<(String, bool)>,
 }
 
 impl Types {
-    fn of(library: &Library) -> Self {
-        let formats = library.stored_formats();
+    fn of(standard: &Library, library: &Library) -> Result<Self, Failure> {
+        let formats = standard.stored_formats();
         let float = |name: &str| DType::from_name(name).is_some_and(|d| d.is_float() && d.bits() <= 32);
         let stored = |name: &&str| float(name) || formats.contains(name);
-        Self { stored: TENSOR_TYPES.iter().map(|row| row.name).filter(stored).collect() }
+        let (before, stores) = (standard.formats(), library.stored_formats());
+        let own = library.formats().into_iter().filter(|name| !before.contains(name));
+        let own = own.map(|name| (name.to_owned(), stores.contains(&name))).collect();
+        Ok(Self { stored: TENSOR_TYPES.iter().map(|row| row.name).filter(stored).collect(), own })
+    }
+
+    fn is_own(&self, name: &str) -> bool {
+        self.own.iter().any(|(own, _)| own == name)
     }
 
     /// The most precise type below 16 bits that rows of this length are whole groups of, else f16.
@@ -140,7 +196,17 @@ impl Types {
         rows.max_by(|a, b| bits(a.block).total_cmp(&bits(b.block))).map_or(DType::F16.name(), |row| row.name)
     }
 
-    fn find(&self, name: &str) -> Result<&'static str, Failure> {
+    fn find(&self, name: &str) -> Result<&str, Failure> {
+        match self.own.iter().find(|(own, _)| own == name) {
+            Some((own, true)) => return Ok(own),
+            Some((_, false)) => {
+                return Err(Failure::user(format!(
+                    "`{name}` is decoded only: how numbers become its codes does not follow from its `value`"
+                ))
+                .help("give it an `encode { .. }`: see `Formats` in the reference"));
+            }
+            None => {}
+        }
         let lower = name.to_ascii_lowercase();
         if let Some(found) = self.stored.iter().find(|known| **known == lower) {
             return Ok(found);
@@ -152,7 +218,8 @@ impl Types {
             .help(format!("these do: {}", self.stored.join(", "))));
         }
         let failure = Failure::usage(format!("there is no type `{name}`"));
-        Err(failure.did_you_mean(&lower, self.stored.iter().copied()))
+        let own = self.own.iter().map(|(own, _)| own.as_str());
+        Err(failure.did_you_mean(&lower, self.stored.iter().copied().chain(own)))
     }
 }
 
@@ -176,8 +243,8 @@ fn plan<'a>(options: &QuantizeOptions, file: &'a Weights, known: &Types) -> Resu
     let mut steps = Vec::new();
     for (at, info) in file.tensors().iter().enumerate() {
         let ruled = rules.iter_mut().find(|(pattern, ..)| named(pattern, &info.name));
-        let fractions = known.stored.contains(&info.format)
-            || DType::from_name(info.format).is_none()
+        let fractions = known.stored.contains(&&*info.format)
+            || DType::from_name(&info.format).is_none()
             || info.format == "f64";
         let asked = match ruled {
             Some((pattern, kind, used)) => {
@@ -190,14 +257,15 @@ fn plan<'a>(options: &QuantizeOptions, file: &'a Weights, known: &Types) -> Resu
                 }
                 *kind
             }
-            None if info.shape.len() < 2 || !fractions => info.format,
+            None if info.shape.len() < 2 || !fractions => &info.format,
             None => wanted,
         };
         let columns = info.shape.last().copied().unwrap_or(1);
-        let (to, instead_of) = if columns.is_multiple_of(group(asked)) {
-            (asked, None)
+        // A declared format says itself how a row's last group is filled up.
+        let (to, instead_of) = if known.is_own(asked) || columns.is_multiple_of(group(asked)) {
+            (asked.to_owned(), None)
         } else {
-            (known.for_rows_of(columns), Some(asked))
+            (known.for_rows_of(columns).to_owned(), Some(asked.to_owned()))
         };
         steps.push(Step { info, at, to, instead_of, bytes: 0, loss: Loss::default() });
     }
@@ -230,10 +298,20 @@ fn fits(pattern: &str, text: &str) -> bool {
 }
 
 /// The metadata of the new file.
-fn metadata(file: &Weights, steps: &[Step<'_>], plan: &mut GgufPlan) -> Result<(), Failure> {
+fn metadata(
+    file: &Weights,
+    steps: &[Step<'_>],
+    known: &Types,
+    declared: Option<&Declarations>,
+    plan: &mut GgufPlan,
+) -> Result<(), Failure> {
     let changed = steps.iter().any(|step| step.to != step.info.format);
     for (key, value) in file.metadata().into_iter().flat_map(|metadata| metadata.iter()) {
         if changed && (key == "general.file_type" || key == "general.quantization_version") {
+            continue;
+        }
+        // Written anew, for what is still stored so.
+        if key == declared::DECLARATIONS || key.starts_with(declared::TENSOR) {
             continue;
         }
         plan.metadata(key, value.clone()).map_err(Failure::from_error)?;
@@ -242,13 +320,29 @@ fn metadata(file: &Weights, steps: &[Step<'_>], plan: &mut GgufPlan) -> Result<(
         // The version of the block layouts that `TENSOR_TYPES` describes.
         plan.metadata("general.quantization_version", Value::U32(2)).map_err(Failure::from_error)?;
     }
+    let mut own = steps.iter().filter(|step| known.is_own(&step.to)).peekable();
+    if let (Some(_), Some(declared)) = (own.peek(), declared) {
+        let text = Value::String(declared.text.clone());
+        plan.metadata(declared::DECLARATIONS, text).map_err(Failure::from_error)?;
+        for step in own {
+            let entry = declared::entry(&step.info.name, &step.to, &step.info.shape);
+            let Some((key, value)) = entry else {
+                return Err(Failure::user(format!("the name of `{}` is too long", step.info.name)));
+            };
+            plan.metadata(&key, value).map_err(Failure::from_error)?;
+        }
+    }
     Ok(())
 }
 
 struct Work<'a> {
     file: &'a Weights,
     encode: api::Kernel,
+    encode_rows: api::Kernel,
+    encode_tensor: api::Kernel,
+    largest: api::Kernel,
     compare: api::Kernel,
+    sizes: &'a Library,
     interrupted: &'a Arc<AtomicBool>,
     failure: Option<Failure>,
 }
@@ -271,41 +365,75 @@ impl Work<'_> {
         body.finish().map_err(Failure::from_error)
     }
 
-    fn tensor(&mut self, step: &mut Step<'_>, body: &mut GgufBody<'_>) -> Result<(), Failure> {
-        let bytes = self.file.tensor_bytes(step.at);
-        if step.to == step.info.format {
-            return body.write(bytes).map_err(Failure::from_error);
-        }
-        let failed = |error: api::Error| {
-            Failure::user(format!("`{}` cannot become {}: {error}", step.info.name, step.to))
-        };
-        let columns = step.info.shape.last().copied().unwrap_or(1);
-        let rows = step.info.elements() / columns.max(1);
-        let row = |bytes: u64| bytes as usize / (rows as usize).max(1);
-        let (from_row, to_row) = (row(step.info.bytes), row(step.bytes));
+    /// A matrix of a tensor: the bytes before its rows, then rows, some at a time. A format with a head finds it before each lot.
+    fn matrix(
+        &mut self,
+        step: &mut Step<'_>,
+        (bytes, rows, columns): (&[u8], u64, u64),
+        (from_head, to_head): (usize, usize),
+        becomes: usize,
+        body: &mut GgufBody<'_>,
+    ) -> Result<(), Failure> {
+        let (from, to) = (step.info.format.to_string(), step.to.clone());
+        let failed =
+            |error: api::Error| Failure::user(format!("`{}` cannot become {to}: {error}", step.info.name));
+        let row = |bytes: usize| bytes / (rows as usize).max(1);
+        let (from_row, to_row) = (row(bytes.len() - from_head), row(becomes - to_head));
         let most = (CHUNK / columns.max(1)).clamp(1, rows.max(1));
+        let by_rows = to_head > 0 || self.sizes.has_row_fields(&to).map_err(Failure::from_error)?;
+        let lots = || (0..rows).step_by(most as usize).map(|first| (first, most.min(rows - first)));
+        let input_of = |first: u64, count: u64| {
+            let at = from_head + first as usize * from_row;
+            let mut input = bytes[..from_head].to_vec();
+            input.extend_from_slice(&bytes[at..at + count as usize * from_row]);
+            input
+        };
+        let mut head = vec![0; to_head];
+        if to_head > 0 {
+            let mut largest = 0f32;
+            for (first, count) in lots() {
+                let input = input_of(first, count);
+                let mut found = vec![0f32; count as usize];
+                self.largest
+                    .launch(&mut [
+                        Argument::stored("x", &from, &input, &[count, columns]),
+                        Argument::write("most", &mut found, &[count]),
+                    ])
+                    .map_err(failed)?;
+                largest = found.into_iter().fold(largest, f32::max);
+            }
+            let mut one = vec![0; to_head + to_row];
+            self.encode_tensor
+                .launch(&mut [
+                    Argument::read("most", &[largest], &[1]),
+                    Argument::stored_write("y", &to, &mut one, &[1, columns]),
+                ])
+                .map_err(failed)?;
+            head.copy_from_slice(&one[..to_head]);
+            body.write(&head).map_err(Failure::from_error)?;
+        }
         let (mut encoded, mut lost) = (Vec::new(), Vec::new());
-        for first in (0..rows).step_by(most as usize) {
+        for (first, count) in lots() {
             if self.interrupted.load(Ordering::Relaxed) {
                 return Err(Failure::user("interrupted: nothing is written"));
             }
-            let count = most.min(rows - first);
-            let input = &bytes[first as usize * from_row..(first + count) as usize * from_row];
-            let shape = [count, columns];
+            let (input, shape) = (input_of(first, count), [count, columns]);
             encoded.clear();
-            encoded.resize(count as usize * to_row, 0);
-            self.encode
+            encoded.extend_from_slice(&head);
+            encoded.resize(to_head + count as usize * to_row, 0);
+            let kernel = if by_rows { &mut self.encode_rows } else { &mut self.encode };
+            kernel
                 .launch(&mut [
-                    Argument::stored("x", step.info.format, input, &shape),
-                    Argument::stored_write("y", step.to, &mut encoded, &shape),
+                    Argument::stored("x", &from, &input, &shape),
+                    Argument::stored_write("y", &to, &mut encoded, &shape),
                 ])
                 .map_err(failed)?;
             lost.clear();
             lost.resize(count as usize * 4, 0f32);
             self.compare
                 .launch(&mut [
-                    Argument::stored("x", step.info.format, input, &shape),
-                    Argument::stored("y", step.to, &encoded, &shape),
+                    Argument::stored("x", &from, &input, &shape),
+                    Argument::stored("y", &to, &encoded, &shape),
                     Argument::write("loss", &mut lost, &[count, 4]),
                 ])
                 .map_err(failed)?;
@@ -315,7 +443,29 @@ impl Work<'_> {
                 step.loss.worst = step.loss.worst.max(f64::from(row[2]));
                 step.loss.most = step.loss.most.max(f64::from(row[3]));
             }
-            body.write(&encoded).map_err(Failure::from_error)?;
+            body.write(&encoded[to_head..]).map_err(Failure::from_error)?;
+        }
+        Ok(())
+    }
+
+    fn tensor(&mut self, step: &mut Step<'_>, body: &mut GgufBody<'_>) -> Result<(), Failure> {
+        let bytes = self.file.tensor_bytes(step.at);
+        if step.to == step.info.format {
+            return body.write(bytes).map_err(Failure::from_error);
+        }
+        let [stack @ .., columns] = step.info.shape.as_slice() else {
+            return body.write(bytes).map_err(Failure::from_error);
+        };
+        let head = |format: &str| self.sizes.tensor_head(format).map_err(Failure::from_error);
+        let (from_head, to_head) = (head(&step.info.format)?, head(&step.to)?);
+        // What stands once for a matrix is for its rows; without it, all rows are one matrix.
+        let (matrices, rows) = match stack.split_last() {
+            Some((rows, stack)) if from_head > 0 || to_head > 0 => (stack.iter().product(), *rows),
+            Some(_) | None => (1, stack.iter().product()),
+        };
+        let whole = |bytes: u64| bytes as usize / (matrices as usize).max(1);
+        for matrix in bytes.chunks_exact(whole(step.info.bytes)) {
+            self.matrix(step, (matrix, rows, *columns), (from_head, to_head), whole(step.bytes), body)?;
         }
         if !step.loss.squares.is_finite() || !step.loss.energy.is_finite() {
             output::note(&format!(
@@ -351,9 +501,9 @@ fn report(options: &QuantizeOptions, steps: &[Step<'_>], start: Instant) -> Resu
     );
     for step in steps {
         let shape: Vec<String> = step.info.shape.iter().map(ToString::to_string).collect();
-        let to = match step.instead_of {
+        let to = match &step.instead_of {
             Some(asked) => format!("{} (rows are no groups of {asked})", step.to),
-            None => step.to.to_owned(),
+            None => step.to.clone(),
         };
         let (error, worst) = if step.to == step.info.format {
             ("-".to_owned(), "-".to_owned())

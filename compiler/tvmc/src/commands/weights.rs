@@ -2,13 +2,17 @@
 
 use super::progress::Bar;
 use super::{Failure, emit_json, say};
+use crate::engine::{Declarations, Library};
 use crate::output;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tvmc_model::tokenizer::{Special, Tokenizer};
+use tvmc_types::dtype::DType;
 use tvmc_weights::fetch::{self, Fetcher, Progress};
+use tvmc_weights::gguf::declared::{DECLARATIONS, TENSOR};
+use tvmc_weights::gguf::type_ids;
 use tvmc_weights::{Access, Weights};
 
 /// The path of a model: a file that exists, else a model that can be fetched.
@@ -113,7 +117,7 @@ pub fn inspect(file: &str, json: bool, interrupted: &Arc<AtomicBool>) -> Result<
     }
     for tensor in weights.tensors() {
         let shape: Vec<String> = tensor.shape.iter().map(u64::to_string).collect();
-        let (name, format, shape) = (&tensor.name, tensor.format, shape.join(", "));
+        let (name, format, shape) = (&tensor.name, &tensor.format, shape.join(", "));
         text += &format!("  {name:<40} {format:>8} [{shape}] {} bytes\n", tensor.bytes);
     }
     say(&text)
@@ -164,4 +168,47 @@ pub fn tokenize(model: &str, prompt: &str, json: bool, interrupted: &Arc<AtomicB
     let lines: Vec<String> =
         ids.iter().zip(&pieces).map(|(id, piece)| format!("{id:>8}  {piece:?}\n")).collect();
     say(&lines.concat())
+}
+
+/// The declarations of the formats that a file has beside those of GGUF.
+pub(super) fn declarations(file: &Weights) -> Option<Declarations> {
+    let text = file.gguf()?.declarations()?.to_owned();
+    Some(Declarations { name: format!("{} ({DECLARATIONS})", file.path().display()), text })
+}
+
+/// Checks that each tensor in a format of the file's own has as many bytes as its declaration says.
+pub(super) fn verify_declared(file: &Weights, library: &Library) -> Result<(), Failure> {
+    if file.gguf().is_none_or(|gguf| gguf.declarations().is_none()) {
+        return Ok(());
+    }
+    let wrong = |why: String| Failure::user(format!("{} is not sound: {why}", file.path().display()));
+    let standard = Library::standard("quantize")?;
+    let (standard, known) = (standard.formats(), library.formats());
+    for tensor in file.tensors() {
+        let own = DType::from_name(&tensor.format).is_none() && type_ids::by_name(&tensor.format).is_none();
+        if !own {
+            let key = format!("{TENSOR}{}", tensor.name);
+            if file.metadata().is_some_and(|metadata| metadata.get(&key).is_some()) {
+                return Err(wrong(format!(
+                    "`{}` is said to be of {}, which is a type of GGUF",
+                    tensor.name, tensor.format
+                )));
+            }
+            continue;
+        }
+        if standard.contains(&&*tensor.format) || !known.contains(&&*tensor.format) {
+            return Err(wrong(format!(
+                "`{}` is of format `{}`, which it does not declare",
+                tensor.name, tensor.format
+            )));
+        }
+        let needed = library.tensor_bytes(&tensor.format, &tensor.shape).map_err(|e| wrong(e.to_string()))?;
+        if needed != tensor.bytes {
+            return Err(wrong(format!(
+                "`{}` has {} bytes, but {:?} of `{}` as the file declares it needs {needed}",
+                tensor.name, tensor.bytes, tensor.shape, tensor.format
+            )));
+        }
+    }
+    Ok(())
 }

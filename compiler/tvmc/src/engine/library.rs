@@ -171,38 +171,48 @@ pub struct Library {
 impl Library {
     /// A module of the standard library as the root.
     pub fn standard(module: &str) -> Result<Self, Failure> {
+        Self::standard_with(module, None)
+    }
+
+    /// A module of the standard library as the root, for weights in formats that are declared so.
+    pub fn standard_with(module: &str, declared: Option<&Declarations>) -> Result<Self, Failure> {
         let text = tvmc_stdlib::module(module)
             .ok_or_else(|| Failure::user(format!("the standard library has no module `{module}`")))?;
-        let library = Self::load(format!("stdlib/{module}.tile"), text.to_owned());
-        library.complete()
+        Self::load(format!("stdlib/{module}.tile"), text.to_owned(), declared).complete()
     }
 
     /// A text as the root, named so in messages.
     pub fn text(name: &str, text: &str) -> Result<Self, Failure> {
-        Self::load(name.to_owned(), text.to_owned()).complete()
+        Self::load(name.to_owned(), text.to_owned(), None).complete()
     }
 
     /// A file of the user's as the root, or the module that a file holds.
     pub fn open(path: &Path) -> Result<Self, Failure> {
+        Self::open_with(path, None)
+    }
+
+    /// As [`Self::open`], for weights in formats that are declared so. A module runs without its specialised kernels then.
+    pub fn open_with(path: &Path, declared: Option<&Declarations>) -> Result<Self, Failure> {
         let unreadable = |why: String| Failure::user(format!("cannot read {}: {why}", path.display()));
         let bytes = bytes(path).map_err(unreadable)?;
         if is_module(&bytes) {
-            return Self::from_module(super::module::read(path, &bytes)?)?.complete();
+            return Self::from_module(super::module::read(path, &bytes)?, declared)?.complete();
         }
-        Self::load(path.display().to_string(), text(bytes).map_err(unreadable)?).complete()
+        Self::load(path.display().to_string(), text(bytes).map_err(unreadable)?, declared).complete()
     }
 
     /// The sources of a module, and what it holds beside them.
-    fn from_module(module: Module) -> Result<Self, Failure> {
+    fn from_module(module: Module, declared: Option<&Declarations>) -> Result<Self, Failure> {
         let Some(root) = module.sources.first() else {
             return Err(Failure::user("the module has no sources"));
         };
         let given = |s: &tvmc_ir::module::Source| Source { name: s.name.clone(), text: s.text.clone() };
         let mut load = |wanted: Use<'_>| match wanted {
+            Use::Library(DECLARED) => declared.map(Declarations::source),
             Use::Library(name) => module.library(name).map(given),
             Use::File { from, path } => module.file(from, path).map(given),
         };
-        let loaded = tvmc_sema::Library::load(given(root), tvmc_stdlib::PRELUDE, &mut load);
+        let loaded = tvmc_sema::Library::load(given(root), &prelude(declared), &mut load);
         Ok(Self {
             inner: loaded.library,
             diagnostics: loaded.diagnostics,
@@ -240,16 +250,24 @@ impl Library {
         Ok(names)
     }
 
-    fn load(name: String, text: String) -> Self {
+    fn load(name: String, text: String, declared: Option<&Declarations>) -> Self {
         let mut recorder = Recorder::default();
         recorder.source(&name, &text);
         let mut load = |wanted: Use<'_>| match wanted {
+            Use::Library(DECLARED) => declared.map(|declared| {
+                let source = declared.source();
+                let at = recorder.source(&source.name, &source.text);
+                recorder.library(DECLARED, at);
+                source
+            }),
             Use::Library(module) => tvmc_stdlib::module(module).map(|text| {
                 let name = format!("stdlib/{module}.tile");
                 let at = recorder.source(&name, text);
                 recorder.library(module, at);
                 Source { name, text: text.to_owned() }
             }),
+            // What comes with weights reads no files here.
+            Use::File { from, .. } if declared.is_some_and(|declared| declared.name == from) => None,
             Use::File { from, path: written } => {
                 let path = Path::new(from).parent().unwrap_or(Path::new("")).join(written);
                 bytes(&path).and_then(self::text).ok().map(|text| {
@@ -262,7 +280,7 @@ impl Library {
         };
         let root = Source { name: name.clone(), text: text.clone() };
         let loaded = internal::within(Stage::Read, &name, &|| text.clone(), || {
-            tvmc_sema::Library::load(root, tvmc_stdlib::PRELUDE, &mut load)
+            tvmc_sema::Library::load(root, &prelude(declared), &mut load)
         });
         Self {
             inner: loaded.library,
@@ -485,6 +503,27 @@ impl Library {
         Ok(answer)
     }
 
+    /// Names of the formats that kernels here see.
+    pub fn formats(&self) -> Vec<&str> {
+        self.inner.formats()
+    }
+
+    /// Elements of a group.
+    pub fn group(&self, element: &str) -> Result<u64, DeviceError> {
+        match DType::from_name(element) {
+            Some(_) => Ok(1),
+            None => self.format(element, |f| u64::from(f.group)),
+        }
+    }
+
+    /// Whether a format stores fields once for a row.
+    pub fn has_row_fields(&self, element: &str) -> Result<bool, DeviceError> {
+        match DType::from_name(element) {
+            Some(_) => Ok(false),
+            None => self.format(element, Format::has_row_fields),
+        }
+    }
+
     /// Bytes of a group of a format, or of as many elements of a dtype as fill whole bytes.
     pub fn group_bytes(&self, element: &str) -> Result<usize, DeviceError> {
         match DType::from_name(element) {
@@ -496,6 +535,14 @@ impl Library {
         }
     }
 
+    /// Bytes before the rows of a matrix.
+    pub fn tensor_head(&self, element: &str) -> Result<usize, DeviceError> {
+        match DType::from_name(element) {
+            Some(_) => Ok(0),
+            None => self.format(element, |f| f.tensor_head as usize),
+        }
+    }
+
     /// Bytes of a tensor.
     pub fn tensor_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError> {
         let large = || DeviceError(format!("a tensor of shape {shape:?} is too large"));
@@ -504,11 +551,10 @@ impl Library {
             let bits = product(shape)?.checked_mul(u64::from(dtype.bits())).ok_or_else(large)?;
             return Ok(bits.div_ceil(8));
         }
-        let Some((columns, rows)) = shape.split_last() else {
+        if shape.is_empty() {
             return Err(DeviceError(format!("a number of format `{element}`: formats store rows")));
-        };
-        let row = self.format(element, |f| f.row_bytes(*columns))?.ok_or_else(large)?;
-        product(rows)?.checked_mul(row).ok_or_else(large)
+        }
+        self.format(element, |f| f.tensor_bytes(shape))?.ok_or_else(large)
     }
 
     /// Whether a parameter is the right operand of a product, transposed: then lanes lie along its rows. `shapes` has what is known of the
@@ -582,6 +628,29 @@ fn feeds_product(region: &Region, param: Param, loaded: &mut BTreeSet<(Value, bo
             feeds_product(then, param, loaded) || feeds_product(otherwise, param, loaded)
         }
     })
+}
+
+/// The library module that holds declarations of formats; no `use` can name it.
+const DECLARED: &str = " declared";
+
+/// Declarations of formats that weights are stored in, beside those that every file sees.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Declarations {
+    /// Where they come from, for messages.
+    pub name: String,
+    /// In the language.
+    pub text: String,
+}
+
+impl Declarations {
+    fn source(&self) -> Source {
+        Source { name: self.name.clone(), text: self.text.clone() }
+    }
+}
+
+/// What every file sees. Declarations that come with weights come first: what the standard library calls the same stays what it is.
+fn prelude(declared: Option<&Declarations>) -> Vec<&'static str> {
+    declared.map(|_| DECLARED).into_iter().chain(tvmc_stdlib::PRELUDE.iter().copied()).collect()
 }
 
 /// A source file by itself, without what it uses.

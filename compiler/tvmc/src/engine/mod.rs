@@ -23,7 +23,7 @@ mod tuning;
 pub use emit::{Forms, blocks};
 pub use export::Export;
 pub use interp::Listener;
-pub use library::{Interface, InterfaceElement, InterfaceParam, Library, source};
+pub use library::{Declarations, Interface, InterfaceElement, InterfaceParam, Library, source};
 pub use machine::{Code, Machine, MachineArgument};
 pub use module::{Specialisation, build_name, of_library, read as read_module};
 pub use storage::{ProgramChoices, Storage, element};
@@ -126,6 +126,7 @@ impl Engine {
     pub fn for_architecture(
         architecture: &str,
         storage: &Storage<'_>,
+        declared: Option<&Declarations>,
         options: &MachineOptions,
     ) -> Result<(Self, Verified), Failure> {
         let Some((module, program)) = tvmc_stdlib::program_for(architecture) else {
@@ -135,7 +136,7 @@ impl Engine {
                 known.join(", ")
             )));
         };
-        let library = Library::standard(module)?;
+        let library = Library::standard_with(module, declared)?;
         let program = library.program(program, &storage.choices(&library)?)?;
         Ok((Self::new(library, options)?, program))
     }
@@ -144,9 +145,10 @@ impl Engine {
     pub fn for_program_file(
         path: &Path,
         storage: &Storage<'_>,
+        declared: Option<&Declarations>,
         options: &MachineOptions,
     ) -> Result<(Self, Verified), Failure> {
-        let library = Library::open(path)?;
+        let library = Library::open_with(path, declared)?;
         let names = library.program_names();
         let [name] = names.as_slice() else {
             return Err(Failure::user(format!(
@@ -544,19 +546,22 @@ impl Device for Engine {
             self.write(slice.memory, slice.offset, bytes)?;
             return Ok(slice);
         }
-        let row = bytes.len() / rows;
+        let head = self.library.tensor_head(element)?.min(bytes.len());
+        let row = (bytes.len() - head) / rows;
         let unit = packing::unit_bytes(self.library.group_bytes(element)?);
-        let size = packing::packed_bytes(rows, row)
+        let size = packing::packed_matrix_bytes(head, rows, row)
             .ok_or_else(|| DeviceError(format!("`{what}` is too large to pack")))?;
         // What packing costs is bounded for every weight of every model.
         assert!(size as u64 * 100 <= bytes.len() as u64 * 103, "`{what}` takes {size} bytes packed");
         let slice = self.weight_memory(size as u64, what)?;
-        let bytes = &bytes[..rows * row];
+        let bytes = &bytes[..head + rows * row];
         match &mut self.machine {
-            Machine::Cpu(machine) => packing::pack(bytes, rows, row, unit, machine.bytes(slice)?),
+            Machine::Cpu(machine) => {
+                packing::pack_matrix(bytes, head, rows, row, unit, machine.bytes(slice)?);
+            }
             Machine::Gpu(_) | Machine::Interp(_) => {
                 let mut output = vec![0; size];
-                packing::pack(bytes, rows, row, unit, &mut output);
+                packing::pack_matrix(bytes, head, rows, row, unit, &mut output);
                 self.write(slice.memory, slice.offset, &output)?;
             }
         }

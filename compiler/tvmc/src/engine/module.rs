@@ -68,7 +68,7 @@ pub fn of_library(library: &Library, specialisation: &Specialisation) -> Result<
         }
         let kernel = library.instantiate(&key).map_err(Failure::from_error)?;
         for format in &kernel.formats {
-            let size = FormatSize { name: format.name.clone(), group: format.group, bytes: format.bytes };
+            let size = FormatSize::from(format);
             if DType::from_name(&size.name).is_none() && !module.formats.contains(&size) {
                 module.formats.push(size);
             }

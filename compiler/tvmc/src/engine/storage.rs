@@ -61,6 +61,10 @@ pub fn element(
     let formats = library.stored_formats();
     match DType::from_name(name) {
         Some(dtype) if dtype.is_float() && dtype.bits() <= 32 => Ok(MemoryElement::DType(dtype)),
+        None if formats.contains(&name) && !library.tensor_head(name).is_ok_and(|head| head == 0) => {
+            Err(Failure::usage(format!("{option}: `{parameter}` cannot be stored as `{name}`, which has fields of the whole tensor"))
+                .help("what is stored as it comes has no largest number beforehand: use a format with scales of rows or groups"))
+        }
         None if formats.contains(&name) => Ok(MemoryElement::Format(name.to_owned())),
         Some(_) | None => {
             let known = ["f16", "bf16", "f32"].into_iter().chain(formats);

@@ -328,6 +328,18 @@ impl<D: Device> Session<D> {
                         count(&extents)
                     )));
                 }
+                let bytes = |s: &[Extent]| {
+                    let sizes: Vec<u64> = s.iter().map(|e| e.size).collect();
+                    self.device.arranged_bytes(&part.element, &sizes, part.arrangement)
+                };
+                // What stands once for a row or a matrix stands where the rows and matrices were.
+                if bytes(&part.shape)? != bytes(&extents)? {
+                    let message = format!(
+                        "a view of memory of `{}` with other rows than it was stored with",
+                        part.element
+                    );
+                    return Err(ExecutorError::Call(message));
+                }
                 part.shape = extents;
             }
         }
@@ -349,6 +361,14 @@ impl<D: Device> Session<D> {
         }
         let sizes: Vec<u64> = part.shape[1..].iter().map(|e| e.size).collect();
         let row = self.device.arranged_bytes(&part.element, &sizes, part.arrangement)?;
+        let whole: Vec<u64> = part.shape.iter().map(|e| e.size).collect();
+        let apart = self.device.arranged_bytes(&part.element, &whole, part.arrangement)?;
+        if row.checked_mul(first.size) != Some(apart) && (from, count) != (0, first.size as i64) {
+            return Err(ExecutorError::Call(format!(
+                "rows of memory of `{}`, which stores fields once for all of them: only the whole can be passed on",
+                part.element
+            )));
+        }
         part.slice.offset += row * from as u64;
         part.slice.bytes = row * count as u64;
         part.shape[0].size = count as u64;

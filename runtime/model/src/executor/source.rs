@@ -42,6 +42,6 @@ impl WeightSource for Weights {
     fn tensor(&self, at: usize) -> SourceTensor<'_> {
         let info = &self.tensors()[at];
         let bytes = self.tensor_bytes(at);
-        SourceTensor { name: &info.name, shape: &info.shape, format: info.format, bytes }
+        SourceTensor { name: &info.name, shape: &info.shape, format: &info.format, bytes }
     }
 }

@@ -77,6 +77,9 @@ pub enum GgufErrorKind {
     /// The same key or tensor name twice.
     #[error("this name occurs twice")]
     Duplicate,
+    /// What the file says of a tensor in a format of its own does not fit.
+    #[error("{0}")]
+    Declared(String),
     /// `general.alignment` is not of type u32.
     #[error("the alignment must be a u32, it is {0}")]
     AlignmentType(&'static str),

@@ -16,6 +16,7 @@
 //!
 //! **Refuses** everything else with a [`GgufError`] that says byte and field. The caps are in [`limits`].
 
+pub mod declared;
 mod error;
 pub mod limits;
 mod reader;
@@ -48,8 +49,18 @@ pub struct Gguf {
 impl Gguf {
     /// Reads and checks the header of `bytes`; tensor data is not touched.
     pub fn new(bytes: FileBytes) -> Result<Self, GgufError> {
-        let Header { version, alignment, metadata, tensors } = parse(&bytes)?;
+        let Header { version, alignment, metadata, mut tensors } = parse(&bytes)?;
+        declared::apply(&metadata, &mut tensors).map_err(|(key, kind)| GgufError {
+            offset: 0,
+            field: format!("metadata {key:?}"),
+            kind,
+        })?;
         Ok(Gguf { version, alignment, metadata, tensors, bytes })
+    }
+
+    /// The declarations of the formats that tensors of this file have beside those of GGUF.
+    pub fn declarations(&self) -> Option<&str> {
+        self.metadata.get(declared::DECLARATIONS)?.as_str()
     }
 
     /// The stored bytes of tensor `index`. Panics if there is no such tensor.

@@ -240,7 +240,7 @@ fn read_tensor_record(cursor: &mut Cursor, index: usize) -> Result<TensorRecord,
 
     let offset_start = cursor.position;
     let offset = u64::from_le_bytes(cursor.bytes(&field)?);
-    let info = TensorInfo { name, shape, format: tensor_type.name, block: tensor_type.block, offset, bytes };
+    let info = TensorInfo { name, shape, format: tensor_type.name.into(), offset, bytes };
     Ok(TensorRecord { info, start, offset_start })
 }
 

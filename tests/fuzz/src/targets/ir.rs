@@ -168,9 +168,7 @@ fn bytes(kernel: &Kernel, element: Element, shape: &[u64], noise: &mut Random) -
         // A format may hold floats: zeros are numbers in each.
         Element::Format(id) => {
             let format = kernel.formats.get(id.index())?;
-            let (row, rows) = (shape.last()?, count.checked_div(*shape.last()?)?);
-            let groups = row.div_ceil(u64::from(format.group)).checked_mul(rows)?;
-            Some(vec![0; (groups * u64::from(format.bytes)) as usize])
+            Some(vec![0; usize::try_from(format.tensor_bytes(&shape)?).ok()?])
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::element::{decode, encode};
 use super::{Tile, Trap};
 use std::collections::HashMap;
-use tvmc_ir::tile::{Decode, Element, Format, Index, Inst, Op, TileType, Value};
+use tvmc_ir::tile::{Decode, Element, Field, Format, Index, Inst, Op, Scope, TileType, Value};
 use tvmc_types::dtype::DType;
 use tvmc_types::packing::{get_bits, set_bits};
 
@@ -62,18 +62,133 @@ impl Tensor<'_> {
             }
             Element::Format(id) => {
                 let format = &formats[id.index()];
-                let columns = self.shape.last().copied().unwrap_or(1);
-                let (row, column) = (flat / columns, flat % columns);
-                let group = u64::from(format.group);
-                let start = row * columns.div_ceil(group) * u64::from(format.bytes)
-                    + column / group * u64::from(format.bytes);
-                let end = (start + u64::from(format.bytes)) as usize;
-                let Some(bytes) = self.bytes.get(start as usize..end) else {
-                    return Err(Trap::Outside { tensor: self.name.clone(), element: flat });
+                let outside = || Trap::Outside { tensor: self.name.clone(), element: flat };
+                let part = |scope| {
+                    let start = self.start(format, scope, flat)?;
+                    self.bytes.get(start..start.checked_add(format.scope_bytes(scope) as usize)?)
                 };
-                Ok(Some(decode_element(format, bytes, (column % group) as u32)?))
+                let parts = Parts {
+                    tensor: part(Scope::Tensor).ok_or_else(outside)?,
+                    row: part(Scope::Row).ok_or_else(outside)?,
+                    group: part(Scope::Group).ok_or_else(outside)?,
+                };
+                let columns = self.shape.last().copied().unwrap_or(1);
+                let index = flat % columns % u64::from(format.group);
+                Ok(Some(decode_element(format, parts, index as u32)?))
             }
         }
+    }
+
+    /// Where the bytes of a scope lie that an element belongs to.
+    fn start(&self, format: &Format, scope: Scope, flat: u64) -> Option<usize> {
+        let columns = self.shape.last().copied().unwrap_or(1);
+        let rows = self.shape.iter().rev().nth(1).copied().unwrap_or(1);
+        let (row, column) = (flat / columns, flat % columns);
+        let mut at = (row / rows).checked_mul(format.matrix_bytes(rows, columns)?)?;
+        if scope != Scope::Tensor {
+            let within = (row % rows).checked_mul(format.row_bytes(columns)?)?;
+            at = at.checked_add(u64::from(format.tensor_head))?.checked_add(within)?;
+        }
+        if scope == Scope::Group {
+            let groups = (column / u64::from(format.group)).checked_mul(u64::from(format.bytes))?;
+            at = at.checked_add(u64::from(format.row_head))?.checked_add(groups)?;
+        }
+        usize::try_from(at).ok()
+    }
+
+    /// An entry of a field, counted as [`Op::LoadField`] does; none outside.
+    pub fn load_field(
+        &self,
+        index: &[i64],
+        field: usize,
+        formats: &[Format],
+        block: u64,
+    ) -> Result<Option<u32>, Trap> {
+        let Element::Format(id) = self.element else {
+            return Err(Trap::Unsupported("a field of a tensor of a dtype".into()));
+        };
+        let format = &formats[id.index()];
+        let declared = &format.fields[field];
+        let count = i64::from(declared.count);
+        let mut at = index.to_vec();
+        let Some(entry) = at.pop() else { return Ok(None) };
+        let columns = self.shape.last().copied().unwrap_or(1);
+        let groups = columns.div_ceil(u64::from(format.group)) as i64;
+        let (column, entries) = match declared.scope {
+            Scope::Group => (entry.div_euclid(count) * i64::from(format.group), groups * count),
+            Scope::Row | Scope::Tensor => (0, count),
+        };
+        if declared.scope == Scope::Tensor && self.shape.len() > 1 {
+            at.push(0);
+        }
+        at.push(column);
+        if !(0..entries).contains(&entry) {
+            return Ok(None);
+        }
+        let Some(flat) = self.flat(&at) else { return Ok(None) };
+        let written = match declared.scope {
+            Scope::Tensor => self.head_writer(flat),
+            Scope::Row | Scope::Group => flat,
+        };
+        if let Some(writer) = self.writers.get(&written)
+            && *writer != block
+        {
+            return Err(Trap::Conflict {
+                tensor: self.name.clone(),
+                element: flat,
+                blocks: [*writer, block],
+            });
+        }
+        let size = format.scope_bytes(declared.scope) as usize;
+        let bytes =
+            self.start(format, declared.scope, flat).and_then(|s| self.bytes.get(s..s.checked_add(size)?));
+        let Some(bytes) = bytes else {
+            return Err(Trap::Outside { tensor: self.name.clone(), element: flat });
+        };
+        let bits = declared.dtype.bits();
+        let first = declared.bit_offset + declared.slot((entry % count) as u32) * bits;
+        Ok(Some(decode(declared.dtype, bits_at(bytes, first, bits))?))
+    }
+
+    /// What stands for the head of an element's matrix among the writers: no element has this number.
+    fn head_writer(&self, flat: u64) -> u64 {
+        let matrix: u64 = self.shape.iter().rev().take(2).product();
+        u64::MAX - flat / matrix.max(1)
+    }
+
+    /// Stores the fields that a matrix holds once; nothing outside the stack.
+    pub fn store_head(
+        &mut self,
+        stack: &[i64],
+        entries: &[Tile],
+        formats: &[Format],
+        block: u64,
+    ) -> Result<(), Trap> {
+        let Element::Format(id) = self.element else {
+            return Err(Trap::Unsupported("storing fields of a tensor of a dtype".into()));
+        };
+        let format = &formats[id.index()];
+        let mut at = stack.to_vec();
+        at.resize(self.shape.len(), 0);
+        let Some(flat) = self.flat(&at) else { return Ok(()) };
+        let key = self.head_writer(flat);
+        if let Some(writer) = self.writers.insert(key, block)
+            && writer != block
+        {
+            return Err(Trap::Conflict { tensor: self.name.clone(), element: flat, blocks: [writer, block] });
+        }
+        let size = format.tensor_head as usize;
+        let start = self.start(format, Scope::Tensor, flat);
+        let Some(head) = start.and_then(|s| self.bytes.get_mut(s..s.checked_add(size)?)) else {
+            return Err(Trap::Outside { tensor: self.name.clone(), element: flat });
+        };
+        head.fill(0);
+        for (field, tile) in format.fields.iter().filter(|f| f.scope == Scope::Tensor).zip(entries) {
+            for (entry, value) in (0..field.count).zip(&tile.bits) {
+                put_bits(head, field, entry, *value);
+            }
+        }
+        Ok(())
     }
 
     /// Stores a value of the element's dtype; outside elements are skipped.
@@ -114,7 +229,8 @@ impl Tensor<'_> {
         Ok(old)
     }
 
-    /// Stores an entry of a field. The last index counts entries from `first`, the offset of the slice in elements.
+    /// Stores an entry of a field of a group or of a row. The last index counts entries from `first`, the offset of the slice in elements; a
+    /// row's fields are stored with the whole row.
     pub fn store_field(
         &mut self,
         index: &[i64],
@@ -136,6 +252,12 @@ impl Tensor<'_> {
                 self.name
             )));
         }
+        if declared.scope != Scope::Group && first != 0 {
+            return Err(Trap::Unsupported(format!(
+                "storing from element {first} of a row to `{}`, which has fields of the whole row",
+                self.name
+            )));
+        }
         let mut at = index.to_vec();
         let Some(last) = at.last_mut() else { return Ok(()) };
         let entry = *last - first;
@@ -146,29 +268,59 @@ impl Tensor<'_> {
         {
             return Err(Trap::Conflict { tensor: self.name.clone(), element: flat, blocks: [writer, block] });
         }
-        let columns = self.shape.last().copied().unwrap_or(1);
-        let (row, column) = (flat / columns, flat % columns);
-        let bytes = u64::from(format.bytes);
-        let start = row * columns.div_ceil(group as u64) * bytes + column / group as u64 * bytes;
-        let Some(stored) = self.bytes.get_mut(start as usize..(start + bytes) as usize) else {
+        let bytes = format.scope_bytes(declared.scope) as usize;
+        let start = self.start(format, declared.scope, flat);
+        let Some(stored) = start.and_then(|start| self.bytes.get_mut(start..start.checked_add(bytes)?))
+        else {
             return Err(Trap::Outside { tensor: self.name.clone(), element: flat });
         };
-        if field == 0 && entry % count == 0 {
+        if entry % count == 0 && format.fields.iter().position(|f| f.scope == declared.scope) == Some(field) {
             stored.fill(0);
         }
-        let width = declared.dtype.bits();
-        let bit = declared.bit_offset + declared.slot((entry % count) as u32) * width;
-        let code = encode(declared.dtype, value);
-        for i in 0..width {
-            let (byte, shift) = (((bit + i) / 8) as usize, (bit + i) % 8);
-            stored[byte] = stored[byte] & !(1 << shift) | (((code >> i) & 1) as u8) << shift;
-        }
+        put_bits(stored, declared, (entry % count) as u32, value);
         Ok(())
     }
 }
 
+/// Puts the code of an entry into the bytes of its scope.
+fn put_bits(bytes: &mut [u8], field: &Field, entry: u32, value: u32) {
+    let width = field.dtype.bits();
+    let bit = field.bit_offset + field.slot(entry) * width;
+    let code = encode(field.dtype, value);
+    for i in 0..width {
+        let (byte, shift) = (((bit + i) / 8) as usize, (bit + i) % 8);
+        bytes[byte] = bytes[byte] & !(1 << shift) | (((code >> i) & 1) as u8) << shift;
+    }
+}
+
+/// What is stored for an element, by scope.
+#[derive(Copy, Clone, Debug)]
+pub struct Parts<'a> {
+    /// Fields of its tensor.
+    pub tensor: &'a [u8],
+    /// Fields of its row.
+    pub row: &'a [u8],
+    /// Its group.
+    pub group: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    /// A group of a format that stores nothing once for a row or a tensor.
+    pub fn group(group: &'a [u8]) -> Self {
+        Self { tensor: &[], row: &[], group }
+    }
+
+    fn of(self, scope: Scope) -> &'a [u8] {
+        match scope {
+            Scope::Tensor => self.tensor,
+            Scope::Row => self.row,
+            Scope::Group => self.group,
+        }
+    }
+}
+
 /// Element `index` of one group.
-pub fn decode_element(format: &Format, group: &[u8], index: u32) -> Result<u32, Trap> {
+pub fn decode_element(format: &Format, parts: Parts<'_>, index: u32) -> Result<u32, Trap> {
     let body: &Decode = &format.decode;
     let mut values: Vec<u32> = vec![0; body.values.len()];
     for Inst { op, args, result, .. } in &body.insts {
@@ -191,7 +343,7 @@ pub fn decode_element(format: &Format, group: &[u8], index: u32) -> Result<u32, 
                 }
                 let bits = field.dtype.bits();
                 let first = field.bit_offset + field.slot(entry) * bits;
-                decode(field.dtype, bits_at(group, first, bits))?
+                decode(field.dtype, bits_at(parts.of(field.scope), first, bits))?
             }
             Op::Table(at) => {
                 let (_, entries) = &format.tables[*at as usize];

@@ -18,7 +18,7 @@ mod scatter;
 mod trace;
 mod view;
 
-pub use memory::{Tensor, decode_element};
+pub use memory::{Parts, Tensor, decode_element};
 pub use trace::Listener;
 
 use memory::{SharedTensor, filled, for_each_index};
@@ -27,7 +27,9 @@ use std::fmt;
 use trace::Trace;
 use tvmc_ir::lane::spell_out;
 use tvmc_ir::tile::launch::Binding;
-use tvmc_ir::tile::{Inst, Kernel, Memory, Op, Param, Reduce, Region, Stmt, TensorDecl, TileType, Value};
+use tvmc_ir::tile::{
+    Element, Inst, Kernel, Memory, Op, Param, Reduce, Region, Stmt, TensorDecl, TileType, Value,
+};
 use tvmc_types::dtype::{DType, Kind};
 
 /// A tile: for each element in row-major order its 32-bit form.
@@ -388,6 +390,13 @@ impl<'k> Machine<'k, '_, '_> {
                 self.shared.iter_mut().for_each(|tensor| tensor.arrive(arrived));
                 Ok(())
             }
+            (Op::StoreHead { tensor, indices }, _) => {
+                let (offsets, values) = inst.args.split_at(indices.len());
+                let stack: Vec<i64> = offsets.iter().map(|o| i64::from(self.scalar(*o) as i32)).collect();
+                let entries: Vec<Tile> = values.iter().map(|v| self.values[v.index()].clone()).collect();
+                let (block, formats) = (self.linear, &self.kernel.formats);
+                tensor_of(&mut self.tensors, *tensor)?.store_head(&stack, &entries, formats, block)
+            }
             (Op::StoreGroups { memory, indices }, _) => {
                 let Memory::Param(param) = memory else {
                     return Err(Trap::Unsupported("a store of groups to no tensor".into()));
@@ -395,11 +404,16 @@ impl<'k> Machine<'k, '_, '_> {
                 let (offsets, values) = inst.args.split_at(indices.len());
                 let offsets: Vec<i32> = offsets.iter().map(|o| self.scalar(*o) as i32).collect();
                 let first = i64::from(offsets.last().copied().unwrap_or(0));
-                for (field, value) in values.iter().enumerate() {
+                let formats = &self.kernel.formats;
+                let stored = match self.kernel.element(*memory) {
+                    Some((Element::Format(id), _)) => formats[id.index()].stored_fields(),
+                    Some((Element::DType(_), _)) | None => Vec::new(),
+                };
+                for (field, value) in stored.into_iter().zip(values) {
                     let ty = self.kernel.ty(*value);
                     self.spend(ty.elements())?;
                     let tile = self.values[value.index()].clone();
-                    let (block, formats) = (self.linear, &self.kernel.formats);
+                    let block = self.linear;
                     let tensor = tensor_of(&mut self.tensors, *param)?;
                     for_each_index(ty, &offsets, indices, &mut |place, index| {
                         tensor.store_field(index, first, field, tile.bits[place], formats, block)
@@ -474,6 +488,19 @@ impl<'k> Machine<'k, '_, '_> {
             Op::Gather(axis) => self.choose(ty, arg(0), arg(1), usize::from(*axis)),
             Op::Concat(axis) => Ok(self.join(ty, &inst.args, usize::from(*axis))),
             Op::Dot => self.dot(ty, arg(0), arg(1), arg(2)),
+            Op::LoadField { tensor, field, indices } => {
+                let offsets: Vec<i32> = inst.args.iter().map(|o| self.scalar(*o) as i32).collect();
+                let mut tile = filled(ty, 0);
+                let block = self.linear;
+                let tensor = tensor_of(&mut self.tensors, *tensor)?;
+                for_each_index(ty, &offsets, indices, &mut |place, index| {
+                    if let Some(value) = tensor.load_field(index, *field as usize, &kernel.formats, block)? {
+                        tile.bits[place] = value;
+                    }
+                    Ok(())
+                })?;
+                Ok(tile)
+            }
             Op::Load { memory, indices, padded } => {
                 let count = indices.len();
                 let offsets: Vec<i32> = inst.args[..count].iter().map(|o| self.scalar(*o) as i32).collect();
@@ -508,6 +535,7 @@ impl<'k> Machine<'k, '_, '_> {
             Op::Atomic { update, memory } => self.atomic(inst, *update, *memory),
             Op::Store { .. }
             | Op::StoreGroups { .. }
+            | Op::StoreHead { .. }
             | Op::CopyAsync { .. }
             | Op::Commit
             | Op::Wait(_)

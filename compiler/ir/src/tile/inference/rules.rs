@@ -60,8 +60,10 @@ pub fn propose(kernel: &Kernel, inst: &Inst, known: Value, layout: &Layout) -> V
         | Op::View
         | Op::Relayout
         | Op::Load { .. }
+        | Op::LoadField { .. }
         | Op::Store { .. }
         | Op::StoreGroups { .. }
+        | Op::StoreHead { .. }
         | Op::Scatter { .. }
         | Op::CopyAsync { .. }
         | Op::Commit

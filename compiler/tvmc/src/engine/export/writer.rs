@@ -10,7 +10,7 @@ use tvmc_cpu::InstructionSet;
 use tvmc_ir::host::{Binary, Expr, Number, Unary};
 use tvmc_ir::lane::{Access, abi};
 use tvmc_ir::tile::launch::MAX_EXTENT;
-use tvmc_ir::tile::{Element, Kernel, Param, TensorDecl};
+use tvmc_ir::tile::{Element, Format, Kernel, Param, TensorDecl};
 use tvmc_passes::ScalarBinding;
 use tvmc_types::dtype::{DType, Kind};
 
@@ -113,6 +113,12 @@ impl Writer<'_> {
 
     /// The bytes of a tensor.
     fn bytes(&self, element: Element, shape: &[Expr]) -> Expr {
+        if let (Element::Format(id), Some((columns, outer))) = (element, shape.split_last()) {
+            let format = &self.kernel.formats[id.index()];
+            if format.row_head > 0 || format.tensor_head > 0 {
+                return with_heads(format, columns, outer);
+            }
+        }
         // Groups of elements that fill whole bytes: a format's, or as many of a dtype as do.
         let (group, bytes) = match element {
             Element::Format(id) => {
@@ -411,3 +417,17 @@ const PREAMBLE: &str = include_str!("preamble.h");
 
 /// What every definition shares.
 const IMPLEMENTATION: &str = include_str!("support.h");
+
+/// The bytes of a tensor of a format that stores fields once for a row or a matrix.
+fn with_heads(format: &Format, columns: &Expr, outer: &[Expr]) -> Expr {
+    let number = |n: u32| Expr::int(i64::from(n));
+    let groups = Expr::binary(Binary::CeilDiv, columns.clone(), number(format.group));
+    let groups = Expr::binary(Binary::Mul, groups, number(format.bytes));
+    let row = Expr::binary(Binary::Add, groups, number(format.row_head));
+    let (rows, stack) = match outer.split_last() {
+        Some((rows, stack)) => (rows.clone(), stack),
+        None => (Expr::int(1), outer),
+    };
+    let matrix = Expr::binary(Binary::Add, Expr::binary(Binary::Mul, rows, row), number(format.tensor_head));
+    stack.iter().fold(matrix, |bytes, count| Expr::binary(Binary::Mul, bytes, count.clone()))
+}

@@ -1,0 +1,366 @@
+//! What a format's `value` says about encoding: where an element is one code, scaled, the codes that come nearest to a number follow from it.
+//!
+//! Derived for `value[i] = scales * x(code[i])`, perhaps plus an offset:
+//!
+//! ```text
+//! x       q[i] + constant, q[i] - z (a stored zero point), planes of bits joined (`concat(h[i], q[i])`), small floats, table[q[i]]
+//! scales  constants and fields: of the tensor, of the row, of the group, or one for each n elements of it (`s[i / n]`)
+//! offset  a constant times one field of the row or group that is no scale
+//! ```
+//!
+//! The analysis follows the decode body with what it knows of each value; operations that it does not name end it, which is always right: such a format
+//! is decoded only, unless it has an `encode` block. `elab/derived` makes the encoder.
+//!
+//! ```text
+//! s * d[i / 16] * (q[i] - 8)      scales s (tensor), d (runs of 16); code q, bias -8
+//! ```
+
+use tvmc_ir::tile::{Binary, CastRule, Format, Op, Scope, Unary};
+use tvmc_types::dtype::{DType, Kind};
+
+/// Most entries of a table among which the nearest is sought.
+const MAX_ENTRIES: usize = 256;
+
+/// A field that scales or shifts.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Level {
+    /// Its number.
+    pub field: usize,
+    /// How many neighbouring elements of the group share an entry; the whole group for fields of rows and tensors.
+    pub run: u32,
+    /// Its scope.
+    pub scope: Scope,
+}
+
+/// Bits of a code that a field holds.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Plane {
+    /// Its number.
+    pub field: usize,
+    /// The lowest of its bits in the code.
+    pub shift: u32,
+}
+
+/// What is scaled.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Coded {
+    /// An integer code plus a constant.
+    Integer { planes: Vec<Plane>, bias: i32, zero: Option<Level> },
+    /// A float that a field holds.
+    Float { field: usize },
+    /// An entry of a table.
+    Table { planes: Vec<Plane>, entries: Vec<f32> },
+}
+
+/// How a format's elements are made of its fields.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Derivation {
+    /// What is scaled.
+    pub coded: Coded,
+    /// From the least to the largest of what is scaled.
+    pub range: (f64, f64),
+    /// A constant factor.
+    pub factor: f32,
+    /// The scales, coarse to fine.
+    pub scales: Vec<Level>,
+    /// What is added, and its factor.
+    pub offset: Option<(Level, f32)>,
+}
+
+/// A product of a constant and fields.
+#[derive(Clone, Debug)]
+struct Product {
+    factor: f32,
+    levels: Vec<Level>,
+}
+
+impl Product {
+    fn constant(factor: f32) -> Self {
+        Self { factor, levels: Vec::new() }
+    }
+
+    fn times(&self, other: &Product) -> Product {
+        let levels = self.levels.iter().chain(&other.levels).cloned().collect();
+        Product { factor: self.factor * other.factor, levels }
+    }
+}
+
+/// What is known of a value of the decode body.
+#[derive(Clone, Debug)]
+enum Known {
+    /// An integer for each element of the group.
+    Index(Vec<i32>),
+    /// A product without a code.
+    Scale(Product),
+    /// A scaled code, and what is added.
+    Value { coded: Coded, scale: Product, offset: Option<Product> },
+}
+
+/// The derivation of a format, or what stands in its way.
+pub(crate) fn derive(format: &Format) -> Result<Derivation, String> {
+    let mut known: Vec<Option<Known>> = vec![None; format.decode.values.len()];
+    for inst in &format.decode.insts {
+        let Some(result) = inst.result else { continue };
+        let args: Vec<Option<&Known>> = inst.args.iter().map(|arg| known[arg.index()].as_ref()).collect();
+        let dtype = format.decode.values[result.index()].dtype;
+        let value = step(format, &inst.op, &args, dtype);
+        known[result.index()] = value;
+    }
+    let Some(Known::Value { coded, scale, offset }) = known[format.decode.result.index()].take() else {
+        return Err("its value is not a code of each element, scaled and shifted".to_owned());
+    };
+    let range = range(format, &coded)?;
+    let mut scales = scale.levels;
+    let coarse_first = |level: &Level| (level.scope, std::cmp::Reverse(level.run));
+    scales.sort_by_key(coarse_first);
+    let offset = match offset {
+        None => None,
+        Some(Product { factor, levels }) => match <[Level; 1]>::try_from(levels) {
+            Ok([level]) if level.scope != Scope::Tensor && factor != 0.0 => Some((level, factor)),
+            Ok(_) | Err(_) => {
+                return Err("what is added to a code is not one field of its row or group".to_owned());
+            }
+        },
+    };
+    let mut used: Vec<usize> =
+        scales.iter().chain(offset.iter().map(|o| &o.0)).map(|level| level.field).collect();
+    match &coded {
+        Coded::Integer { planes, zero, .. } => {
+            used.extend(planes.iter().map(|p| p.field));
+            used.extend(zero.iter().map(|level| level.field));
+        }
+        Coded::Float { field } => used.push(*field),
+        Coded::Table { planes, .. } => used.extend(planes.iter().map(|p| p.field)),
+    }
+    let count = used.len();
+    used.sort_unstable();
+    used.dedup();
+    if used.len() != count {
+        return Err("a field is used in two ways".to_owned());
+    }
+    if scale.factor == 0.0 || !scale.factor.is_finite() {
+        return Err("its codes are scaled by a constant that is no number other than zero".to_owned());
+    }
+    Ok(Derivation { coded, range, factor: scale.factor, scales, offset })
+}
+
+fn step(format: &Format, op: &Op, args: &[Option<&Known>], dtype: DType) -> Option<Known> {
+    let all: Vec<&Known> = args.iter().copied().collect::<Option<_>>()?;
+    match (op, all.as_slice()) {
+        (Op::GroupIndex, []) => Some(Known::Index((0..format.group as i32).collect())),
+        (Op::Const(bits), []) if dtype == DType::F32 => {
+            Some(Known::Scale(Product::constant(f32::from_bits(*bits))))
+        }
+        (Op::Const(bits), []) if dtype == DType::I32 => {
+            Some(Known::Index(vec![*bits as i32; format.group as usize]))
+        }
+        (Op::Field(at), [Known::Index(index)]) => field(format, *at as usize, index),
+        (Op::Table(at), [Known::Value { coded, scale, offset: None }]) if is_plain(scale) => match coded {
+            Coded::Integer { planes, bias: 0, zero: None } => {
+                let (dtype, bits) = &format.tables[*at as usize];
+                let number = |bits: &u32| match dtype.kind() {
+                    Kind::Float => f32::from_bits(*bits),
+                    Kind::Signed | Kind::Unsigned | Kind::Bool => *bits as i32 as f32,
+                };
+                let entries: Vec<f32> = bits.iter().map(number).collect();
+                let coded = Coded::Table { planes: planes.clone(), entries };
+                Some(Known::Value { coded, scale: Product::constant(1.0), offset: None })
+            }
+            Coded::Integer { .. } | Coded::Float { .. } | Coded::Table { .. } => None,
+        },
+        (Op::Cast(CastRule::Exact | CastRule::Round), [Known::Index(all)]) if dtype == DType::F32 => {
+            let same = all.windows(2).all(|pair| pair[0] == pair[1]);
+            same.then(|| Known::Scale(Product::constant(all[0] as f32)))
+        }
+        (Op::Cast(CastRule::Exact | CastRule::Round), [value]) => Some((*value).clone()),
+        (Op::Unary(Unary::Neg), [value]) => product(&Known::Scale(Product::constant(-1.0)), value),
+        (Op::Binary(op), [Known::Index(a), Known::Index(b)]) => {
+            a.iter().zip(b).map(|(a, b)| integer(*op, *a, *b)).collect::<Option<_>>().map(Known::Index)
+        }
+        (Op::Binary(Binary::Mul), [a, b]) => product(a, b),
+        (Op::Binary(Binary::Shl), [value, Known::Index(by)]) => shifted(value, by),
+        (Op::Binary(Binary::Or), [a, b]) => joined(format, a, b),
+        (Op::Binary(Binary::Add), [a, b]) => sum(a, b, 1.0),
+        (Op::Binary(Binary::Sub), [a, b]) => sum(a, b, -1.0),
+        (Op::Fma, [a, b, c]) => sum(&product(a, b)?, c, 1.0),
+        _ => None,
+    }
+}
+
+fn is_plain(scale: &Product) -> bool {
+    scale.levels.is_empty() && scale.factor == 1.0
+}
+
+fn integer(op: Binary, a: i32, b: i32) -> Option<i32> {
+    match op {
+        Binary::Add => a.checked_add(b),
+        Binary::Sub => a.checked_sub(b),
+        Binary::Mul => a.checked_mul(b),
+        Binary::Div => a.checked_div(b),
+        Binary::Rem => a.checked_rem(b),
+        Binary::And => Some(a & b),
+        Binary::Or => Some(a | b),
+        Binary::Xor => Some(a ^ b),
+        Binary::Shl => a.checked_shl(u32::try_from(b).ok()?),
+        Binary::Shr => a.checked_shr(u32::try_from(b).ok()?),
+        Binary::Min => Some(a.min(b)),
+        Binary::Max => Some(a.max(b)),
+        Binary::Eq | Binary::Ne | Binary::Lt | Binary::Le => None,
+    }
+}
+
+/// A field read at these entries: a code of each element, or one of each run.
+fn field(format: &Format, at: usize, index: &[i32]) -> Option<Known> {
+    let declared = &format.fields[at];
+    let one = Product::constant(1.0);
+    let own = index.iter().enumerate().all(|(i, entry)| *entry == i as i32);
+    if declared.scope == Scope::Group && declared.count == format.group && own && format.group > 1 {
+        let coded = match declared.dtype.kind() {
+            Kind::Float => Coded::Float { field: at },
+            Kind::Signed | Kind::Unsigned => {
+                Coded::Integer { planes: vec![Plane { field: at, shift: 0 }], bias: 0, zero: None }
+            }
+            Kind::Bool => return None,
+        };
+        return Some(Known::Value { coded, scale: one, offset: None });
+    }
+    if declared.dtype.kind() == Kind::Bool || !format.group.is_multiple_of(declared.count) {
+        return None;
+    }
+    let run = format.group / declared.count;
+    let even = index.iter().enumerate().all(|(i, entry)| *entry == (i as u32 / run) as i32);
+    if !even || declared.scope != Scope::Group && declared.count != 1 {
+        return None;
+    }
+    let level = Level { field: at, run, scope: declared.scope };
+    Some(Known::Scale(Product { factor: 1.0, levels: vec![level] }))
+}
+
+fn product(a: &Known, b: &Known) -> Option<Known> {
+    match (a, b) {
+        (Known::Scale(a), Known::Scale(b)) => Some(Known::Scale(a.times(b))),
+        (Known::Scale(by), Known::Value { coded, scale, offset })
+        | (Known::Value { coded, scale, offset }, Known::Scale(by)) => {
+            let offset = offset.as_ref().map(|offset| offset.times(by));
+            Some(Known::Value { coded: coded.clone(), scale: scale.times(by), offset })
+        }
+        (Known::Index(all), other) | (other, Known::Index(all)) => {
+            let same = all.windows(2).all(|pair| pair[0] == pair[1]);
+            let by = Known::Scale(Product::constant(all[0] as f32));
+            if same && !matches!(other, Known::Index(_)) { product(&by, other) } else { None }
+        }
+        (Known::Value { .. }, Known::Value { .. }) => None,
+    }
+}
+
+/// `a + sign * b`.
+fn sum(a: &Known, b: &Known, sign: f32) -> Option<Known> {
+    match (a, b) {
+        (Known::Value { coded, scale, offset: None }, Known::Index(all)) => {
+            let same = all.windows(2).all(|pair| pair[0] == pair[1]);
+            let Coded::Integer { planes, bias, zero } = coded else { return None };
+            let change = if sign < 0.0 { all[0].checked_neg()? } else { all[0] };
+            let bias = bias.checked_add(change)?;
+            let coded = Coded::Integer { planes: planes.clone(), bias, zero: zero.clone() };
+            (same && is_plain(scale)).then(|| Known::Value { coded, scale: scale.clone(), offset: None })
+        }
+        // An integer without a scale, less a stored integer: a zero point.
+        (
+            Known::Value { coded: Coded::Integer { planes, bias, zero: None }, scale, offset: None },
+            Known::Scale(by),
+        ) if is_plain(scale) && sign < 0.0 && by.factor == 1.0 && by.levels.len() == 1 => {
+            let coded =
+                Coded::Integer { planes: planes.clone(), bias: *bias, zero: by.levels.first().cloned() };
+            Some(Known::Value { coded, scale: scale.clone(), offset: None })
+        }
+        (Known::Value { coded, scale, offset: None }, Known::Scale(by)) => {
+            let offset = Some(Product { factor: sign * by.factor, levels: by.levels.clone() });
+            Some(Known::Value { coded: coded.clone(), scale: scale.clone(), offset })
+        }
+        (Known::Scale(by), Known::Value { coded, scale, offset: None }) => {
+            let scale = Product { factor: sign * scale.factor, levels: scale.levels.clone() };
+            Some(Known::Value { coded: coded.clone(), scale, offset: Some(by.clone()) })
+        }
+        (Known::Index(_) | Known::Scale(_) | Known::Value { .. }, _) => None,
+    }
+}
+
+/// Bits moved up: a plane of a code.
+fn shifted(value: &Known, by: &[i32]) -> Option<Known> {
+    let Known::Value { coded: Coded::Integer { planes, bias: 0, zero: None }, scale, offset: None } = value
+    else {
+        return None;
+    };
+    let more = u32::try_from(by[0]).ok().filter(|more| *more < 16)?;
+    let same = by.windows(2).all(|pair| pair[0] == pair[1]);
+    let planes = planes.iter().map(|p| Plane { field: p.field, shift: p.shift + more }).collect();
+    let coded = Coded::Integer { planes, bias: 0, zero: None };
+    (same && is_plain(scale)).then(|| Known::Value { coded, scale: scale.clone(), offset: None })
+}
+
+/// Planes of unsigned bits that do not overlap.
+fn joined(format: &Format, a: &Known, b: &Known) -> Option<Known> {
+    let planes = |value: &Known| match value {
+        Known::Value { coded: Coded::Integer { planes, bias: 0, zero: None }, scale, offset: None }
+            if is_plain(scale) =>
+        {
+            Some(planes.clone())
+        }
+        Known::Value { .. } | Known::Index(_) | Known::Scale(_) => None,
+    };
+    let mut all = planes(a)?;
+    all.extend(planes(b)?);
+    all.sort_by_key(|plane| plane.shift);
+    let mut next = 0;
+    for plane in &all {
+        let dtype = format.fields[plane.field].dtype;
+        if dtype.kind() != Kind::Unsigned || plane.shift != next {
+            return None;
+        }
+        next += dtype.bits();
+    }
+    let coded = Coded::Integer { planes: all, bias: 0, zero: None };
+    (next <= 16).then(|| Known::Value { coded, scale: Product::constant(1.0), offset: None })
+}
+
+/// The least and the largest code of planes.
+pub(crate) fn codes(format: &Format, planes: &[Plane]) -> (i64, i64) {
+    match planes {
+        [plane] if plane.shift == 0 => {
+            let (low, high) = format.fields[plane.field].dtype.int_range().unwrap_or((0, 0));
+            (low as i64, high as i64)
+        }
+        _ => {
+            let bits: u32 = planes.iter().map(|p| format.fields[p.field].dtype.bits()).sum();
+            (0, (1i64 << bits.min(32)) - 1)
+        }
+    }
+}
+
+fn range(format: &Format, coded: &Coded) -> Result<(f64, f64), String> {
+    let (low, high) = match coded {
+        Coded::Integer { planes, bias, .. } => {
+            if planes.iter().any(|plane| format.fields[plane.field].dtype.bits() > 16) {
+                return Err("its codes have more than 16 bits".to_owned());
+            }
+            let (low, high) = codes(format, planes);
+            ((low + i64::from(*bias)) as f64, (high + i64::from(*bias)) as f64)
+        }
+        Coded::Float { field } => {
+            let dtype = format.fields[*field].dtype;
+            (dtype.min(), dtype.max())
+        }
+        Coded::Table { planes, entries } => {
+            let (low, high) = codes(format, planes);
+            if low < 0 || high as usize >= entries.len() || entries.len() > MAX_ENTRIES {
+                return Err(format!("its table has not one to {MAX_ENTRIES} entries, one for each code"));
+            }
+            let numbers = || entries[..=high as usize].iter().map(|e| f64::from(*e));
+            if !numbers().all(f64::is_finite) {
+                return Err("its table holds what is no number".to_owned());
+            }
+            (numbers().fold(f64::INFINITY, f64::min), numbers().fold(f64::NEG_INFINITY, f64::max))
+        }
+    };
+    if low < high { Ok((low, high)) } else { Err("its codes all mean the same".to_owned()) }
+}
