@@ -10,8 +10,7 @@ its error; the table has no silent gaps.
 
 `share` is bytes per second over the probe's with as many threads. Launches take `--copies` of the weights in turn: where a cache holds all of
 them it is the cache that is measured, so `share` is one of memory only with more copies than the last cache holds.
-Weights lie packed, as in a session. Contents are `tvmc bench`'s random bytes below 64, scales included: some scales may be subnormal, which
-slows float steps, so a single slow format is to be confirmed with real scales before it is believed.
+Weights lie packed, as in a session; their contents are `tvmc bench`'s random bytes.
 """
 
 import argparse

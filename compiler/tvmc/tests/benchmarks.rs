@@ -77,3 +77,65 @@ fn the_table_beside_llama_cpp_is_written() {
     assert!(table.contains("SmolLM2-135M-Instruct.q8_0.gguf | tg | 1 | 20.0 |"), "{table}");
     assert!(std::fs::read_to_string(format!("{out}.svg")).unwrap().ends_with("</svg>\n"));
 }
+
+/// `bench/linear.py` still runs, alone and beside a peer, which a few lines play: what they refuse is a dash and a line below the table.
+#[test]
+fn the_table_of_linear_layers_is_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let peer = folder.path().join("ggml_linear");
+    let script = "#!/usr/bin/env python3\nimport json, sys\na = sys.argv[1:]\nif a[0] == 'roof': print(json.dumps({'gops': 1e6}))\n\
+                  elif a[0] == 'q6_k' and a[5] == '1': sys.exit('this type is not repacked here')\n\
+                  else: print(json.dumps({'us': 1e9 if a[5] == '1' else 5e8}))\n";
+    std::fs::write(&peer, script).unwrap();
+    std::fs::set_permissions(&peer, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let measured = |peer: &str, name: &str| {
+        let out = folder.path().join(name).display().to_string();
+        let run = Command::new("python3")
+            .arg(root().join("bench/linear.py"))
+            .args([
+                "--tvmc",
+                env!("CARGO_BIN_EXE_tvmc"),
+                "--out",
+                &out,
+                "--shape",
+                "64x256",
+                "--threads",
+                "1",
+            ])
+            .args([
+                "--rounds",
+                "1",
+                "--repetitions",
+                "1",
+                "--copies",
+                "1",
+                "--batches",
+                "1,8",
+                "--peer",
+                peer,
+            ])
+            .args(["--only", "^(q4_0|q6_k)$"])
+            .output()
+            .expect("python3 runs");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        assert!(std::fs::read_to_string(format!("{out}.svg")).unwrap().ends_with("</svg>\n"));
+        let json = std::fs::read_to_string(format!("{out}.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        (json, std::fs::read_to_string(format!("{out}.md")).unwrap())
+    };
+    let (json, table) = measured(&peer.display().to_string(), "beside");
+    let rows = json["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 4, "two types, two batches");
+    for row in rows {
+        assert_eq!(row["ggml"], row["as_stored"], "its best setting counts");
+        assert!(row["tvmc"].as_f64().unwrap() > 0.0 && row["ratio"].as_f64().unwrap() > 1.0);
+        assert!(row["share"].as_f64().unwrap() > 0.0);
+        assert_eq!(row["repacked"].is_null(), row["type"] == "q6_k");
+    }
+    assert!(table.contains("Slower than ggml by more than 3 %: none."), "{table}");
+    assert!(table.contains("* q6_k 1 repacked: ggml_linear: this type is not repacked here"), "{table}");
+    let (json, table) = measured("", "alone");
+    assert!(json["rows"].as_array().unwrap().iter().all(|row| row["ratio"].is_null()));
+    assert!(table.contains("| q4_0 | 1 | 1 |"), "{table}");
+}
