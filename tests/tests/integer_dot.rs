@@ -262,16 +262,28 @@ fn operands(ready: &Ready, seed: u64) -> (Vec<u8>, Vec<u8>) {
 
 #[test]
 fn every_format_within_the_bound_and_independent_of_the_batch() {
+    within_the_bound_and_independent_of_the_batch(0);
+}
+
+#[test]
+fn every_other_format_within_the_bound_and_independent_of_the_batch() {
+    within_the_bound_and_independent_of_the_batch(1);
+}
+
+/// Every second format from the given one, so that two processors share the work.
+fn within_the_bound_and_independent_of_the_batch(first: usize) {
+    /// A block of rows and some more.
+    const ROWS: u64 = 11;
     let pool = Pool::new(1);
     let machines = machines();
-    for (at, format) in formats().iter().enumerate() {
+    for (at, format) in formats().iter().enumerate().skip(first).step_by(2) {
         let (n, k) = (70, 512);
         {
-            let many = ready(format, 8, 19, n, k);
+            let many = ready(format, 8, ROWS, n, k);
             let (x, w) = operands(&many, at as u64 + n);
             let expected = reference(&many, &x, &w);
             let one = ready(format, 1, 1, n, k);
-            let row = x.len() / 19;
+            let row = x.len() / ROWS as usize;
             let alone = &x[7 * row..8 * row];
             for (target, cpu) in &machines {
                 for packed in [false, true] {

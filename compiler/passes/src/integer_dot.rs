@@ -9,8 +9,8 @@
 //! where the sums are exact i32: at most 32 products of bytes, or of bytes and codes of two or three bytes. Codes are brought to the four bytes of a lane, a *quad*, and multiplied by
 //! `dot4` (`codes`).
 //!
-//! **Order.** Runs in ascending k; for each, one multiply-add with the scale s and, for formats with an offset, one with that; for all that share a
-//! scale t, one multiply-add with that.
+//! **Order.** Runs in ascending k; for each, one multiply-add with the scale s t and, for formats with an offset, one with that. Where several runs share
+//! a scale t, they are added up without it, and one multiply-add with t follows.
 //! Nothing else depends on M, N, tiles or lanes, so batch size and `tune` never change a bit. Against decoding to f32 the result differs within
 //! the bound of `docs/reference/7-formats.md`.
 //!
@@ -277,9 +277,15 @@ impl<'k> Lowering<'k> {
                 }
                 scales.push(scale);
             }
+            if length == span {
+                let mut parts: Vec<Option<lane::Value>> = sums.into_iter().map(Some).collect();
+                self.one_run(x, w, (&xs, &ws), (first, length), Some(&scales), &mut parts)?;
+                sums = parts.into_iter().flatten().collect();
+                continue;
+            }
             let mut parts: Vec<Option<lane::Value>> = vec![None; sums.len()];
             for first in (first..first + span).step_by(length as usize) {
-                self.one_run(x, w, (&xs, &ws), (first, length), &mut parts)?;
+                self.one_run(x, w, (&xs, &ws), (first, length), None, &mut parts)?;
             }
             for (at, part) in parts.into_iter().enumerate() {
                 let Some(part) = part else { continue };
@@ -289,13 +295,14 @@ impl<'k> Lowering<'k> {
         Ok(sums)
     }
 
-    /// One run, without the scale of x, added to `parts` (rows, then columns).
+    /// One run, with the scales of x's rows or without, added to `parts` (rows, then columns).
     fn one_run(
         &mut self,
         x: &Side<'k>,
         w: &Side<'k>,
         (xs, ws): (&[Opened], &[Opened]),
         (first, length): (u32, u32),
+        scales: Option<&[lane::Value]>,
         parts: &mut [Option<lane::Value>],
     ) -> Result<(), LowerError> {
         let (x_run, x_skip, x_group) = run_at(x, first);
@@ -348,14 +355,22 @@ impl<'k> Lowering<'k> {
             for (row, product) in products.into_iter().enumerate() {
                 let product = self.emit.pure(Pure::I32ToF32, &[product]);
                 let part = &mut parts[row * ws.len() + column];
-                let mut sum = match (*part, scale) {
+                let outer = scales.map(|scales| scales[row]);
+                let factor = match (scale, outer) {
+                    (Some(scale), Some(outer)) => Some(self.emit.pure(Pure::FMul, &[scale, outer])),
+                    (scale, outer) => scale.or(outer),
+                };
+                let mut sum = match (*part, factor) {
                     (None, None) => product,
-                    (None, Some(scale)) => self.emit.pure(Pure::FMul, &[product, scale]),
+                    (None, Some(factor)) => self.emit.pure(Pure::FMul, &[product, factor]),
                     (Some(part), None) => self.emit.pure(Pure::FAdd, &[part, product]),
-                    (Some(part), Some(scale)) => self.emit.pure(Pure::Fma, &[product, scale, part]),
+                    (Some(part), Some(factor)) => self.emit.pure(Pure::Fma, &[product, factor, part]),
                 };
                 if let (Some(offset), Some(total)) = (offset, totals[row]) {
-                    let total = self.emit.pure(Pure::I32ToF32, &[total]);
+                    let mut total = self.emit.pure(Pure::I32ToF32, &[total]);
+                    if let Some(outer) = outer {
+                        total = self.emit.pure(Pure::FMul, &[total, outer]);
+                    }
                     sum = self.emit.pure(Pure::Fma, &[total, offset, sum]);
                 }
                 *part = Some(sum);
