@@ -44,7 +44,7 @@ pub(crate) fn swept(kernel: &Kernel, target: &Target, options: &Options) -> Resu
         sweep(function);
         let arenas = share(function, &emitted.shared, target.spare_scratch);
         let fits = match target.ahead {
-            Ahead::Scratch { bytes } => function.arena_bytes() <= u64::from(bytes),
+            Ahead::Scratch { bytes, .. } => function.arena_bytes() <= u64::from(bytes),
             Ahead::Processor => true,
         };
         if fits || emitted.depth == 1 {

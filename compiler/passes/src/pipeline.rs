@@ -22,12 +22,12 @@
 //! is loaded that the loop loads anyway.
 //!
 //! **What stays**, each with a note for `-v`: everything else; loops whose turns are shared out among lanes (`spread`: all of them are under way at once); rings that do
-//! not fit; and every loop where the processor loads ahead by itself ([`Ahead::Processor`]).
+//! not fit; where the target asks for it, loads that are no factors of a product ([`Loads::Factors`]); and every loop where the processor loads ahead by itself ([`Ahead::Processor`]).
 //!
 //! **Invariants.** The result passes the tile verifier and computes the same bits; values keep their numbers, new ones come after them.
 
 use crate::memory::mem_of;
-use crate::target::{Ahead, Target};
+use crate::target::{Ahead, Loads, Target};
 use std::collections::{HashMap, HashSet};
 use tvmc_ir::lane::Access;
 use tvmc_ir::tile::{
@@ -186,12 +186,32 @@ impl<'k> Pass<'k> {
         }
         let mut moves = Vec::new();
         for load in loads() {
-            match self.moved(load, head, &insts, &defined) {
+            let moved = if self.is_worth_it(load, body) {
+                self.moved(load, head, &insts, &defined)
+            } else {
+                Err("each element serves one lane, which loads it itself")
+            };
+            match moved {
                 Ok(moved) => moves.push(moved),
                 Err(why) => self.note(Some(load), &format!("pipeline: not loaded ahead, {why}")),
             }
         }
         moves
+    }
+
+    /// Whether the target wants a ring for what a load of this body gives.
+    fn is_worth_it(&self, load: &Inst, body: &Region) -> bool {
+        let Ahead::Scratch { loads: Loads::Factors, .. } = self.target.ahead else { return true };
+        let mut derived: HashSet<Value> = load.result.into_iter().collect();
+        let mut multiplied = false;
+        body.visit(&mut |inst| {
+            let uses = |args: &[Value]| args.iter().any(|arg| derived.contains(arg));
+            multiplied |= inst.op == Op::Dot && uses(&inst.args[..2]);
+            if uses(&inst.args) {
+                derived.extend(inst.result);
+            }
+        });
+        multiplied
     }
 
     fn moved(
@@ -245,7 +265,7 @@ impl<'k> Pass<'k> {
 
     /// How many slots there is room for.
     fn depth(&mut self, moves: &[Move<'k>], wanted: u32) -> u32 {
-        let (Some(first), Ahead::Scratch { bytes: room }) = (moves.first(), self.target.ahead) else {
+        let (Some(first), Ahead::Scratch { bytes: room, .. }) = (moves.first(), self.target.ahead) else {
             return 1;
         };
         let slot: u64 = moves.iter().map(|moved| 4 * self.kernel.ty(moved.result).elements()).sum();
@@ -258,7 +278,8 @@ impl<'k> Pass<'k> {
         self.bytes += u64::from(depth) * slot;
         self.out.depth = self.out.depth.max(depth);
         for moved in moves {
-            self.note(Some(moved.load), &format!("pipeline: loaded {} turns ahead", depth - 1));
+            let turns = if depth == 2 { "1 turn".to_owned() } else { format!("{} turns", depth - 1) };
+            self.note(Some(moved.load), &format!("pipeline: loaded {turns} ahead"));
         }
         depth
     }

@@ -13,6 +13,16 @@ pub enum DotStep {
     Separate,
 }
 
+/// Which loads are worth a ring.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Loads {
+    /// Those of a product's factors, of which each element serves many lanes or many sums. Where lanes only load what they themselves compute with, enough loads are
+    /// under way already, and the way through scratch costs.
+    Factors,
+    /// All.
+    All,
+}
+
 /// Who loads the tiles of a loop's next turns ahead of time, where the source asks for it (`pipeline`).
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Ahead {
@@ -22,6 +32,8 @@ pub enum Ahead {
     Scratch {
         /// Most bytes of scratch that a kernel with rings may take altogether.
         bytes: u32,
+        /// What is loaded ahead.
+        loads: Loads,
     },
 }
 
@@ -127,7 +139,7 @@ pub const WGSL: Target = Target {
     integer_rows: 1,
     spread: 32,
     spare_scratch: 16 << 10,
-    ahead: Ahead::Scratch { bytes: 16 << 10 },
+    ahead: Ahead::Scratch { bytes: 16 << 10, loads: Loads::Factors },
     blocks: 512,
 };
 

@@ -146,7 +146,7 @@ fn tiles_of_a_kernel_are_listed() {
     let path = path.to_str().expect("a name");
     let list = stdout(&tvmc(&["layout", path, "--set", "N=100", "--target", "cranelift"]));
     assert!(list.contains("local(2, 1).column_spatial(4, 8).local(2, 1)  written at"), "{list}");
-    assert!(list.contains("p.tile:2:22") && list.contains("default: lanes along the last axis"), "{list}");
+    assert!(list.contains("p.tile:2:22") && list.contains("chosen: stored to `z`"), "{list}");
     assert!(list.contains("of [8, 128]"), "{list}");
     let list = json(&tvmc(&["layout", path, "--set", "N=100", "--json"]));
     assert_eq!(list["lanes"], 32);

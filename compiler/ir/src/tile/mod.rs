@@ -32,6 +32,7 @@
 
 mod agreement;
 mod builder;
+mod dtypes;
 pub mod facts;
 mod format;
 pub mod inference;
@@ -47,6 +48,7 @@ mod verify;
 
 pub use crate::text::ParseError;
 pub use builder::Builder;
+pub use dtypes::bitcast_leads;
 pub use format::{Decode, Field, FieldMode, Format, Scope, unit_bytes};
 pub use kernel::{
     Access, Carried, Dim, DimDecl, Element, FormatId, Index, Inst, Kernel, MAX_PIPELINE, Memory, Message,
@@ -55,7 +57,6 @@ pub use kernel::{
 pub use op::{Binary, CastRule, Form, Op, Reduce, Unary, Update};
 pub use parse::parse;
 pub use pins::{LayoutRule, Origin, ViewError, check_view, views};
-pub use signature::bitcast_leads;
 pub use types::{MAX_ELEMENTS, MAX_RANK, TileType};
 pub use verify::{
     MAX_DEPTH, MAX_ERRORS, MAX_LANES, MAX_TABLE_ENTRIES, MAX_VALUES, Rule, Verified, VerifyError, verify,

@@ -1,11 +1,12 @@
 //! What each operation takes and gives: the rules of the verifier that look at one operation's types.
 
-use super::format::Scope;
+use super::dtypes::{binary_takes, bitcast_leads, computes, is_exact, reduce_takes, unary_takes, updates};
+use super::format::{Format, Scope};
 use super::kernel::{Access, Element, Index, Kernel, Memory, TensorDecl};
-use super::op::{Binary, CastRule, Op, Reduce, Unary, Update};
+use super::op::{CastRule, Op};
 use super::types::TileType;
 use super::verify::Rule;
-use tvmc_types::dtype::{DType, Kind};
+use tvmc_types::dtype::DType;
 
 /// A broken rule and what is wrong, without a place.
 pub(super) type Broken = (Rule, String);
@@ -23,63 +24,6 @@ type Checked = Result<Gives, Broken>;
 
 fn fail<T>(rule: Rule, message: impl Into<String>) -> Result<T, Broken> {
     Err((rule, message.into()))
-}
-
-/// The types in which lanes compute.
-pub(super) fn computes(dtype: DType) -> bool {
-    [DType::F32, DType::I32, DType::U32, DType::BOOL].contains(&dtype)
-}
-
-/// Whether the bits of a `from` may be read as a `to`: of equal width, at most 32, from a type that lanes know how to store (an integer, f16,
-/// bf16 or f32) to any number but tf32, which has bits without a meaning. A NaN's bits are undefined.
-pub fn bitcast_leads(from: DType, to: DType) -> bool {
-    let stored = match from.kind() {
-        Kind::Signed | Kind::Unsigned => true,
-        Kind::Float => [DType::F16, DType::BF16, DType::F32].contains(&from),
-        Kind::Bool => false,
-    };
-    let number = to.kind() != Kind::Bool && to != DType::TF32;
-    stored && number && from.bits() == to.bits() && to.bits() <= 32
-}
-
-/// Whether every number of `from` is a number of `to`.
-pub(super) fn is_exact(from: DType, to: DType) -> bool {
-    if from == to {
-        return true;
-    }
-    let range = |dtype: DType| -> (i128, i128) {
-        let magnitude = 1i128 << (dtype.bits() - u32::from(dtype.kind() == Kind::Signed));
-        match dtype.kind() {
-            Kind::Signed => (-magnitude, magnitude - 1),
-            Kind::Unsigned | Kind::Bool | Kind::Float => (0, magnitude - 1),
-        }
-    };
-    match (from.kind(), to.kind()) {
-        (_, Kind::Bool) => false,
-        (Kind::Float, Kind::Signed | Kind::Unsigned) => false,
-        (Kind::Bool | Kind::Signed | Kind::Unsigned, Kind::Signed | Kind::Unsigned) => {
-            let ((lo, hi), (to_lo, to_hi)) = (range(from), range(to));
-            to_lo <= lo && hi <= to_hi
-        }
-        (Kind::Bool | Kind::Signed | Kind::Unsigned, Kind::Float) => {
-            // Up to 16 bits every number is tried; wider ones have more digits than any mantissa but the widest holds.
-            let (lo, hi) = range(from);
-            if from.bits() <= 16 {
-                (lo..=hi).all(|v| to.round(v as f64) == v as f64)
-            } else {
-                to.row().mantissa + 1 >= from.bits() - u32::from(from.is_signed())
-            }
-        }
-        (Kind::Float, Kind::Float) if to == DType::F32 || to == DType::F64 => from != DType::F64,
-        (Kind::Float, Kind::Float) => {
-            from.bits() <= 16
-                && (0..1u64 << from.bits()).all(|code| {
-                    let value = from.decode(code);
-                    let back = to.round(value);
-                    if value.is_nan() { back.is_nan() } else { back == value }
-                })
-        }
-    }
 }
 
 /// Checks an operation of a kernel's body: `result` is the type of the value that it defines.
@@ -619,15 +563,6 @@ fn places<'a>(
     }
 }
 
-/// Which elements an update is defined for.
-fn updates(update: Update, dtype: DType) -> bool {
-    let integer = matches!(dtype, DType::I32 | DType::U32);
-    match update {
-        Update::Add | Update::Min | Update::Max | Update::Exchange => integer || dtype == DType::F32,
-        Update::And | Update::Or | Update::Xor | Update::CompareExchange => integer,
-    }
-}
-
 /// Whether extents, aligned at the last axis, are equal, 1 or missing.
 fn spreads(from: &[u32], to: &[u32]) -> bool {
     to.len()
@@ -635,34 +570,64 @@ fn spreads(from: &[u32], to: &[u32]) -> bool {
         .is_some_and(|skip| from.iter().zip(&to[skip..]).all(|(a, b)| a == b || *a == 1))
 }
 
-fn unary_takes(op: Unary, dtype: DType) -> bool {
-    let integer = matches!(dtype, DType::I32 | DType::U32);
-    match op {
-        Unary::Neg | Unary::Abs => integer || dtype == DType::F32,
-        Unary::Not => integer || dtype == DType::BOOL,
-        Unary::Sqrt | Unary::Floor | Unary::Ceil | Unary::Trunc | Unary::Round => dtype == DType::F32,
-        Unary::PopCount => integer,
-    }
-}
-
-fn binary_takes(op: Binary, dtype: DType) -> bool {
-    let integer = matches!(dtype, DType::I32 | DType::U32);
-    let number = integer || dtype == DType::F32;
-    match op {
-        Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Min | Binary::Max => number,
-        Binary::Rem | Binary::Shl | Binary::Shr => integer,
-        Binary::And | Binary::Or | Binary::Xor => integer || dtype == DType::BOOL,
-        Binary::Eq | Binary::Ne => number || dtype == DType::BOOL,
-        Binary::Lt | Binary::Le => number,
-    }
-}
-
-fn reduce_takes(reduce: Reduce, dtype: DType) -> bool {
-    match reduce {
-        Reduce::Sum | Reduce::Prod | Reduce::Min | Reduce::Max => {
-            matches!(dtype, DType::F32 | DType::I32 | DType::U32)
+/// What an operation of a decode body gives.
+pub(super) fn decode_op(
+    format: &Format,
+    op: &Op,
+    args: &[&TileType],
+    result: Option<&TileType>,
+) -> Result<Gives, Broken> {
+    let entry = |dtype: Option<DType>, what: &str, number: u32| {
+        count(args, 1)?;
+        if *args[0] != TileType::scalar(DType::I32) {
+            return Err((Rule::Decode, format!("an index is {}, must be i32", args[0])));
         }
-        Reduce::Any | Reduce::All => dtype == DType::BOOL,
+        match dtype {
+            Some(dtype) => Ok(Gives::Type(TileType::scalar(dtype))),
+            None => Err((Rule::Declaration, format!("{what} {number} does not exist"))),
+        }
+    };
+    if result.is_some_and(|ty| !ty.is_scalar()) {
+        return Err((Rule::Decode, "gives no scalar".to_owned()));
+    }
+    match op {
+        Op::GroupIndex => {
+            count(args, 0)?;
+            Ok(Gives::Type(TileType::scalar(DType::I32)))
+        }
+        Op::Field(number) => {
+            entry(format.fields.get(*number as usize).map(|field| field.dtype), "field", *number)
+        }
+        Op::Table(number) => entry(format.tables.get(*number as usize).map(|t| t.0), "table", *number),
+        Op::Const(_) | Op::Unary(_) | Op::Binary(_) | Op::Fma | Op::Select | Op::Cast(_) | Op::Bitcast => {
+            elementwise(op, args, result)
+        }
+        Op::Dim(_)
+        | Op::Scalar(_)
+        | Op::BlockIndex(_)
+        | Op::Iota
+        | Op::View
+        | Op::Relayout
+        | Op::Broadcast
+        | Op::Reshape
+        | Op::Permute(_)
+        | Op::Reduce(..)
+        | Op::Scan(..)
+        | Op::Gather(_)
+        | Op::Concat(_)
+        | Op::Dot
+        | Op::Load { .. }
+        | Op::LoadField { .. }
+        | Op::Store { .. }
+        | Op::StoreGroups { .. }
+        | Op::StoreHead { .. }
+        | Op::Scatter { .. }
+        | Op::CopyAsync { .. }
+        | Op::Commit
+        | Op::Wait(_)
+        | Op::Atomic { .. }
+        | Op::Assert(_)
+        | Op::Print(_) => Err((Rule::Decode, "does not belong into a decode body".to_owned())),
     }
 }
 

@@ -52,6 +52,7 @@
 //! assert_eq!((errors[1].rule, errors[1].at.as_str()), (Rule::Scope, "body[1].then[0]"));
 //! ```
 
+use super::dtypes;
 use super::format::{Decode, Format, field_error};
 use super::kernel::{Carried, Element, Inst, Kernel, MAX_PIPELINE, Param, Region, Stmt, TensorDecl, Value};
 use super::op::Op;
@@ -298,7 +299,7 @@ impl<'a> Verifier<'a> {
                 if !names.insert(name) {
                     self.error_at(Rule::Header, format!("scalar p{number}"), format!("`{name}` is taken"));
                 }
-                if !signature::computes(*dtype) {
+                if !dtypes::computes(*dtype) {
                     let message = format!("is of {dtype}, must be f32, i32, u32 or bool");
                     self.error_at(Rule::Header, format!("scalar p{number}"), message);
                 }
@@ -408,7 +409,7 @@ impl<'a> Verifier<'a> {
                 inst.args.iter().map(|v| decode.values.get(v.index())).collect();
             let result = inst.result.and_then(|v| decode.values.get(v.index()));
             if let Some(args) = args {
-                let checked = decode_op(format, &inst.op, &args, result);
+                let checked = signature::decode_op(format, &inst.op, &args, result);
                 if let Some((rule, message)) = against(checked, inst, result) {
                     let shown = Shown(inst, &decode.values);
                     self.error_at(rule, at.clone(), format!("`{shown}`: {message}"));
@@ -637,66 +638,5 @@ fn against(checked: Result<Gives, Broken>, inst: &Inst, result: Option<&TileType
         (Ok(Gives::Nothing), _) => Some((Rule::Result, "gives nothing".to_owned())),
         (Ok(Gives::Type(gives)), Some(result)) if gives == *result => None,
         (Ok(Gives::Type(gives)), _) => Some((Rule::Result, format!("gives {gives}"))),
-    }
-}
-
-/// What an operation of a decode body gives.
-fn decode_op(
-    format: &Format,
-    op: &Op,
-    args: &[&TileType],
-    result: Option<&TileType>,
-) -> Result<Gives, Broken> {
-    let entry = |dtype: Option<DType>, what: &str, number: u32| {
-        signature::count(args, 1)?;
-        if *args[0] != TileType::scalar(DType::I32) {
-            return Err((Rule::Decode, format!("an index is {}, must be i32", args[0])));
-        }
-        match dtype {
-            Some(dtype) => Ok(Gives::Type(TileType::scalar(dtype))),
-            None => Err((Rule::Declaration, format!("{what} {number} does not exist"))),
-        }
-    };
-    if result.is_some_and(|ty| !ty.is_scalar()) {
-        return Err((Rule::Decode, "gives no scalar".to_owned()));
-    }
-    match op {
-        Op::GroupIndex => {
-            signature::count(args, 0)?;
-            Ok(Gives::Type(TileType::scalar(DType::I32)))
-        }
-        Op::Field(number) => {
-            entry(format.fields.get(*number as usize).map(|field| field.dtype), "field", *number)
-        }
-        Op::Table(number) => entry(format.tables.get(*number as usize).map(|t| t.0), "table", *number),
-        Op::Const(_) | Op::Unary(_) | Op::Binary(_) | Op::Fma | Op::Select | Op::Cast(_) | Op::Bitcast => {
-            signature::elementwise(op, args, result)
-        }
-        Op::Dim(_)
-        | Op::Scalar(_)
-        | Op::BlockIndex(_)
-        | Op::Iota
-        | Op::View
-        | Op::Relayout
-        | Op::Broadcast
-        | Op::Reshape
-        | Op::Permute(_)
-        | Op::Reduce(..)
-        | Op::Scan(..)
-        | Op::Gather(_)
-        | Op::Concat(_)
-        | Op::Dot
-        | Op::Load { .. }
-        | Op::LoadField { .. }
-        | Op::Store { .. }
-        | Op::StoreGroups { .. }
-        | Op::StoreHead { .. }
-        | Op::Scatter { .. }
-        | Op::CopyAsync { .. }
-        | Op::Commit
-        | Op::Wait(_)
-        | Op::Atomic { .. }
-        | Op::Assert(_)
-        | Op::Print(_) => Err((Rule::Decode, "does not belong into a decode body".to_owned())),
     }
 }
