@@ -2,10 +2,10 @@
 
 use tvmc_ir::lane;
 use tvmc_ir::tile::{self, Element};
-use tvmc_passes::target::TARGETS;
+use tvmc_passes::target::{CRANELIFT, TARGETS, Target};
 use tvmc_passes::{Options, lower};
 use tvmc_tests::generate::{Argument, Case, Data};
-use tvmc_tests::machines::Machines;
+use tvmc_tests::machines::{Machines, on_row};
 use tvmc_types::dtype::DType;
 
 fn kernel(text: &str) -> tile::Kernel {
@@ -103,5 +103,40 @@ fn tensors_without_elements_are_gathered_from() {
         let arguments = vec![empty(dtype, &[5, 40, 0], false), empty(stored, &[40, 0], true)];
         let case = Case { kernel, arguments, portable: true };
         Machines::open().check(&case, false).unwrap_or_else(|error| panic!("{dtype}: {error}"));
+    }
+}
+
+/// Eight codes behind sixteen that are not there: where a lane is an element, its place is a constant behind one below zero, which was divided as if it were large.
+#[test]
+fn codes_behind_a_place_below_zero_are_read() {
+    let kernel = kernel(
+        r#"kernel @k {
+  tensor p0 "x": e5m2[8] read
+  scalar p1 "n": i32
+  tensor p2 "y": f32[32] write
+  grid 1
+  v0: i32 = const 0
+  v1: i32 = scalar p1
+  v2: e5m2[32] = load p0[v1 +: 32]
+  v3: f32[32] = cast.exact v2
+  store p2[v0 +: 32], v3
+}"#,
+    );
+    let codes = Data {
+        shape: vec![8],
+        element: Element::DType(DType::E5M2),
+        bytes: (1..9u32).map(|n| DType::E5M2.encode_f64(f64::from(n)) as u8).collect(),
+        written: false,
+        packed: false,
+    };
+    let arguments = vec![
+        Argument::Tensor(codes),
+        Argument::Scalar(DType::I32, (-16i32).cast_unsigned()),
+        floats(&[32], true),
+    ];
+    let case = Case { kernel, arguments, portable: true };
+    for lanes in [1, 2, 16] {
+        on_row(&case, &Target { lanes, ..CRANELIFT })
+            .unwrap_or_else(|error| panic!("{lanes} lanes: {error}"));
     }
 }

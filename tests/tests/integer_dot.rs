@@ -185,14 +185,15 @@ struct Compiled {
 
 fn compiled(ready: &Ready, target: &Target, packed: bool) -> Compiled {
     let order = if packed { Packing::Interleaved } else { Packing::AsDeclared };
-    let options = Options { packing: vec![Packing::AsDeclared, order, Packing::AsDeclared] };
+    let options =
+        Options { packing: vec![Packing::AsDeclared, order, Packing::AsDeclared], ..Options::default() };
     let lowered = lower(&ready.kernel, target, &options).expect("it lowers");
     let scalars = lowered
         .scalars
         .iter()
         .map(|s| match s {
             ScalarBinding::Dim(dim) => ready.binding.dims[dim.index()],
-            ScalarBinding::Param(_) => 0,
+            ScalarBinding::Param(_) | ScalarBinding::Elements { .. } => 0,
         })
         .collect();
     let format = ready.kernel.formats.last().expect("a format");

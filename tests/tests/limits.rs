@@ -1,13 +1,15 @@
-//! Limits of SECURITY.md, each at its value and one past it. Limits that are tested beside the code that enforces them are named there (`gguf`, `hostile`,
-//! `program_verify`, `lane_verify`, the chat template's own tests); the rest is here.
+//! Limits of SECURITY.md, each at its value and one past it. Its table names the test of each; those that stand beside the code that enforces them are there, the rest is here.
 
 use tvmc_ir::module::{self, Module, Source};
 use tvmc_ir::tile::launch::{ArgumentShape, MAX_BLOCKS, MAX_EXTENT, bind};
 use tvmc_ir::tile::{MAX_ELEMENTS, MAX_RANK};
 use tvmc_ir::{lane, program, tile};
 use tvmc_lang::diag::Code;
-use tvmc_lang::limits::{MAX_ARMS, MAX_NESTING, MAX_SOURCE_BYTES, MAX_TOKENS};
+use tvmc_lang::limits::{
+    MAX_ARMS, MAX_DEEP_TOKENS, MAX_DIAGNOSTICS, MAX_NESTING, MAX_SOURCE_BYTES, MAX_TOKENS,
+};
 use tvmc_lang::source::SourceMap;
+use tvmc_types::layout::{self, Layout};
 use tvmc_weights::npy::{self, NpyArray};
 use tvmc_weights::{FileBytes, Weights, safetensors};
 
@@ -44,6 +46,60 @@ fn sources() {
     };
     assert_eq!(codes(&arms(MAX_ARMS)), []);
     assert_eq!(codes(&arms(MAX_ARMS + 1)), [Code::TooManyArms]);
+}
+
+/// Brackets `k` deep around `n` words: each token counts as often as brackets stand around it, opening ones with themselves, so k (k + n) in all.
+#[test]
+fn deeply_nested_tokens() {
+    let depth = 200;
+    let codes_of = |words: usize| {
+        codes(&format!("const A = {}{}{};", "(".repeat(depth), "x ".repeat(words), ")".repeat(depth)))
+    };
+    let most = MAX_DEEP_TOKENS / depth - depth;
+    assert!(!codes_of(most).contains(&Code::NestingTooDeep));
+    assert!(codes_of(most + 1).contains(&Code::NestingTooDeep));
+}
+
+#[test]
+fn diagnostics() {
+    let count = |errors: usize| codes(&"use ;\n".repeat(errors)).len();
+    assert_eq!(count(MAX_DIAGNOSTICS), MAX_DIAGNOSTICS);
+    // One more says that there are more.
+    assert_eq!(count(MAX_DIAGNOSTICS + 1), MAX_DIAGNOSTICS + 1);
+    assert_eq!(count(MAX_DIAGNOSTICS + 50), MAX_DIAGNOSTICS + 1);
+}
+
+#[test]
+fn layouts() {
+    let reads = |text: String| text.parse::<Layout>().is_ok();
+    let ranked = |rank: usize| reads(format!("local({})", vec!["1"; rank].join(", ")));
+    assert!(ranked(layout::MAX_RANK) && !ranked(layout::MAX_RANK + 1));
+    let places = |places: u64| reads(format!("local({places})"));
+    assert!(places(layout::MAX_PLACES) && !places(layout::MAX_PLACES + 1));
+}
+
+#[test]
+fn expressions_of_programs() {
+    use tvmc_ir::host::{Binary, Expr, Unary};
+    // A complete tree has 2^12 - 1 operations and operands; one more is around it.
+    let tree = |depth: u32| (0..depth).fold(Expr::int(1), |e, _| Expr::binary(Binary::Add, e.clone(), e));
+    let around = |times: usize| (0..times).fold(tree(11), |e, _| Expr::Unary(Unary::Neg, Box::new(e)));
+    let verifies = |scalar: Expr| {
+        let launch = program::Stmt::Launch {
+            kernel: "f".into(),
+            args: vec![program::Argument::Scalar(scalar)],
+            with: Vec::new(),
+            location: String::new(),
+        };
+        program::verify(program::Program {
+            name: "p".into(),
+            body: vec![launch],
+            ..program::Program::default()
+        })
+        .is_ok()
+    };
+    assert_eq!(program::MAX_EXPRESSION, 1 << 12);
+    assert!(verifies(around(1)) && !verifies(around(2)));
 }
 
 /// Whether a tile kernel of these lines verifies.
@@ -119,8 +175,31 @@ fn safetensors_files() {
         safetensors(&format!(r#"{{"a":{{"dtype":"U8","shape":[{shape}],"data_offsets":[0,1]}}}}"#), 1).is_ok()
     };
     assert!(ranked(safetensors::MAX_RANK) && !ranked(safetensors::MAX_RANK + 1));
+    let many = |count: usize| {
+        let one = |n: usize| format!(r#""{n}":{{"dtype":"U8","shape":[1],"data_offsets":[{n},{}]}}"#, n + 1);
+        safetensors(&format!("{{{}}}", (0..count).map(one).collect::<Vec<_>>().join(",")), count).is_ok()
+    };
+    assert!(many(safetensors::MAX_TENSORS) && !many(safetensors::MAX_TENSORS + 1));
     let long = |bytes: u64| safetensors(&format!("{{}}{}", " ".repeat(bytes as usize - 2)), 0).is_ok();
     assert!(long(safetensors::MAX_HEADER_BYTES) && !long(safetensors::MAX_HEADER_BYTES + 1));
+}
+
+/// A header of one array that fills it, and one byte more.
+#[test]
+fn gguf_headers() {
+    let reads = |bytes: u64| {
+        let mut file = b"GGUF".to_vec();
+        file.extend(3u32.to_le_bytes());
+        file.extend([0u64.to_le_bytes(), 1u64.to_le_bytes(), 1u64.to_le_bytes()].concat());
+        file.push(b'k');
+        // An array (9) of u8 (0).
+        file.extend([9u32.to_le_bytes(), 0u32.to_le_bytes()].concat());
+        file.extend((bytes - file.len() as u64 - 8).to_le_bytes());
+        file.resize(bytes as usize, 0);
+        Weights::from_bytes("t".as_ref(), FileBytes::from_slice(&file).expect("memory")).is_ok()
+    };
+    let most = tvmc_weights::gguf::limits::MAX_HEADER_BYTES;
+    assert!(reads(most) && !reads(most + 1));
 }
 
 #[test]

@@ -203,8 +203,10 @@ struct Lowered {
 
 impl Lowered {
     fn new(kernel: &Kernel, target: &Target) -> Self {
-        let options =
-            Options { packing: vec![Packing::AsDeclared, Packing::Interleaved, Packing::AsDeclared] };
+        let options = Options {
+            packing: vec![Packing::AsDeclared, Packing::Interleaved, Packing::AsDeclared],
+            ..Options::default()
+        };
         let lowered = lower(kernel, target, &options).expect("it lowers");
         Self { function: verify(lowered.function).expect("it verifies"), scalars: lowered.scalars }
     }
@@ -212,7 +214,7 @@ impl Lowered {
     fn scalars(&self, binding: &Binding) -> Vec<u64> {
         let value = |scalar: &ScalarBinding| match scalar {
             ScalarBinding::Dim(dim) => binding.dims[dim.index()],
-            ScalarBinding::Param(_) => panic!("linear takes no scalars"),
+            ScalarBinding::Param(_) | ScalarBinding::Elements { .. } => panic!("linear takes no scalars"),
         };
         self.scalars.iter().map(value).collect()
     }

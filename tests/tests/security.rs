@@ -1,5 +1,5 @@
 //! The table of limits in SECURITY.md says what the sources say, both ways: every row names a constant with that
-//! value, and every limit of a file in the table has a row. Reads text only, so it needs no other crate.
+//! value, and every limit of a file in the table has a row. A row's test is there, and speaks of the constant. Reads text only, so it needs no other crate.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,14 +13,66 @@ fn read(path: &str) -> String {
     fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The rows of the table: three cells, each in backquotes.
-fn stated() -> Vec<Limit> {
-    let rows = read("SECURITY.md");
-    let cells = rows.lines().map(|line| line.split('`').collect::<Vec<_>>());
+/// The rows of the table: three cells, each in backquotes, and what tries the limit.
+fn rows() -> Vec<(Limit, String)> {
+    let text = read("SECURITY.md");
+    let cells = text.lines().map(|line| line.splitn(7, '`').collect::<Vec<_>>());
     cells
         .filter(|cells| cells.len() == 7 && cells[1].ends_with(".rs"))
-        .map(|cells| (cells[1].to_owned(), cells[3].to_owned(), cells[5].to_owned()))
+        .map(|cells| {
+            let tried = cells[6].trim().trim_matches('|').trim().to_owned();
+            ((cells[1].to_owned(), cells[3].to_owned(), cells[5].to_owned()), tried)
+        })
         .collect()
+}
+
+fn stated() -> Vec<Limit> {
+    rows().into_iter().map(|(limit, _)| limit).collect()
+}
+
+/// The text of a test in a file, and all before the first test, where constants are brought in.
+fn test(file: &str, name: &str) -> Option<(String, String)> {
+    let text = read(file);
+    let head = text.split("#[test]").next().unwrap_or_default().to_owned();
+    let body = text.split("#[test]").skip(1).find(|part| part.contains(&format!("fn {name}()")))?;
+    Some((head, body.to_owned()))
+}
+
+#[test]
+fn every_limit_is_tried_or_says_why_not() {
+    let (mut wrong, mut untried) = (Vec::new(), 0);
+    for ((file, constant, _), tried) in rows() {
+        if let Some(reason) = tried.strip_prefix("not at its value: ") {
+            untried += 1;
+            if reason.len() < 10 {
+                wrong.push(format!("{constant} of {file} gives no reason"));
+            }
+            continue;
+        }
+        let words: Vec<&str> = tried.split('`').collect();
+        let found = match words[..] {
+            ["", path, " ", name, ""] => test(path, name),
+            _ => None,
+        };
+        let speaks = |text: &str, name: &str| {
+            text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
+        };
+        match found {
+            Some((_, body)) if speaks(&body, &constant) => {}
+            // A constant of another name there stands for it.
+            Some((head, body))
+                if head.lines().any(|line| {
+                    let named = line.strip_prefix("const ").and_then(|rest| rest.split(':').next());
+                    named.is_some_and(|name| {
+                        name.ends_with(constant.trim_start_matches("MAX_")) && speaks(&body, name)
+                    })
+                }) => {}
+            Some(_) => wrong.push(format!("{tried} does not speak of {constant}")),
+            None => wrong.push(format!("{constant} of {file}: there is no test {tried}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(untried <= 5, "{untried} limits are not tried");
 }
 
 /// The limits a file declares: its constants named `MAX_..`, and those of fuel.

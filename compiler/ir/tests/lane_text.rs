@@ -478,3 +478,27 @@ fn register_estimate_of_a_loop() {
     assert_eq!(stats.live_varying, 4);
     assert_eq!(stats.live_masks, 0);
 }
+
+/// Line and column were counted for each word that could have been an error: a text four times as long took sixteen times as long to read.
+#[test]
+fn long_texts_are_read_in_time_with_their_length() {
+    let text = |count: usize| {
+        let insts: String = (1..=count).map(|at| format!("  v{at}: v.i32 = iadd v0, v0\n")).collect();
+        format!("kernel @k lanes 8 {{\n  v0: v.i32 = lane_index\n{insts}}}\n")
+    };
+    let (short, long) = (text(10_000), text(80_000));
+    let time = |text: &str| {
+        let timed = (0..3).map(|_| {
+            let start = std::time::Instant::now();
+            assert!(parse(text).is_ok());
+            start.elapsed()
+        });
+        timed.min().unwrap_or_default()
+    };
+    let (once, eight) = (time(&short), time(&long));
+    assert!(
+        eight < once * 32,
+        "8 times the text takes {:.0} times as long",
+        eight.as_secs_f64() / once.as_secs_f64()
+    );
+}

@@ -12,6 +12,7 @@
 //! add(mul(i, 4), 0)  asked for twice inside two loops over k   ->  one `imul` before both loops
 //! ```
 
+use crate::bounds::Bounds;
 use std::collections::HashMap;
 use tvmc_ir::lane::{
     Access, Arena, Buffer, Builder, Function, Mem, MemoryOp, Message, Op, Place, Pure, Reduce, Scalar, Table,
@@ -42,12 +43,29 @@ pub struct Emitter {
     /// What `value & mask` was made of.
     masks: HashMap<Value, (Value, i32)>,
     access: Vec<Access>,
+    marks: Marks,
+}
+
+/// Marks of places in the source, for code that checks its accesses (`bounds`).
+#[derive(Default)]
+struct Marks {
+    /// Whether they are written at all.
+    wanted: bool,
+    /// The place of what is emitted now, and its message once there is one.
+    here: Option<u32>,
+    text: String,
+    /// The message of each place.
+    messages: HashMap<Option<u32>, u32>,
+    /// The last mark of each open region, if it is known.
+    last: Vec<Option<Option<u32>>>,
 }
 
 impl Emitter {
     /// An empty function.
-    pub fn new(name: &str, lanes: u32) -> Self {
+    pub fn new(name: &str, lanes: u32, bounds: Bounds) -> Self {
+        let wanted = bounds == Bounds::Checked;
         Self {
+            marks: Marks { wanted, last: vec![None], ..Marks::default() },
             builder: Builder::new(name, lanes),
             scopes: vec![HashMap::new()],
             depth: Vec::new(),
@@ -84,6 +102,37 @@ impl Emitter {
     /// Declares a message.
     pub fn message(&mut self, message: Message) -> u32 {
         self.builder.message(message)
+    }
+
+    /// What is emitted from now on comes from this place, whose words `text` knows; gives the place before.
+    pub fn locate(&mut self, place: Option<u32>, text: &dyn Fn(u32) -> String) -> Option<u32> {
+        let before = std::mem::replace(&mut self.marks.here, place);
+        if self.marks.wanted && before != place {
+            self.marks.text = place.map(text).unwrap_or_default();
+        }
+        before
+    }
+
+    /// Marks the place of the access that follows, where it is not that of the one before.
+    fn mark(&mut self) {
+        if !self.marks.wanted || self.marks.last.last() == Some(&Some(self.marks.here)) {
+            return;
+        }
+        let here = self.marks.here;
+        let message = match self.marks.messages.get(&here) {
+            Some(message) => *message,
+            None => {
+                let location = self.marks.text.clone();
+                let message = self.builder.message(Message { text: String::new(), location });
+                self.marks.messages.insert(here, message);
+                message
+            }
+        };
+        let holds = self.bool(true);
+        self.builder.inst(Op::Assert(message), &[holds]);
+        if let Some(last) = self.marks.last.last_mut() {
+            *last = Some(here);
+        }
     }
 
     /// The type of a value.
@@ -405,8 +454,10 @@ impl Emitter {
             if let Some(value) = self.scopes.iter().rev().find_map(|scope| scope.get(&key)) {
                 return *value;
             }
+            self.mark();
             return self.emit_at(self.here(), op, &args, key);
         }
+        self.mark();
         let value = self.builder.load(form, mem, place, base, offset, mask);
         self.record(value, self.here());
         value
@@ -429,6 +480,7 @@ impl Emitter {
         let value = if uniform { value } else { self.splat(value) };
         let mask = mask.map(|m| if uniform { m } else { self.splat(m) });
         let offset = offset.map(|o| self.splat(o));
+        self.mark();
         self.builder.store(form, mem, place, base, offset, value, mask);
     }
 
@@ -447,6 +499,7 @@ impl Emitter {
         let mut args = vec![base, self.splat(offset)];
         args.extend(operands.iter().map(|operand| self.splat(*operand)));
         args.push(self.splat(mask));
+        self.mark();
         let value = self.builder.atomic(update, buffer, &args);
         self.record(value, self.here());
         value
@@ -487,6 +540,7 @@ impl Emitter {
 
     fn enter(&mut self, params: &[Value]) {
         self.scopes.push(HashMap::new());
+        self.marks.last.push(None);
         let depth = self.here();
         for param in params {
             self.record(*param, depth);
@@ -495,6 +549,7 @@ impl Emitter {
 
     fn leave(&mut self, results: &[Value]) {
         self.scopes.pop();
+        self.marks.last.pop();
         let depth = self.here();
         for result in results {
             self.record(*result, depth);
@@ -547,6 +602,7 @@ impl Emitter {
     pub fn begin_else(&mut self, yields: &[Value]) {
         self.builder.begin_else(yields);
         self.scopes.pop();
+        self.marks.last.pop();
         self.enter(&[]);
     }
 
@@ -562,9 +618,11 @@ impl Emitter {
         self.builder.inst(Op::BufferBarrier, &[]);
     }
 
-    /// The finished function.
-    pub fn finish(self) -> Function {
-        self.builder.finish()
+    /// The finished function, and the messages that mark places.
+    pub fn finish(self) -> (Function, Vec<u32>) {
+        let mut marks: Vec<u32> = self.marks.messages.into_values().collect();
+        marks.sort_unstable();
+        (self.builder.finish(), marks)
     }
 }
 

@@ -293,7 +293,10 @@ impl<'k> Lowering<'k> {
         let (start, apart) = (placed.base, placed.apart);
         let first = self.position_value(column.offset);
         let size = self.emit.i32(target.group as i32);
-        let groups = self.emit.pure(Pure::IDivU, &[first, size]);
+        // Exactly; a slice may begin before the first group.
+        let divide =
+            if column.offset.facts.lo >= 0 && column.offset.offset >= 0 { Pure::IDivU } else { Pure::IDivS };
+        let groups = self.emit.pure(divide, &[first, size]);
         let group = self.emit.pure(Pure::I32ToI64, &[groups]);
         Ok(StoredRow { mask, start, apart, group, column })
     }

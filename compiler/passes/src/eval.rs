@@ -311,9 +311,17 @@ impl<'k> Lowering<'k> {
             Op::View => self.eval_view(inst, value, at),
             Op::Relayout => self.eval(inst.args[0], at),
             Op::Reshape => self.eval_reshape(inst, value, at),
-            Op::Load { memory, indices, padded } => self.eval_load(inst, *memory, indices, *padded, at),
+            Op::Load { memory, indices, padded } => {
+                let place = self.locate(inst.location);
+                let value = self.eval_load(inst, *memory, indices, *padded, at);
+                self.locate(place);
+                value
+            }
             Op::LoadField { tensor, field, indices } => {
-                self.eval_load_field(inst, *tensor, *field, indices, at)
+                let place = self.locate(inst.location);
+                let value = self.eval_load_field(inst, *tensor, *field, indices, at);
+                self.locate(place);
+                value
             }
             Op::Gather(axis) => self.eval_gather(inst, usize::from(*axis), at),
             Op::Reduce(..)

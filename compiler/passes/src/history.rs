@@ -39,7 +39,7 @@ pub fn lower_with_history(
     options: &Options,
 ) -> Result<(Lowered, History), LowerError> {
     let Swept { emitted, before, arenas } = swept(kernel, target, options)?;
-    let Emitted { mut lowered, kernel, mut placements, products, notes, .. } = emitted;
+    let Emitted { mut lowered, kernel, mut placements, products, notes, marks, .. } = emitted;
     for placement in placements.iter_mut().flatten() {
         if let Placement::Scratch { arena, .. } = placement {
             *arena = arenas[arena.index()];
@@ -47,6 +47,7 @@ pub fn lower_with_history(
     }
     let swept = lowered.function.to_string();
     renumber(&mut lowered.function);
+    lowered.check_bounds(options.bounds, &marks);
     Ok((lowered, History { kernel, notes, products, placements, emitted: before.to_string(), swept }))
 }
 

@@ -20,9 +20,30 @@ use tvmc_ir::tile::{Kernel, MAX_PIPELINE, Value};
 
 /// Lowers a kernel instance for a target.
 pub fn lower(kernel: &Kernel, target: &Target, options: &Options) -> Result<Lowered, LowerError> {
-    let mut lowered = swept(kernel, target, options)?.emitted.lowered;
+    let Emitted { mut lowered, marks, .. } = swept(kernel, target, options)?.emitted;
     renumber(&mut lowered.function);
+    lowered.check_bounds(options.bounds, &marks);
     Ok(lowered)
+}
+
+/// The code after each step of [`lower`], for tests that judge the steps one by one. Bounds are proved.
+pub fn steps(
+    kernel: &Kernel,
+    target: &Target,
+    options: &Options,
+) -> Result<Vec<(&'static str, Lowered)>, LowerError> {
+    let Emitted { mut lowered, shared, .. } = emit(kernel, target, options, MAX_PIPELINE)?;
+    let whole = |lowered: &Lowered| {
+        let mut lowered = lowered.clone();
+        renumber(&mut lowered.function);
+        lowered
+    };
+    let mut all = vec![("emitted", whole(&lowered))];
+    sweep(&mut lowered.function);
+    all.push(("swept", whole(&lowered)));
+    share(&mut lowered.function, &shared, target.spare_scratch);
+    all.push(("arenas shared", whole(&lowered)));
+    Ok(all)
 }
 
 /// The code of an instance without what `cleanup` takes away, arenas merged.
@@ -65,6 +86,8 @@ pub(crate) struct Emitted {
     pub products: HashMap<Value, Product>,
     /// The arenas of block-shared tensors.
     pub shared: Vec<Arena>,
+    /// Messages that mark places in the source (`bounds`).
+    pub marks: Vec<u32>,
     /// Turns for which there are tiles, of the loop that loads farthest ahead.
     pub depth: u32,
     /// What became of loops that are to load ahead.
@@ -74,16 +97,16 @@ pub(crate) struct Emitted {
 /// Emits the code of an instance; rings of `pipeline` have at most this many slots.
 fn emit(kernel: &Kernel, target: &Target, options: &Options, most: u32) -> Result<Emitted, LowerError> {
     if !pipeline::wanted(&kernel.body) {
-        let emitted = Lowering::new(kernel, target, plan(kernel)).run(options)?;
+        let emitted = Lowering::new(kernel, target, plan(kernel), options.bounds).run(options)?;
         return Ok(Emitted { kernel: kernel.clone(), ..emitted });
     }
-    let analysis = Lowering::new(kernel, target, plan(kernel));
+    let analysis = Lowering::new(kernel, target, plan(kernel), options.bounds);
     let Pipelined { kernel, current, ahead, depth, notes } =
         pipelined(kernel, target, most, &|stmt| analysis.would_spread(stmt));
     let mut plan = plan(&kernel);
     ahead.iter().for_each(|tile| plan.keep[tile.index()] = true);
     current.iter().for_each(|tile| plan.keep[tile.index()] = false);
     plan.current = current.into_iter().collect();
-    let emitted = Lowering::new(&kernel, target, plan).run(options)?;
+    let emitted = Lowering::new(&kernel, target, plan, options.bounds).run(options)?;
     Ok(Emitted { kernel, depth, notes, ..emitted })
 }

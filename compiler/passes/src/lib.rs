@@ -36,6 +36,7 @@
 //! | `cleanup` | barriers and values that nobody needs |
 //! | `scratch` | arenas that are never needed at the same time |
 //! | `history` | how it went, for people |
+//! | `bounds` | code that checks its accesses itself |
 //!
 //! Lanes lie along the last axis of whatever is being made, so the order in which a `dot` adds its terms is ascending k for every
 //! element, whatever the tile sizes: batch size, `tune` and thread count never change a bit.
@@ -43,6 +44,7 @@
 
 mod affine;
 mod along;
+mod bounds;
 mod carried;
 mod cleanup;
 mod codes;
@@ -70,6 +72,7 @@ mod stored;
 pub mod target;
 mod view;
 
+pub use bounds::{Bounds, Length, check as check_bounds};
 pub use history::{History, Placement, Product, lower_with_history};
-pub use instance::lower;
+pub use instance::{lower, steps};
 pub use lower::{LowerError, Lowered, Options, ScalarBinding};

@@ -9,6 +9,7 @@
 //! one, and so is a write after reads, and a store to a block-shared tensor after another; loop bodies start with one. On a CPU they cost nothing.
 
 use crate::affine::Affine;
+use crate::bounds::{self, Bounds, Length};
 use crate::codes::Tables;
 use crate::emitter::Emitter;
 use crate::eval::{Coord, Position};
@@ -31,6 +32,8 @@ use tvmc_types::dtype::{DType, Kind};
 pub struct Options {
     /// How each parameter's memory lies; missing entries are [`Packing::AsDeclared`].
     pub packing: Vec<Packing>,
+    /// Who answers for accesses.
+    pub bounds: Bounds,
 }
 
 /// Where a scalar argument of the lane function comes from, in order.
@@ -40,6 +43,13 @@ pub enum ScalarBinding {
     Dim(Dim),
     /// A scalar parameter.
     Param(Param),
+    /// How many whole elements of `size` bytes the memory of a tensor parameter has ([`Bounds::Checked`]).
+    Elements {
+        /// The tensor.
+        param: Param,
+        /// Bytes of an element.
+        size: u32,
+    },
 }
 
 /// A lowered kernel: the code, and how its arguments map to the source's.
@@ -178,13 +188,29 @@ pub(crate) fn scalar_of(dtype: DType) -> Result<Scalar, LowerError> {
     }
 }
 
+impl Lowered {
+    /// The last step: code that is to check its accesses learns to.
+    pub(crate) fn check_bounds(&mut self, bounds: Bounds, marks: &[u32]) {
+        match bounds {
+            Bounds::Proved => {}
+            Bounds::Checked => {
+                let lengths = bounds::check(&mut self.function, marks);
+                let buffers = &self.buffers;
+                self.scalars.extend(lengths.into_iter().map(|Length { buffer, size }| {
+                    ScalarBinding::Elements { param: buffers[buffer.index()], size }
+                }));
+            }
+        }
+    }
+}
+
 impl<'k> Lowering<'k> {
-    pub(crate) fn new(kernel: &'k Kernel, target: &Target, plan: Plan) -> Self {
+    pub(crate) fn new(kernel: &'k Kernel, target: &Target, plan: Plan, bounds: Bounds) -> Self {
         let lanes = kernel.lanes.unwrap_or(target.lanes);
         Lowering {
             kernel,
             target: Target { lanes, ..*target },
-            emit: Emitter::new(&kernel.name, lanes),
+            emit: Emitter::new(&kernel.name, lanes, bounds),
             plan,
             repr: vec![None; kernel.values.len()],
             defs: vec![None; kernel.values.len()],
@@ -218,8 +244,10 @@ impl<'k> Lowering<'k> {
         self.region(&self.kernel.body)?;
         let placements = self.repr.iter().map(|repr| repr.as_ref().map(Placement::of)).collect();
         let shared = self.shared.iter().map(|tile| tile.arena).collect();
+        let (function, marks) = self.emit.finish();
         Ok(Emitted {
-            lowered: Lowered { function: self.emit.finish(), buffers, scalars },
+            lowered: Lowered { function, buffers, scalars },
+            marks,
             kernel: Kernel::default(),
             placements,
             products: self.products,
@@ -284,6 +312,12 @@ impl<'k> Lowering<'k> {
             .cloned()
             .unwrap_or_default();
         Err(LowerError::Unsupported { what: what.into(), location })
+    }
+
+    /// What is emitted from now on comes from here in the source; gives where what came before did.
+    pub fn locate(&mut self, place: Option<u32>) -> Option<u32> {
+        let kernel = self.kernel;
+        self.emit.locate(place, &|at| kernel.locations.get(at as usize).cloned().unwrap_or_default())
     }
 
     /// New block scratch for a tile.
@@ -497,6 +531,7 @@ impl<'k> Lowering<'k> {
             self.defs[result.index()] = Some(inst);
             self.facts[result.index()] = self.facts_of(inst, result);
         }
+        self.locate(inst.location);
         match (&inst.op, inst.result) {
             (Op::Store { memory, indices }, _) => self.store(inst, *memory, indices),
             (Op::StoreHead { tensor, indices }, _) => self.store_head(inst, *tensor, indices),
@@ -554,8 +589,11 @@ impl<'k> Lowering<'k> {
         }
         let mut values = Vec::new();
         for (arg, shape) in inst.args.iter().zip(&shapes) {
+            // Lane IR has no unsigned 32-bit numbers: what prints as one is an i64.
+            let unsigned = self.kernel.ty(*arg).dtype == DType::U32;
             if self.kernel.ty(*arg).elements() == 1 {
-                values.push(self.uniform(*arg)?);
+                let value = self.uniform(*arg)?;
+                values.push(if unsigned { self.emit.pure(Pure::U32ToI64, &[value]) } else { value });
                 continue;
             }
             let lanes = self.target.lanes;
@@ -564,7 +602,8 @@ impl<'k> Lowering<'k> {
             for (register, chunk) in self.registers(*arg)?.into_iter().zip((0..chunks).cycle()) {
                 for lane in 0..lanes.min(last - chunk * lanes) {
                     let lane = self.emit.i32(lane as i32);
-                    values.push(self.emit.extract(register, lane));
+                    let value = self.emit.extract(register, lane);
+                    values.push(if unsigned { self.emit.pure(Pure::U32ToI64, &[value]) } else { value });
                 }
             }
         }

@@ -29,6 +29,8 @@ use tvmc_types::dtype::{DType, Kind};
 pub(crate) struct Bits {
     pub constant: i64,
     pub value: Option<lane::Value>,
+    /// How `value` is divided exactly: signed where it may lie below zero and only the constant brings it back.
+    pub divide: Pure,
 }
 
 impl Bits {
@@ -181,18 +183,19 @@ impl<'k> Lowering<'k> {
         let index = self.emit.pure(Pure::IRemU, &[k, size]);
         let bits = self.emit.i32(group_bits as i32);
         let start = self.emit.pure(Pure::IMul, &[number, bits]);
-        Group { start: Bits { constant: head, value: Some(start) }, index }
+        Group { start: Bits { constant: head, value: Some(start), divide: Pure::IDivU }, index }
     }
 
     fn group_bits(&mut self, total: Position, group: i64, group_bits: i64) -> Bits {
         let constant = total.offset / group * group_bits;
+        let divide = if total.facts.lo >= 0 { Pure::IDivU } else { Pure::IDivS };
         let value = total.value.map(|value| {
             let size = self.emit.i32(group as i32);
-            let number = self.emit.pure(Pure::IDivU, &[value, size]);
+            let number = self.emit.pure(divide, &[value, size]);
             let bits = self.emit.i32(group_bits as i32);
             self.emit.pure(Pure::IMul, &[number, bits])
         });
-        Bits { constant, value }
+        Bits { constant, value, divide }
     }
 
     /// Runs a decode body.
@@ -280,7 +283,7 @@ impl<'k> Lowering<'k> {
                     Some(start) => self.emit.pure(Pure::IAdd, &[start, bits]),
                     None => bits,
                 };
-                Bits { constant: start.constant, value: Some(value) }
+                Bits { value: Some(value), ..start }
             }
         };
         self.code(&row, bits, field.dtype)
@@ -288,7 +291,7 @@ impl<'k> Lowering<'k> {
 
     /// The units in which fields of a scope lie, and the bit where it begins in them: `group` is that of the group.
     pub(crate) fn scope(&mut self, row: &Row, group: Bits, scope: Scope) -> Result<(Row, Bits), LowerError> {
-        let start = Bits { constant: 0, value: None };
+        let start = Bits { constant: 0, value: None, divide: Pure::IDivU };
         match (scope, row.matrix) {
             (Scope::Group, _) => Ok((*row, group)),
             (Scope::Row, _) => Ok((*row, start)),
@@ -344,7 +347,7 @@ impl<'k> Lowering<'k> {
                 let (first, shift) = (bits.constant / unit_bits, bits.constant % unit_bits);
                 let step = bits.value.map(|v| {
                     let size = self.emit.i32(unit_bits as i32);
-                    self.emit.pure(Pure::IDivU, &[v, size])
+                    self.emit.pure(bits.divide, &[v, size])
                 });
                 let whole = i64::from(width) == unit_bits && shift == 0;
                 if whole && dtype == DType::F16 {

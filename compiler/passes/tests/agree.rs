@@ -45,7 +45,10 @@ fn check(kernel: &Kernel, m: u64, k: u64, n: u64, x: &[u8], w: &[u8], unit: usiz
     let want = floats(&want);
     for target in target::TARGETS {
         for packing in [Packing::AsDeclared, Packing::Interleaved] {
-            let options = Options { packing: vec![Packing::AsDeclared, packing, Packing::AsDeclared] };
+            let options = Options {
+                packing: vec![Packing::AsDeclared, packing, Packing::AsDeclared],
+                ..Options::default()
+            };
             let lowered = lower(kernel, &target, &options).expect("it lowers");
             let text = lowered.function.to_string();
             let scalars: Vec<u64> = lowered
@@ -53,7 +56,7 @@ fn check(kernel: &Kernel, m: u64, k: u64, n: u64, x: &[u8], w: &[u8], unit: usiz
                 .iter()
                 .map(|s| match s {
                     ScalarBinding::Dim(d) => binding.dims[d.index()],
-                    ScalarBinding::Param(_) => 0,
+                    ScalarBinding::Param(_) | ScalarBinding::Elements { .. } => 0,
                 })
                 .collect();
             let function = verify(lowered.function).expect("it verifies");

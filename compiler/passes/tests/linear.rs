@@ -7,7 +7,10 @@ use tvmc_passes::packing::Packing;
 use tvmc_passes::{Options, lower, target};
 
 fn options() -> Options {
-    Options { packing: vec![Packing::AsDeclared, Packing::Interleaved, Packing::AsDeclared] }
+    Options {
+        packing: vec![Packing::AsDeclared, Packing::Interleaved, Packing::AsDeclared],
+        ..Options::default()
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use tvmc_passes::Bounds;
 
 /// What is printed above the global options in every help.
 const GLOBAL: &str = "Messages";
@@ -75,6 +76,15 @@ pub enum CpuLevel {
     V4,
 }
 
+/// Who answers for it that compiled code touches nothing outside its arguments.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
+pub enum BoundsPolicy {
+    /// The compiler: accesses are masked, or proved to lie inside.
+    Proved,
+    /// The code: each access is checked as it is made, and one outside fails the launch. Slow.
+    Checked,
+}
+
 /// Options of every command that runs kernels.
 #[derive(Args, Clone, Debug)]
 pub struct MachineOptions {
@@ -93,6 +103,20 @@ pub struct MachineOptions {
     /// Values of tune names as `tvmc tune` has stored them for this machine, or by the kernels' own rules alone.
     #[arg(long, value_enum, default_value_t = TunedChoices::On)]
     pub tuned: TunedChoices,
+    /// Who answers for it that compiled code touches nothing outside its arguments: the compiler, which masks accesses or proves them, or the code itself,
+    /// which then checks each and names kernel, argument and line of one outside. The interpreter always checks.
+    #[arg(long, value_enum, default_value_t = BoundsPolicy::Proved)]
+    pub bounds: BoundsPolicy,
+}
+
+impl MachineOptions {
+    /// The policy as the compiler's passes know it.
+    pub fn bounds(&self) -> Bounds {
+        match self.bounds {
+            BoundsPolicy::Proved => Bounds::Proved,
+            BoundsPolicy::Checked => Bounds::Checked,
+        }
+    }
 }
 
 /// Whether stored choices are used.

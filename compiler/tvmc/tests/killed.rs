@@ -80,6 +80,26 @@ fn a_killed_run_leaves_no_half_array() {
     killed(&run, &c, &array);
 }
 
+/// The file of a whole quantisation has a name of its own until it is whole.
+#[test]
+fn a_killed_quantize_leaves_no_half_model() {
+    use tvmc_weights::gguf::{GgufWriter, Value};
+    let folder = tempfile::tempdir().expect("a folder");
+    let (from, to) = (folder.path().join("in.gguf"), folder.path().join("out.gguf"));
+    let mut writer = GgufWriter::new();
+    writer.metadata("general.architecture", Value::String("none".into())).expect("sound");
+    for layer in 0..2 {
+        let numbers: Vec<u8> = values(512 * 1024, layer).into_iter().flat_map(f32::to_le_bytes).collect();
+        let name = format!("blk.{layer}.up.weight");
+        writer.tensor(&name, &[512, 1024], "f32", numbers).expect("sound");
+    }
+    fs::write(&from, writer.to_bytes().expect("sound")).expect("writable");
+    let args = ["quantize", from.to_str().expect("UTF-8"), to.to_str().expect("UTF-8"), "--type", "q4_0"];
+    stdout(&tvmc(&args));
+    let model = fs::read(&to).expect("written");
+    killed(&args, &to, &model);
+}
+
 /// Scratch files of the dead are no obstacle, and never taken for anything.
 #[test]
 fn what_the_dead_leave_is_hidden() {

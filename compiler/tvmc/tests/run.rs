@@ -40,6 +40,36 @@ fn path(dir: &Path, name: &str) -> String {
     dir.join(name).display().to_string()
 }
 
+/// The policy is an option of every command that runs kernels; code for C has its bounds proved.
+#[test]
+fn bounds_can_be_checked_by_the_code_itself() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let (a, b) = (values(M * K, 1), values(K * N, 2));
+    npy_f32(&dir.join("a.npy"), &[M, K], &a);
+    npy_f32(&dir.join("b.npy"), &[K, N], &b);
+    let (a_arg, b_arg) = (format!("a={}", path(dir, "a.npy")), format!("b={}", path(dir, "b.npy")));
+    for target in targets().into_iter().chain(["x86"]) {
+        let result = |bounds: &str| {
+            let out = format!("c=f32[{M},{N}]:{}", path(dir, "c.npy"));
+            let run = ["run", "examples/matmul.tile", "--kernel", "matmul", "--arg", &a_arg, "--arg", &b_arg];
+            let output = tvmc(&[&run[..], &["--out", &out, "--target", target, "--bounds", bounds]].concat());
+            if target == "x86" && !output.status.success() {
+                assert!(stderr(&output, 1).contains("lacks"), "an old processor, or a mistake");
+            }
+            std::fs::read(dir.join("c.npy")).expect("written")
+        };
+        assert!(result("proved") == result("checked"), "{target}");
+    }
+    let emit = |form: &str, bounds: &str| {
+        let set = ["--set", "M=64", "--set", "N=64", "--set", "K=64", "--bounds", bounds];
+        tvmc(&[&["build", "examples/matmul.tile", "--kernel", "matmul", "--emit", form][..], &set].concat())
+    };
+    assert!(stdout(&emit("lane", "checked")).contains("out of bounds: `a` is read outside its elements"));
+    assert!(!stdout(&emit("lane", "proved")).contains("out of bounds"));
+    assert!(stderr(&emit("header", "checked"), 2).contains("--bounds checked"));
+}
+
 #[test]
 fn a_matmul_on_ragged_sizes() {
     let dir = tempfile::tempdir().expect("a folder");

@@ -371,6 +371,8 @@ mod tests {
         assert_eq!(bad(|s| s.min_p = f32::NAN), "min_p");
         assert_eq!(bad(|s| s.repeat_penalty = 0.0), "repeat_penalty");
         assert_eq!(bad(|s| s.repeat_window = usize::MAX), "repeat_window");
+        assert_eq!(bad(|s| s.repeat_window = MAX_REPEAT_WINDOW + 1), "repeat_window");
+        with(|s| s.repeat_window = MAX_REPEAT_WINDOW);
         let mut sampler = with(|_| ());
         assert!(matches!(
             sampler.sample(&[1.0, f32::NAN]),

@@ -1,15 +1,21 @@
 //! What a run did: counts per target, failures, and which operations ran with which types on which machines.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use tvmc_ir::tile::{Binary, CastRule, Form, Kernel, Op, Reduce, Unary};
+use tvmc_ir::tile::{Binary, CastRule, Form, Kernel, Op, Reduce, Unary, Update};
+use tvmc_tests::machines::Ran;
+use tvmc_types::dtype::DType;
 
 /// How often an operation ran with a type on a machine: kernels that contain it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Coverage {
     /// By `operation`, then `type`, then machine.
     counts: BTreeMap<String, BTreeMap<String, BTreeMap<String, u64>>>,
+    /// Programs by machine.
+    programs: BTreeMap<String, u64>,
+    /// Programs that a machine has too little for, by machine and limit.
+    skipped: BTreeMap<String, u64>,
 }
 
 /// The names of all operations.
@@ -19,15 +25,23 @@ fn names() -> Vec<String> {
     names.extend(CastRule::ALL.iter().map(|rule| format!("cast.{}", rule.name())));
     names.extend(Reduce::ALL.iter().map(|op| format!("reduce.{}", op.name())));
     names.extend(Reduce::ALL.iter().map(|op| format!("scan.{}", op.name())));
-    let kinds = [Form::Unary, Form::Binary, Form::Cast, Form::Reduce, Form::Scan];
+    names.extend(Update::ALL.iter().map(|update| format!("atomic.{}", update.name())));
+    let kinds = [Form::Unary, Form::Binary, Form::Cast, Form::Reduce, Form::Scan, Form::Atomic];
     names.extend(Form::ALL.iter().filter(|form| !kinds.contains(form)).map(|form| form.name().to_owned()));
     names
 }
 
 impl Coverage {
     /// Notes that a kernel ran on these machines.
-    pub fn ran(&mut self, kernel: &Kernel, machines: &[&str]) {
-        let mut seen = std::collections::BTreeSet::new();
+    pub fn ran(&mut self, kernel: &Kernel, ran: &Ran) {
+        let machines = &ran.machines;
+        for machine in machines {
+            *self.programs.entry((*machine).to_owned()).or_default() += 1;
+        }
+        for skip in &ran.skipped {
+            *self.skipped.entry(format!("{}, {}", skip.machine, skip.limit)).or_default() += 1;
+        }
+        let mut seen = BTreeSet::new();
         kernel.body.visit(&mut |inst| {
             // A cast is known by both types, another operation by what it takes, or what it makes of nothing.
             let from = inst.args.last().map(|value| kernel.ty(*value).dtype);
@@ -45,6 +59,9 @@ impl Coverage {
             for inst in &format.decode.insts {
                 seen.insert((inst.op.mnemonic().into_owned(), "in a format".to_owned()));
             }
+            for field in &format.fields {
+                seen.insert((Form::Field.name().to_owned(), field.dtype.to_string()));
+            }
         }
         for (op, dtype) in seen {
             let counts = self.counts.entry(op).or_default().entry(dtype).or_default();
@@ -54,8 +71,18 @@ impl Coverage {
         }
     }
 
+    /// Notes one more program that was judged in another way, too.
+    pub fn also(&mut self, how: &str) {
+        *self.programs.entry(how.to_owned()).or_default() += 1;
+    }
+
     /// Adds another run's counts.
     pub fn add(&mut self, other: &Coverage) {
+        for (own, others) in [(&mut self.programs, &other.programs), (&mut self.skipped, &other.skipped)] {
+            for (name, count) in others {
+                *own.entry(name.clone()).or_default() += count;
+            }
+        }
         for (op, dtypes) in &other.counts {
             for (dtype, machines) in dtypes {
                 let own = self.counts.entry(op.clone()).or_default().entry(dtype.clone()).or_default();
@@ -66,14 +93,31 @@ impl Coverage {
         }
     }
 
-    /// A table: a row per operation, with how many types it ran with and the kernels per machine; and what never ran.
+    /// Programs by machine, then two tables: a row per operation, with how many types it ran with and the kernels per machine, and a row per type with how many operations took
+    /// it; and what never ran.
     pub fn table(&self) -> String {
-        let machines: std::collections::BTreeSet<&String> =
+        let machines: BTreeSet<&String> =
             self.counts.values().flat_map(|types| types.values().flat_map(BTreeMap::keys)).collect();
         if machines.is_empty() {
             return String::new();
         }
-        let mut out = String::from("| operation | types |");
+        let all = self.programs.get("tile interpreter").copied().unwrap_or(0);
+        let mut out = String::from("| programs | of all | |\n|---:|---:|---|\n");
+        for (machine, count) in &self.programs {
+            let _ =
+                writeln!(out, "| {count} | {:.1} % | {machine} |", *count as f64 * 100.0 / all.max(1) as f64);
+        }
+        for (what, count) in &self.skipped {
+            let _ = writeln!(
+                out,
+                "| {count} | {:.1} % | not run: too much for {what} |",
+                *count as f64 * 100.0 / all.max(1) as f64
+            );
+        }
+        if !self.programs.contains_key("wgsl") {
+            out += "\nNo program ran on WGSL: there is no adapter, or none was drawn for it.\n";
+        }
+        out += "\n| operation | types |";
         let mut rule = String::from("|---|---:|");
         for machine in &machines {
             let _ = write!(out, " {machine} |");
@@ -91,10 +135,53 @@ impl Coverage {
             out += "\n";
         }
         let missing: Vec<String> = names().into_iter().filter(|op| !self.counts.contains_key(op)).collect();
+        let _ = writeln!(out, "\n{} of {} operations ran.", names().len() - missing.len(), names().len());
         if !missing.is_empty() {
-            let _ = writeln!(out, "\nNever run: {}.", missing.join(", "));
+            let _ = writeln!(out, "Never run: {}.", missing.join(", "));
         }
+        out += "\n";
+        self.types(&machines, &mut out);
         out
+    }
+
+    /// The table of types.
+    fn types(&self, machines: &BTreeSet<&String>, out: &mut String) {
+        let mut rows: BTreeMap<&str, (u64, BTreeMap<&str, u64>)> = BTreeMap::new();
+        for types in self.counts.values() {
+            for (dtype, counts) in types {
+                // A conversion counts for both its types.
+                for name in dtype.split(" to ") {
+                    let (operations, row) = rows.entry(name).or_default();
+                    *operations += 1;
+                    for (machine, count) in counts {
+                        *row.entry(machine).or_default() += count;
+                    }
+                }
+            }
+        }
+        *out += "| type | operations |";
+        let mut rule = String::from("|---|---:|");
+        for machine in machines {
+            let _ = write!(out, " {machine} |");
+            rule += "---:|";
+        }
+        let _ = writeln!(out, "\n{rule}");
+        // The types of kernels: those of 64 bits are for weights alone.
+        let known: Vec<DType> = DType::ALL.iter().copied().filter(|dtype| dtype.bits() <= 32).collect();
+        for dtype in &known {
+            let Some((operations, row)) = rows.get(dtype.name()) else { continue };
+            let _ = write!(out, "| `{dtype}` | {operations} |");
+            for machine in machines {
+                let _ = write!(out, " {} |", row.get(machine.as_str()).copied().unwrap_or(0));
+            }
+            *out += "\n";
+        }
+        let missing: Vec<&str> =
+            known.iter().map(|dtype| dtype.name()).filter(|name| !rows.contains_key(name)).collect();
+        let _ = writeln!(out, "\n{} of {} types ran.", known.len() - missing.len(), known.len());
+        if !missing.is_empty() {
+            let _ = writeln!(out, "Never run: {}.", missing.join(", "));
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 /// Bytes that judging a file may take over its size. Kernels are compiled, which may take more: see [`Fuzzed::memory_cap`].
 pub const MEMORY_CAP: usize = 256 << 20;
-/// How long judging a file may take. It is far more than any needs, since the machine may be busy. Compiling and running kernels may take longer: see
+/// How long judging a file may take, of the clock and of processors: on a machine that is busy with other things the clock alone says nothing. (What waits for ever is killed by the
+/// supervisor.) Compiling and running kernels may take longer: see
 /// [`Fuzzed::time_cap`].
 pub const TIME_CAP: Duration = Duration::from_secs(20);
 
@@ -40,6 +41,15 @@ fn last_panic() -> Failure {
     last.take().unwrap_or_else(|| Failure { place: "a panic".into(), what: "a panic".into() })
 }
 
+/// The time that processors have worked for this process, where the system says it: in hundredths of a second on Linux.
+fn processor_time() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in brackets may hold anything; user and system time are words 12 and 13 behind it.
+    let words: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |at: usize| words.get(at)?.parse::<u64>().ok();
+    Some(Duration::from_millis(10 * (ticks(11)? + ticks(12)?)))
+}
+
 /// Judges one input. [`quiet_panics`] comes first.
 pub fn judge(
     fuzzed: &mut dyn Fuzzed,
@@ -47,9 +57,10 @@ pub fn judge(
     depth: Depth,
     coverage: &mut Coverage,
 ) -> Result<Outcome, Failure> {
-    let start = Instant::now();
+    let (start, worked) = (Instant::now(), processor_time());
     let (result, peak) = peak_of(|| catch_unwind(AssertUnwindSafe(|| fuzzed.judge(input, depth, coverage))));
-    let took = start.elapsed();
+    let worked = processor_time().zip(worked).map(|(after, before)| after.saturating_sub(before));
+    let took = start.elapsed().min(worked.unwrap_or(Duration::MAX));
     match result {
         Err(_) => Err(last_panic()),
         Ok(Err(what)) => {

@@ -50,8 +50,9 @@ pub fn run(test: &FileTest) -> Result<String, String> {
             Some(if ulps.is_empty() { 0 } else { ulps.parse().map_err(|_| format!("`machines {text}`"))? })
         }
     };
-    let memory =
+    let (memory, ran) =
         Machines::open().check_lanes(&function, grid, &scalars, &buffers, gpu).map_err(|e| e.to_string())?;
+    super::skips_are_stated(test, &ran)?;
     let mut text = String::new();
     for ((decl, buffer), bytes) in function.buffers.iter().zip(&buffers).zip(memory) {
         if buffer.written {

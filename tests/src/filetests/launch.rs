@@ -8,10 +8,12 @@
 //! //; out y: f32[2, 3]                       zero at first, shown afterwards; `= ..` gives another beginning
 //! //; machines exact                         (the default) every machine leaves the bits that the interpreter leaves
 //! //; machines native                        all but WGSL, whose division and square root are not exactly rounded
+//! //; too-large wgsl workgroup memory        the limit that a device may have too little of; without this line it must run
+//! //; packed x                               compiled code gets it row-interleaved
 //! ```
 
 use super::FileTest;
-use crate::generate::{Argument, Case, Data};
+use crate::generate::{Argument, Case, Data, Interpreted};
 use crate::machines::Machines;
 use crate::random::Random;
 use tvmc_ir::tile::{Element, Kernel, TensorDecl};
@@ -40,7 +42,13 @@ pub fn run(test: &FileTest, kernel: &Kernel) -> Result<String, String> {
             data.written = *access != tvmc_ir::lane::Access::Read;
         }
     }
-    Machines::open().check(&case, true).map_err(|e| e.to_string())?;
+    let ran = Machines::open().check(&case, true).map_err(|e| e.to_string())?;
+    super::skips_are_stated(test, &ran)?;
+    Ok(shown(kernel, &outcome))
+}
+
+/// The arguments that the kernel may write, then what was printed.
+pub(super) fn shown(kernel: &Kernel, outcome: &Interpreted) -> String {
     let mut text = String::new();
     for (argument, param) in outcome.arguments.iter().zip(&kernel.params) {
         if let (Argument::Tensor(data), TensorDecl::Tensor { name, access, .. }) = (argument, param)
@@ -49,10 +57,10 @@ pub fn run(test: &FileTest, kernel: &Kernel) -> Result<String, String> {
             show(&mut text, name, data);
         }
     }
-    for line in outcome.log {
+    for line in &outcome.log {
         text += &format!("print: {line}\n");
     }
-    Ok(text)
+    text
 }
 
 pub(super) fn show(text: &mut String, name: &str, data: &Data) {
@@ -91,7 +99,10 @@ fn arguments(test: &FileTest, kernel: &Kernel) -> Result<Vec<Argument>, String> 
                 let (_, value) = text.split_once('=').ok_or_else(|| format!("`{name}` needs `= value`"))?;
                 Argument::Scalar(*dtype, code(*dtype, value.trim())? as u32)
             }
-            TensorDecl::Tensor { element, .. } => Argument::Tensor(tensor(kernel, *element, text)?),
+            TensorDecl::Tensor { element, .. } => {
+                let packed = test.all("packed").flat_map(str::split_whitespace).any(|p| p == name);
+                Argument::Tensor(Data { packed, ..tensor(kernel, *element, text)? })
+            }
         });
     }
     Ok(list)

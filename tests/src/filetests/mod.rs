@@ -16,11 +16,14 @@
 
 mod lanes;
 mod launch;
+mod paste;
 mod stages;
 
+pub use paste::paste;
 pub use stages::instance;
 pub use stages::{STAGES, Stage};
 
+use crate::machines::Ran;
 use std::path::{Path, PathBuf};
 
 const MARKER: &str = "---- expected";
@@ -133,6 +136,19 @@ impl FileTest {
         let marker = format!("{} {MARKER}\n", comment_of(&self.path));
         let end = find(&bytes, marker.as_bytes()).unwrap_or(bytes.len());
         Ok(bytes[..end].to_vec())
+    }
+}
+
+/// A machine that may have too little for a kernel is named in the file, with the limit: `too-large wgsl workgroup memory`. One that has enough runs it all the same.
+fn skips_are_stated(test: &FileTest, ran: &Ran) -> Result<(), String> {
+    let stated =
+        |machine: &str, limit: &str| test.all("too-large").any(|s| s == format!("{machine} {limit}"));
+    match ran.skipped.iter().find(|skip| !stated(skip.machine, skip.limit)) {
+        None => Ok(()),
+        Some(skip) => Err(format!(
+            "it does not run on {0}: {1}. If that is meant, say `too-large {0} {2}`",
+            skip.machine, skip.why, skip.limit
+        )),
     }
 }
 

@@ -10,7 +10,7 @@
 //! | `parse` | the tree | |
 //! | `lowered` | lane IR of an instance | the same, `target NAME` |
 //! | `clif`, `asm`, `wgsl` | the last form before machine code | the same, and for `asm` `level v3` or `v4` |
-//! | `run` | (a `.lir` file: see `lanes`) what the tile interpreter leaves in the `out` arguments, or its trap; every other machine must agree | the same, `arg`, `out`, `machines exact` |
+//! | `run` | (a `.tir` file holds tile IR, of a `.lir` file see `lanes`) what the tile interpreter leaves in the `out` arguments, or its trap; every other machine must agree | the same, `arg`, `out`, `machines exact`, `packed NAME`, `too-large wgsl LIMIT` |
 //! | `verify` | the errors of IR text: `.tir` tile, `.lir` lane, `.pir` program IR, with interfaces of kernels after it | |
 
 use super::{FileTest, lanes, launch};
@@ -97,7 +97,7 @@ impl Stage {
             Stage::Clif => &["kernel", "set", "arm"],
             Stage::Tile | Stage::Wgsl => &["kernel", "set"],
             Stage::Asm => &["kernel", "set", "level"],
-            Stage::Run => &["kernel", "set", "arg", "out", "machines", "grid"],
+            Stage::Run => &["kernel", "set", "arg", "out", "machines", "grid", "packed", "too-large"],
         }
     }
 
@@ -190,6 +190,12 @@ fn clean(test: &FileTest) -> Result<Library, String> {
 
 /// The kernel that the directives choose.
 pub fn instance(test: &FileTest) -> Result<tile::Kernel, String> {
+    if test.path.extension().is_some_and(|extension| extension == "tir") {
+        let kernel = tile::parse(&test.source).map_err(|e| e.to_string())?;
+        return tile::verify(kernel)
+            .map(tile::Verified::into_inner)
+            .map_err(|errors| list(errors).join("\n"));
+    }
     let library = clean(test)?;
     let mut chosen = Instance::default();
     let name = test.one("kernel").ok_or("needs `kernel NAME`")?;

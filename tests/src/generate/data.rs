@@ -38,6 +38,30 @@ const EDGES: [u32; 20] = [
 const INTEGERS: [u32; 12] =
     [0, 1, 2, 7, 31, 32, 127, 0xffff_ffff, 0x8000_0000, 0x7fff_ffff, 0xffff_ff80, 0x0100_0000];
 
+fn of(wanted: impl Fn(DType) -> bool) -> Vec<DType> {
+    DType::ALL.iter().copied().filter(|dtype| wanted(*dtype)).collect()
+}
+
+/// Every float that loads as f32.
+pub(super) fn floats() -> Vec<DType> {
+    of(|dtype| dtype.is_float() && dtype.bits() <= 32)
+}
+
+/// Every float that lanes round to, f32 aside.
+pub(super) fn rounded() -> Vec<DType> {
+    of(|dtype| dtype.is_float() && dtype.bits() <= 16)
+}
+
+/// Every integer that i32 holds, i32 aside.
+pub(super) fn narrow_integers() -> Vec<DType> {
+    of(|dtype| dtype.is_integer() && dtype.bits() < 32)
+}
+
+/// Every unsigned integer that u32 holds, u32 aside.
+pub(super) fn narrow_unsigned() -> Vec<DType> {
+    of(|dtype| dtype.kind() == Kind::Unsigned && dtype.bits() < 32)
+}
+
 /// A scalar argument as a host number.
 pub(super) fn number(dtype: DType, bits: u32) -> Number {
     match dtype.kind() {

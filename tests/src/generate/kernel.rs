@@ -3,13 +3,13 @@
 //! Every block writes its own part of every output (`memory`), so no two blocks conflict. Loops run at most [`MAX_TRIPS`] times each, and
 //! tiles shrink with the number of iterations around them, so that every kernel is quick in an interpreter.
 
-use super::memory::Output;
+use super::outputs::Output;
 use super::{Argument, Case, Floats, Tape};
 use crate::random::Random;
 use tvmc_ir::host::{Binary as HostBinary, Expr};
 use tvmc_ir::lane::Access;
 use tvmc_ir::tile::inference::infer;
-use tvmc_ir::tile::{Binary, Builder, DimDecl, Element, Op, Shared, TensorDecl, TileType, Value};
+use tvmc_ir::tile::{Binary, Builder, CastRule, DimDecl, Element, Op, Shared, TensorDecl, TileType, Value};
 use tvmc_types::dtype::DType;
 
 /// Extents of tiles and tensors.
@@ -167,8 +167,13 @@ impl Maker<'_> {
                 13 | 14 => self.load(),
                 15 if self.tape.one_in(3) => self.scatter(),
                 15 => self.shared(),
-                16 if self.tape.one_in(4) => self.atomic(),
-                16 => self.store_something(),
+                16 => match self.tape.below(8) {
+                    0..=3 => self.store_something(),
+                    4 | 5 => self.atomic(),
+                    6 => self.scatter_out(),
+                    _ => self.store_groups(),
+                },
+                17 if self.tape.one_in(2) => self.print(),
                 17 => self.check(),
                 18 | 19 => self.for_loop(),
                 20 => self.while_loop(),
@@ -187,6 +192,35 @@ impl Maker<'_> {
         let message = tvmc_ir::tile::Message { text: "a <= a".into(), location: "random:1:1".into() };
         self.b.kernel.messages.push(message);
         self.b.effect(Op::Assert(number), &[same]);
+    }
+
+    /// Prints small values in scope, and sometimes one of a storage type.
+    fn print(&mut self) {
+        // What a kernel prints in all must fit the log of a device.
+        if self.trips > 4 {
+            return;
+        }
+        let mut args = Vec::new();
+        for _ in 0..1 + self.tape.below(2) {
+            let small: Vec<Value> =
+                self.pool.iter().copied().filter(|value| self.b.ty(*value).elements() <= 12).collect();
+            if small.is_empty() {
+                break;
+            }
+            let value = self.tape.pick(&small);
+            let ty = self.b.ty(value).clone();
+            args.push(if ty.dtype == DType::I32 && self.tape.one_in(3) {
+                let to = self.tape.pick(&super::data::narrow_integers());
+                self.b.define(Op::Cast(CastRule::Wrap), &[value], ty.with_dtype(to))
+            } else {
+                value
+            });
+        }
+        // Text beside the marks, with braces that are none.
+        let text = args.iter().fold(String::from("p {:u}"), |text, _| text + " {}");
+        let number = self.b.kernel.messages.len() as u32;
+        self.b.kernel.messages.push(tvmc_ir::tile::Message { text, location: "random:2:1".into() });
+        self.b.effect(Op::Print(number), &args);
     }
 
     /// Types of loop variables or results, each the type of some value in scope or new.

@@ -9,7 +9,9 @@
 //! | `tape` | decisions |
 //! | `kernel` | the grid, statements and control flow |
 //! | `ops` | operations on the values in scope |
-//! | `memory` | loads, stores, arguments |
+//! | `memory` | loads, block-shared memory, arguments |
+//! | `outputs` | where blocks store |
+//! | `places` | scatters and atomic updates |
 //! | `data` | formats, and bytes that hold wanted numbers |
 //!
 //! **[`Floats::Exact`]**: every float in scope is a multiple of 1/4 of at most 16, and never -0. Results that could leave this set are
@@ -20,6 +22,7 @@ mod data;
 mod kernel;
 mod memory;
 mod ops;
+mod outputs;
 mod places;
 mod tape;
 

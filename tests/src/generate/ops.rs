@@ -6,10 +6,6 @@ use tvmc_ir::tile::{Binary, CastRule, Op, Reduce, TileType, Unary, Value};
 use tvmc_types::dtype::DType;
 use tvmc_types::layout::Layout;
 
-/// Storage integers that lanes convert to.
-const NARROW: [DType; 8] =
-    [DType::I8, DType::U8, DType::I16, DType::U16, DType::U4, DType::I3, DType::U1, DType::I7];
-
 /// Lanes of pinned layouts, where the kernel does not say.
 const LANES: u32 = 4;
 
@@ -209,12 +205,12 @@ impl Maker<'_> {
                     self.cast(a, integer, to)
                 }
                 1 => {
-                    let to = self.tape.pick(&[DType::F16, DType::BF16]);
+                    let to = self.tape.pick(&data::rounded());
                     let narrow = self.cast(a, CastRule::Round, to);
                     self.cast(narrow, CastRule::Exact, DType::F32)
                 }
                 2 => {
-                    let to = self.tape.pick(&NARROW);
+                    let to = self.tape.pick(&data::narrow_integers());
                     let narrow = self.cast(a, integer, to);
                     self.cast(narrow, CastRule::Exact, DType::I32)
                 }
@@ -228,7 +224,7 @@ impl Maker<'_> {
             own => match self.tape.below(5) {
                 0 => self.cast(a, CastRule::Round, DType::F32),
                 1 => {
-                    let to = self.tape.pick(&NARROW);
+                    let to = self.tape.pick(&data::narrow_integers());
                     let narrow = self.cast(a, integer, to);
                     // A signed type has no exact way to u32.
                     self.cast(narrow, CastRule::Exact, DType::I32)
@@ -271,7 +267,8 @@ impl Maker<'_> {
         let small = ty.elements() <= 512 && matches!(ty.dtype, DType::I32 | DType::U32);
         let from = self.layout(&ty.shape).filter(|_| small);
         let Some(from) = from else { return };
-        let (narrow, to) = (self.tape.pick(&NARROW), self.tape.pick(&NARROW));
+        let (narrow, to) =
+            (self.tape.pick(&data::narrow_integers()), self.tape.pick(&data::narrow_integers()));
         let bits = from.local_size() * narrow.bits();
         let slots = bits / to.bits();
         // Copies of the operand become copies of the result, or different elements with equal values.

@@ -1,19 +1,21 @@
 //! Scatters and atomic updates.
 //!
-//! A scatter writes a block-shared tensor: no other block sees it. An atomic update is of a tensor of its own, by an update whose outcome
-//! does not depend on the order, and nobody reads what it gives. Indices are mostly inside.
+//! A scatter writes a block-shared tensor, which no other block sees, or its own part of an output (`outputs`). An atomic update is of a tensor of its own, and nobody reads what it
+//! gives; its outcome does not depend on the order: all elements exchange the same number, or compare with the same and put the same, or the update commutes.
+//! Floats are only added where sums are exact. Indices are mostly inside.
 
+use super::Floats;
 use super::kernel::{Maker, SIZES};
 use tvmc_ir::lane::Access;
 use tvmc_ir::tile::{Binary, Element, Memory, Op, TileType, Update, Value};
 use tvmc_types::dtype::DType;
 
-/// Updates that may come in any order.
+/// Updates that may come in any order, whatever the operands.
 const UNORDERED: [Update; 6] = [Update::Add, Update::Min, Update::Max, Update::And, Update::Or, Update::Xor];
 
 impl Maker<'_> {
     /// A tile of indices into an axis.
-    fn indices(&mut self, extent: u32, shape: &[u32]) -> Value {
+    pub fn indices(&mut self, extent: u32, shape: &[u32]) -> Value {
         let index = self.want(DType::I32, shape);
         if self.tape.one_in(4) {
             return index;
@@ -45,8 +47,14 @@ impl Maker<'_> {
 
     /// Updates of elements that all blocks share.
     pub fn atomic(&mut self) {
-        let dtype = self.tape.pick(&[DType::I32, DType::U32]);
-        let update = self.tape.pick(&UNORDERED);
+        let float = self.floats == Floats::Exact && self.tape.one_in(4);
+        let dtype = if float { DType::F32 } else { self.tape.pick(&[DType::I32, DType::U32]) };
+        let update = match (float, self.tape.below(8)) {
+            (true, 0..=3) => Update::Add,
+            (true, _) | (false, 6) => Update::Exchange,
+            (false, 7) => Update::CompareExchange,
+            (false, number) => UNORDERED[number],
+        };
         let mut extents = Vec::new();
         for _ in 0..=self.tape.below(2) {
             let size = self.tape.pick(&SIZES);
@@ -58,8 +66,12 @@ impl Maker<'_> {
         for (extent, _) in &extents {
             args.push(self.indices(*extent, &shape));
         }
-        let value = self.want(dtype, &shape);
-        args.push(value);
+        for _ in 0..update.operands() {
+            args.push(match update {
+                Update::Exchange | Update::CompareExchange => self.constant(dtype, &shape),
+                _ => self.want(dtype, &shape),
+            });
+        }
         self.b.define(
             Op::Atomic { update, memory: Memory::Param(tensor) },
             &args,

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
+use tvmc_backend_cranelift::Allocation;
 use tvmc_backend_x86::{CODE_ALIGNMENT, Code, Features};
 use tvmc_ir::lane::{BufferDecl, Message, Op, Region, ScalarDecl, Stmt, Type, Verified, verify};
 
@@ -114,11 +115,14 @@ impl Drop for Inner {
     }
 }
 
+/// Lane values above which code is large for the portable backend; 15,000 take its search nine seconds.
+const LARGE: usize = 8_000;
+
 impl CompiledKernel {
     /// Compiles for a target that this host can run.
     pub fn compile(function: &Verified, target: Target) -> Result<Self, CompileError> {
         match target {
-            Target::Cranelift => Self::with_isa(function, host_isa()?),
+            Target::Cranelift => Self::portable(function),
             Target::X86(features) => Self::wide(function, features),
         }
     }
@@ -129,11 +133,23 @@ impl CompiledKernel {
         }
         let start = Instant::now();
         let Some(code) = wide_code(function, features)? else {
-            return Self::with_isa(function, host_isa()?);
+            return Self::portable(function);
         };
         let facts = Facts::of(function);
         let (entry, module) = place(host_isa()?, |module| define_wide(module, &code, &function.name))?;
         Ok(Self::new(entry, module, facts, Backend::X86, start.elapsed()))
+    }
+
+    /// Compiles with the portable backend. Code of more than [`LARGE`] lane values gets its registers in one pass: a search takes seconds and a gigabyte for it. What has no room on the
+    /// stack then is searched after all.
+    fn portable(function: &Verified) -> Result<Self, CompileError> {
+        if function.values.len() > LARGE {
+            match Self::with_isa(function, host_isa_for_large()?) {
+                Err(CompileError::Cranelift(tvmc_backend_cranelift::Error::TooLarge(_))) => {}
+                done => return done,
+            }
+        }
+        Self::with_isa(function, host_isa()?)
     }
 
     /// Compiles with the portable backend for an instruction set that this host has.
@@ -300,6 +316,11 @@ fn host_isa() -> Result<OwnedTargetIsa, CompileError> {
     ISA.get_or_init(|| isa(false)).clone()
 }
 
+fn host_isa_for_large() -> Result<OwnedTargetIsa, CompileError> {
+    static ISA: OnceLock<Result<OwnedTargetIsa, CompileError>> = OnceLock::new();
+    ISA.get_or_init(|| isa_with(false, Allocation::SinglePass)).clone()
+}
+
 /// What the wide backend makes of a function; none for what it leaves to the portable one.
 pub(crate) fn wide_code(function: &Verified, features: Features) -> Result<Option<Code>, CompileError> {
     match tvmc_backend_x86::compile(function, &features) {
@@ -328,8 +349,12 @@ pub(crate) fn define_wide(
 
 /// This host's instruction set, for code in pages of its own or for objects.
 pub(crate) fn isa(pic: bool) -> Result<OwnedTargetIsa, CompileError> {
+    isa_with(pic, Allocation::Backtracking)
+}
+
+fn isa_with(pic: bool, allocation: Allocation) -> Result<OwnedTargetIsa, CompileError> {
     let builder = cranelift_native::builder().map_err(|name| CompileError::Host(name.to_owned()))?;
-    let flags = tvmc_backend_cranelift::flags(pic)?;
+    let flags = tvmc_backend_cranelift::flags_with(pic, allocation)?;
     builder.finish(flags).map_err(|error| CompileError::Host(error.to_string()))
 }
 

@@ -85,10 +85,29 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// How registers are found for values.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Allocation {
+    /// By a search that goes back on its choices: the best code. Its time grows faster than the code.
+    Backtracking,
+    /// In one pass, with most values in memory between two uses: in time with the length of the code, which is two to four times as long.
+    SinglePass,
+}
+
 /// The settings that kernels are compiled with. `pic` is for object files.
 pub fn flags(pic: bool) -> Result<settings::Flags, Error> {
+    flags_with(pic, Allocation::Backtracking)
+}
+
+/// The same with another way to find registers.
+pub fn flags_with(pic: bool, allocation: Allocation) -> Result<settings::Flags, Error> {
     let mut builder = settings::builder();
+    let allocation = match allocation {
+        Allocation::Backtracking => "backtracking",
+        Allocation::SinglePass => "single_pass",
+    };
     let choices = [
+        ("regalloc_algorithm", allocation),
         ("opt_level", "none"),
         ("is_pic", if pic { "true" } else { "false" }),
         ("use_colocated_libcalls", "false"),

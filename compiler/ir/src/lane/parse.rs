@@ -313,9 +313,13 @@ impl<'a> Parser<'a> {
         Ok(Stmt::If { condition, then, then_yields, otherwise, otherwise_yields, results })
     }
 
+    fn unknown(&self, here: (&str, usize)) -> ParseError {
+        self.at.expected_at(here, "an operation")
+    }
+
     fn operation(&mut self) -> Parsed<(Op, Vec<Value>)> {
-        let unknown = self.at.expected("an operation");
-        let Token::Word(word) = self.at.token else { return Err(unknown) };
+        let Token::Word(word) = self.at.token else { return Err(self.at.expected("an operation")) };
+        let here = (word, self.at.start);
         self.at.advance()?;
         if let Ok(at) = self.pure.binary_search_by_key(&word, |(name, _)| name) {
             let op = Op::Pure(self.pure[at].1);
@@ -344,37 +348,38 @@ impl<'a> Parser<'a> {
             }
             "assert" => (Op::Assert(self.at.u32("a message number")?), self.operands()?),
             "print" => (Op::Print(self.at.u32("a message number")?), self.operands()?),
-            _ => return self.dotted(word, unknown),
+            _ => return self.dotted(here),
         })
     }
 
     /// Operations whose mnemonic ends with an immediate.
-    fn dotted(&mut self, word: &str, unknown: ParseError) -> Parsed<(Op, Vec<Value>)> {
-        let Some((head, tail)) = word.rsplit_once('.') else { return Err(unknown) };
+    fn dotted(&mut self, here: (&str, usize)) -> Parsed<(Op, Vec<Value>)> {
+        let Some((head, tail)) = here.0.rsplit_once('.') else { return Err(self.unknown(here)) };
         match head {
             "block_index" | "block_count" => {
                 let axis = match tail {
                     "x" => 0,
                     "y" => 1,
                     "z" => 2,
-                    number => number.parse().map_err(|_| unknown)?,
+                    number => number.parse().map_err(|_| self.unknown(here))?,
                 };
                 let op = if head == "block_index" { Op::BlockIndex(axis) } else { Op::BlockCount(axis) };
                 return Ok((op, vec![]));
             }
             "reduce" => {
-                let reduce = Reduce::ALL.into_iter().find(|r| r.name() == tail).ok_or(unknown)?;
+                let reduce =
+                    Reduce::ALL.into_iter().find(|r| r.name() == tail).ok_or_else(|| self.unknown(here))?;
                 return Ok((Op::Reduce(reduce), self.operands()?));
             }
             "unpack" => {
-                let (sign, bits) = code(tail).ok_or(unknown)?;
+                let (sign, bits) = code(tail).ok_or_else(|| self.unknown(here))?;
                 let args = self.operands()?;
                 self.at.keyword("at")?;
                 let offset = self.at.number("a bit offset below 256", |text| text.parse().ok())?;
                 return Ok((Op::Unpack { bits, offset, sign }, args));
             }
             "load.unpack" => {
-                let (sign, bits) = code(tail).ok_or(unknown)?;
+                let (sign, bits) = code(tail).ok_or_else(|| self.unknown(here))?;
                 let place = self.place()?;
                 self.at.punct('[')?;
                 let base = self.value()?;
@@ -382,13 +387,16 @@ impl<'a> Parser<'a> {
                 return Ok((Op::LoadUnpack { place, bits, sign }, vec![base]));
             }
             "atomic" => {
-                let update = Update::ALL.into_iter().find(|update| update.name() == tail).ok_or(unknown)?;
+                let update = Update::ALL
+                    .into_iter()
+                    .find(|update| update.name() == tail)
+                    .ok_or_else(|| self.unknown(here))?;
                 return self.atomic(update);
             }
             _ => {}
         }
         let form = MemoryOp::ALL.into_iter().find(|form| form.name() == head);
-        let (Some(form), Some(mem)) = (form, Mem::from_name(tail)) else { return Err(unknown) };
+        let (Some(form), Some(mem)) = (form, Mem::from_name(tail)) else { return Err(self.unknown(here)) };
         let place = self.place()?;
         self.at.punct('[')?;
         let mut args = vec![self.value()?];

@@ -63,6 +63,12 @@ impl<'a> Cursor<'a> {
         self.error(format!("expected {what}, found {}", self.token.describe()))
     }
 
+    /// [`Self::expected`] at a word that was read before. Lines are counted for an error that is told: counted for each word that could have been one, they would
+    /// take time with the square of the text.
+    pub(crate) fn expected_at(&self, (word, start): (&str, usize), what: &str) -> ParseError {
+        self.error_at(start, format!("expected {what}, found `{word}`"))
+    }
+
     pub(crate) fn advance(&mut self) -> Parsed<Token<'a>> {
         let (token, start) = self.lexer.next()?;
         self.start = start;

@@ -496,8 +496,8 @@ impl Parser<'_> {
     }
 
     fn operation(&mut self, result: Option<Value>) -> Parsed<(Op, Vec<Value>)> {
-        let unknown = self.at.expected("an operation");
-        let Token::Word(word) = self.at.token else { return Err(unknown) };
+        let Token::Word(word) = self.at.token else { return Err(self.at.expected("an operation")) };
+        let here = (word, self.at.start);
         self.at.advance()?;
         let op = match word {
             "const" => return Ok((Op::Const(self.constant(result)?), Vec::new())),
@@ -550,7 +550,7 @@ impl Parser<'_> {
             "group_index" => Op::GroupIndex,
             "assert" => Op::Assert(self.at.u32("a message's number")?),
             "print" => Op::Print(self.at.u32("a message's number")?),
-            word => match named(word).ok_or(unknown)? {
+            word => match named(word).ok_or_else(|| self.at.expected_at(here, "an operation"))? {
                 Op::Reduce(reduce, _) => Op::Reduce(reduce, self.at.number("an axis", small)?),
                 Op::Scan(reduce, _) => Op::Scan(reduce, self.at.number("an axis", small)?),
                 Op::Atomic { update, .. } => {

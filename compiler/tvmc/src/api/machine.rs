@@ -1,6 +1,6 @@
 //! Where kernels run.
 
-use crate::cli::{CpuLevel, MachineOptions, TargetName, TunedChoices};
+use crate::cli::{BoundsPolicy, CpuLevel, MachineOptions, TargetName, TunedChoices};
 
 /// A kind of machine.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -40,6 +40,7 @@ impl Machine {
             device: self.device.clone(),
             threads: self.threads.into_iter().collect(),
             tuned: TunedChoices::On,
+            bounds: BoundsPolicy::Proved,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! This is the one place of the command that vouches for memory. The argument, in three steps: `bind` has checked every extent of every
 //! argument; the engine has checked that every slice is as long as its shape says; the lowering masks, or proves inside, every access to a
-//! tensor of those extents. So generated code stays inside the slices it is given.
+//! tensor of those extents. So generated code stays inside the slices it is given. Where `--bounds checked` is asked for, the third step is not believed: the code compares
+//! each access with the length of its slice.
 
 use super::Level;
 use super::machine::{MachineArgument, Printed, code_for_cpu, failure, lowered, scalar_values, tensors};
@@ -13,7 +14,7 @@ use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_model::executor::{DeviceError, MemoryId, Slice};
 use tvmc_passes::packing::Packing;
-use tvmc_passes::{ScalarBinding, target};
+use tvmc_passes::{Bounds, ScalarBinding, target};
 
 /// A compiled kernel and its reusable launch record.
 pub struct CpuCode {
@@ -28,6 +29,7 @@ const SHARED: u64 = 32 << 20;
 pub struct CpuMachine {
     pool: Pool,
     target: Target,
+    bounds: Bounds,
     memory: Vec<AlignedBuffer>,
     /// The memory that weights share at present, and how much of it they have.
     shared: Option<(MemoryId, u64)>,
@@ -46,10 +48,10 @@ pub(super) fn row(target: Target) -> tvmc_passes::target::Target {
 
 impl CpuMachine {
     /// A machine with this many threads.
-    pub fn new(threads: usize, target: Target) -> Self {
+    pub fn new(threads: usize, target: Target, bounds: Bounds) -> Self {
         let pool = Pool::new(threads);
         pool.pin_launcher();
-        Self { pool, target, memory: Vec::new(), shared: None }
+        Self { pool, target, bounds, memory: Vec::new(), shared: None }
     }
 
     /// The processor, the code for it, and the threads.
@@ -128,7 +130,7 @@ impl CpuMachine {
     }
 
     pub(super) fn compile(&mut self, kernel: &Kernel, packing: Vec<Packing>) -> Result<CpuCode, DeviceError> {
-        let (function, scalars) = lowered(kernel, &row(self.target), packing)?;
+        let (function, scalars) = lowered(kernel, &row(self.target), packing, self.bounds)?;
         let compiled =
             code_for_cpu(&function, || CompiledKernel::compile(&function, self.target)).map_err(failure)?;
         Ok(CpuCode { prepared: Prepared::new(&compiled), scalars })

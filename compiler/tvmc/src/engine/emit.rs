@@ -11,7 +11,7 @@ use tvmc_cpu::CompileError;
 use tvmc_ir::lane::Verified;
 use tvmc_ir::tile::Value;
 use tvmc_passes::target::{self, Target};
-use tvmc_passes::{History, Options, lower_with_history};
+use tvmc_passes::{Bounds, History, Options, lower_with_history};
 
 /// A kernel instance, shown in one form after another.
 pub struct Forms<'a> {
@@ -22,6 +22,7 @@ pub struct Forms<'a> {
     /// Whether x86 code is for 256-bit vectors.
     v3: bool,
     cpu: CpuLevel,
+    bounds: Bounds,
     lowered: Option<(Target, Verified)>,
     /// Made where someone asks how the lowering went.
     history: Option<History>,
@@ -41,7 +42,8 @@ impl<'a> Forms<'a> {
         let features = Features::detect();
         let narrow = features.is_some_and(|f| f.level == Level::V3) && options.cpu == CpuLevel::Native;
         let v3 = options.cpu == CpuLevel::V3 || narrow;
-        Self { kernel, target: options.target, features, v3, cpu: options.cpu, lowered: None, history: None }
+        let (target, cpu, bounds) = (options.target, options.cpu, options.bounds());
+        Self { kernel, target, features, v3, cpu, bounds, lowered: None, history: None }
     }
 
     /// The last form before machine code: what the target's backend is shown as.
@@ -78,7 +80,8 @@ impl<'a> Forms<'a> {
         match &mut self.lowered {
             Some((_, function)) => Ok(function),
             empty @ None => {
-                let (function, _) = lowered(self.kernel, &row, Vec::new()).map_err(Failure::from_error)?;
+                let (function, _) =
+                    lowered(self.kernel, &row, Vec::new(), self.bounds).map_err(Failure::from_error)?;
                 Ok(&empty.insert((row, function)).1)
             }
         }
@@ -90,8 +93,9 @@ impl<'a> Forms<'a> {
         match &mut self.history {
             Some(history) => Ok(history),
             empty @ None => {
-                let (_, history) = lower_with_history(self.kernel, &row, &Options::default())
-                    .map_err(Failure::from_error)?;
+                let options = Options { bounds: self.bounds, ..Options::default() };
+                let (_, history) =
+                    lower_with_history(self.kernel, &row, &options).map_err(Failure::from_error)?;
                 Ok(empty.insert(history))
             }
         }
@@ -111,6 +115,11 @@ impl<'a> Forms<'a> {
 
     /// The instance for C. Its function is named as the kernel is.
     pub fn export(&self) -> Result<Export, Failure> {
+        if self.bounds == Bounds::Checked {
+            return Err(Failure::usage(
+                "code for C has its bounds proved, and its header checks lengths: leave --bounds checked out, or try the kernel with `tvmc run --bounds checked`",
+            ));
+        }
         let target = match (self.target, self.features) {
             // For a level by name the object runs on every processor of the level; without one, on this host's like.
             (TargetName::Cpu | TargetName::X86, Some(features)) => tvmc_cpu::Target::X86(match self.cpu {

@@ -6,8 +6,8 @@ use tvmc_gpu::{Commands, GpuBuffer, GpuDevice, GpuError, GpuKernel, GpuLaunch, S
 use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_model::executor::{DeviceError, MemoryId};
-use tvmc_passes::ScalarBinding;
 use tvmc_passes::packing::Packing;
+use tvmc_passes::{Bounds, ScalarBinding};
 
 /// Launches in one submission.
 const BATCH: usize = 64;
@@ -23,6 +23,7 @@ pub struct GpuCode {
 /// A device, its memory, and the launches not yet handed over.
 pub struct GpuMachine {
     device: GpuDevice,
+    bounds: Bounds,
     memory: Vec<GpuBuffer>,
     commands: Option<Commands>,
     /// Handed over, not waited for, in order.
@@ -31,9 +32,9 @@ pub struct GpuMachine {
 
 impl GpuMachine {
     /// Opens a device by (part of) its name, or the best one.
-    pub fn open(name: Option<&str>) -> Result<Self, DeviceError> {
+    pub fn open(name: Option<&str>, bounds: Bounds) -> Result<Self, DeviceError> {
         let device = GpuDevice::open(name).map_err(failure)?;
-        Ok(Self { device, memory: Vec::new(), commands: None, pending: Vec::new() })
+        Ok(Self { device, bounds, memory: Vec::new(), commands: None, pending: Vec::new() })
     }
 
     /// The device's name.
@@ -125,7 +126,7 @@ impl GpuMachine {
     }
 
     pub(super) fn compile(&mut self, tile: &Kernel, packing: Vec<Packing>) -> Result<GpuCode, DeviceError> {
-        let (function, scalars) = lowered(tile, &tvmc_passes::target::WGSL, packing)?;
+        let (function, scalars) = lowered(tile, &tvmc_passes::target::WGSL, packing, self.bounds)?;
         fn reason(error: &GpuError) -> Option<&tvmc_backend_wgsl::Error> {
             match error {
                 GpuError::Compile { error, .. } => Some(error),

@@ -11,7 +11,7 @@ use tvmc_ir::tile::launch::Binding;
 use tvmc_ir::tile::{Kernel, TensorDecl};
 use tvmc_model::executor::{DeviceError, MemoryId, Purpose, Slice};
 use tvmc_passes::packing::Packing;
-use tvmc_passes::{Lowered, Options, ScalarBinding, lower};
+use tvmc_passes::{Bounds, Lowered, Options, ScalarBinding, lower};
 
 /// An argument, ready for a machine.
 #[derive(Clone, PartialEq, Debug)]
@@ -188,10 +188,11 @@ pub fn lowered(
     kernel: &Kernel,
     target: &tvmc_passes::target::Target,
     packing: Vec<Packing>,
+    bounds: Bounds,
 ) -> Result<(lane::Verified, Vec<ScalarBinding>), DeviceError> {
-    let input = || format!("; for {}, packing {packing:?}\n{kernel}", target.name);
+    let input = || format!("; for {}, packing {packing:?}, bounds {bounds:?}\n{kernel}", target.name);
     internal::within(Stage::Lower, &kernel.name, &input, || {
-        let options = Options { packing: packing.clone() };
+        let options = Options { packing: packing.clone(), bounds };
         let Lowered { function, scalars, .. } = lower(kernel, target, &options).map_err(failure)?;
         let verified = lane::verify(function).map_err(|errors| {
             let first = errors.first().map(ToString::to_string).unwrap_or_default();
@@ -250,6 +251,11 @@ pub fn scalar_values(
             ScalarBinding::Param(param) => match &arguments[param.index()] {
                 MachineArgument::Scalar(bits) => u64::from(*bits),
                 MachineArgument::Tensor(..) => 0,
+            },
+            // Memory is handed out in words: what a slice of bytes lacks to the last is there, and nobody else's.
+            ScalarBinding::Elements { param, size } => match &arguments[param.index()] {
+                MachineArgument::Tensor(slice, _) => slice.bytes.next_multiple_of(4) / u64::from(*size),
+                MachineArgument::Scalar(_) => 0,
             },
         })
         .collect()

@@ -436,7 +436,7 @@ pub fn default_threads() -> usize {
 }
 
 fn machine(options: &MachineOptions, threads: usize) -> Result<Machine, Failure> {
-    let native = |target| Ok(Machine::Cpu(cpu::CpuMachine::new(threads, target)));
+    let native = |target| Ok(Machine::Cpu(cpu::CpuMachine::new(threads, target, options.bounds())));
     let portable = || native(tvmc_cpu::Target::Cranelift);
     let wide = |features: Features| native(tvmc_cpu::Target::X86(features));
     let features = |level: CpuLevel| -> Option<Features> {
@@ -450,7 +450,8 @@ fn machine(options: &MachineOptions, threads: usize) -> Result<Machine, Failure>
     match options.target {
         TargetName::Interp => Ok(Machine::Interp(interp::InterpMachine::default())),
         TargetName::Gpu | TargetName::Wgsl => {
-            let machine = gpu::GpuMachine::open(options.device.as_deref()).map_err(Failure::from_error)?;
+            let machine = gpu::GpuMachine::open(options.device.as_deref(), options.bounds())
+                .map_err(Failure::from_error)?;
             crate::output::note(&format!("device: {}", machine.name()));
             Ok(Machine::Gpu(Box::new(machine)))
         }

@@ -8,7 +8,8 @@
 //!
 //! **Invariant.** Only normal pieces are cut or result from a merge, so text cannot be merged to a control token.
 //!
-//! **Refuses** vocabularies whose pieces can be cut in more than [`MAX_MERGES`] ways.
+//! **Refuses** vocabularies whose pieces can be cut in more than [`MAX_MERGES`] ways, or whose cuts are more than [`MAX_MERGE_BYTES`] of text: 4,096 pieces `a`, `aa`, `aaa`, .. are a file of
+//! 8 MB, and have eight million cuts of 23 GB.
 
 use tokenizers::NormalizerWrapper;
 use tokenizers::models::bpe::Merges;
@@ -19,13 +20,16 @@ use super::vocabulary::{TokenKind, Vocabulary, VocabularyError};
 /// The letter that stands for a space in pieces.
 pub const SPACE: char = '\u{2581}';
 /// The most merges: a vocabulary of 262,144 pieces has about two million.
-pub const MAX_MERGES: usize = 1 << 23;
+pub const MAX_MERGES: usize = 1 << 22;
+/// The most bytes of their parts together: two million of ordinary length take a fifth of it.
+pub const MAX_MERGE_BYTES: usize = 80 << 20;
 
 /// The merges of a vocabulary, best first.
 pub(super) fn merges(vocabulary: &Vocabulary, scores: &[f32]) -> Result<Merges, VocabularyError> {
     let normal =
         |text: &str| vocabulary.id(text).filter(|&id| vocabulary.kind(id) == Some(TokenKind::Normal));
     let mut found: Vec<(u32, u32, u32)> = Vec::new();
+    let mut bytes = 0;
     for (whole, text, kind) in vocabulary.iter() {
         if kind != TokenKind::Normal {
             continue;
@@ -38,6 +42,11 @@ pub(super) fn merges(vocabulary: &Vocabulary, scores: &[f32]) -> Result<Merges, 
                         count: MAX_MERGES + 1,
                         limit: MAX_MERGES,
                     });
+                }
+                bytes += text.len();
+                if bytes > MAX_MERGE_BYTES {
+                    let what = "bytes of merges";
+                    return Err(VocabularyError::TooMany { what, count: bytes, limit: MAX_MERGE_BYTES });
                 }
                 found.push((whole, left, right));
             }

@@ -25,6 +25,7 @@ use std::path::Path;
 use std::process::Command;
 use tvmc_cpu::Target;
 use tvmc_ir::tile::Kernel;
+use tvmc_passes::Bounds;
 use writer::Writer;
 
 /// What an instance becomes for C.
@@ -40,7 +41,8 @@ pub struct Export {
 impl Export {
     /// Compiles an instance.
     pub fn of(kernel: &Kernel, target: Target) -> Result<Self, Failure> {
-        let (function, scalars) = lowered(kernel, &row(target), Vec::new()).map_err(Failure::from_error)?;
+        let (function, scalars) =
+            lowered(kernel, &row(target), Vec::new(), Bounds::Proved).map_err(Failure::from_error)?;
         let names = Names::of(kernel);
         let code = tvmc_cpu::object(&function, target, &format!("{}_block", names.symbol))
             .map_err(Failure::from_error)?;
