@@ -444,7 +444,13 @@ fn matrices(case: &Case, data: &Data) -> Matrices {
         Element::Format(id) => {
             let format = &case.kernel.formats[id.index()];
             let row_bytes = format.row_bytes(*columns).expect("a small row") as usize;
-            Matrices { head: format.tensor_head as usize, rows, room, row_bytes, unit: format.unit() as usize }
+            Matrices {
+                head: format.tensor_head as usize,
+                rows,
+                room,
+                row_bytes,
+                unit: format.unit() as usize,
+            }
         }
     }
 }

@@ -133,8 +133,16 @@ impl Lowering<'_> {
                     let lanes = self.emit.pure(Pure::IMul, &[lane, step]);
                     offset = Some(self.sum(offset, lanes));
                 }
-                Ok(Row { place, unit, base, offset, apart: Distance::Constant(1),
-                    contiguous: false, mask, matrix: None })
+                Ok(Row {
+                    place,
+                    unit,
+                    base,
+                    offset,
+                    apart: Distance::Constant(1),
+                    contiguous: false,
+                    mask,
+                    matrix: None,
+                })
             }
             Packing::Interleaved | Packing::Filled => {
                 self.packed_row(tensor.packing, (outer, extents), row_units, unit, place, mask)
@@ -170,7 +178,16 @@ impl Lowering<'_> {
             let (block, within) = self.block_of_rows(total, size);
             let apart = self.block_rows(packing, *rows, block);
             let base = self.packed_start(matrix.base, matrix_rows, (block, within), row_units);
-            return Ok(Row { place, unit, base, offset: None, apart, contiguous: !one_row, mask, matrix: None });
+            return Ok(Row {
+                place,
+                unit,
+                base,
+                offset: None,
+                apart,
+                contiguous: !one_row,
+                mask,
+                matrix: None,
+            });
         }
         let index = match axis.coord {
             Coord::At(_) => self.position_value(total),

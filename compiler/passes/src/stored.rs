@@ -292,9 +292,18 @@ impl<'k> Lowering<'k> {
         match (scope, row.matrix) {
             (Scope::Group, _) => Ok((*row, group)),
             (Scope::Row, _) => Ok((*row, start)),
-            (Scope::Tensor, Some(MatrixHead { base, offset, mask })) => {
-                Ok((Row { base, offset, apart: Distance::Constant(1), contiguous: false, mask, matrix: None, ..*row }, start))
-            }
+            (Scope::Tensor, Some(MatrixHead { base, offset, mask })) => Ok((
+                Row {
+                    base,
+                    offset,
+                    apart: Distance::Constant(1),
+                    contiguous: false,
+                    mask,
+                    matrix: None,
+                    ..*row
+                },
+                start,
+            )),
             (Scope::Tensor, None) => self.unsupported("a field of a tensor that stores none", None),
         }
     }
