@@ -172,8 +172,8 @@ impl Maker<'_> {
                     let initials = self.pick(count);
                     let step = self.tape.next();
                     let (counter, params) = self.b.begin_for(ends[0], ends[1], step, &initials);
-                    let depth = self.tape.next();
-                    self.b.pipeline(depth);
+                    let stages = self.tape.next();
+                    self.b.pipeline(stages);
                     self.scope.push(counter);
                     self.scope.extend(params);
                     self.region(depth - 1);

@@ -248,7 +248,7 @@ fn formats_with_what_is_stored_once() {
                 let set: Vec<&str> = set.iter().map(String::as_str).collect();
                 run(dir.path(), "stored_once", "start", &["x"], ("y", &shape), target, &set);
                 let given = format!("y={}", file("y.npy").display());
-                let out = format!("y=y.npy:{}", file("w.npy").display());
+                let out = format!("y={}", file("w.npy").display());
                 stdout(&tvmc(&[
                     "run",
                     "examples/stored_once.tile",

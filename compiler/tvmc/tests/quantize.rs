@@ -136,7 +136,7 @@ const OWN: &str = "
 format seven { group 7 { d: f16; q: u5[7]; unused: u1[5]; } value[i] = d * (q[i] - 16); }
 format rows { per row { d: e5m2; } group 8 { q: i8[8]; } value[i] = d * q[i]; }
 format levels { per tensor { s: f32; } per row { r: bf16; } group 16 { d: e4m3; q: i4[16]; } value[i] = s * r * d * q[i]; }
-format zeros { group 32 { d: bf16; z: u8; q: u6[32]; } value[i] = d * (q[i] - z); }
+format points { group 32 { d: bf16; z: u8; q: u6[32]; } value[i] = d * (q[i] - z); }
 format book { table level: f32[8] = [-1.0, -0.5, -0.25, -0.1, 0.1, 0.25, 0.5, 1.0]; group 32 { d: f16; q: u3[32]; } value[i] = d * level[q[i]]; }
 format squares { group 8 { d: f16; q: i4[8]; } value[i] = d * q[i] * q[i]; }
 ";
@@ -151,7 +151,7 @@ fn formats_of_the_users_travel_with_the_weights() {
         ("seven", |k: u64| k.div_ceil(7) * 7, 0, 0.04),
         ("rows", |k: u64| 2 * 0 + 4 + k.div_ceil(8) * 8, 0, 0.03),
         ("levels", |k: u64| 2 + 1 + k.div_ceil(16) * 9, 4, 0.12),
-        ("zeros", |k: u64| k.div_ceil(32) * 27, 0, 0.02),
+        ("points", |k: u64| k.div_ceil(32) * 27, 0, 0.02),
         ("book", |k: u64| k.div_ceil(32) * 14, 0, 0.3),
     ] as [(&str, fn(u64) -> u64, u64, f64); 5]
     {
