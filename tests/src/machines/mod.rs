@@ -32,7 +32,7 @@ use tvmc_gpu::GpuDevice;
 use tvmc_interp::lane::LaneOrder;
 use tvmc_ir::lane::Verified;
 use tvmc_ir::tile::{parse, verify};
-use tvmc_passes::target::{Ahead, CRANELIFT, DotStep, TARGETS, Target, WGSL, X86_V3, X86_V4};
+use tvmc_passes::target::{Ahead, CRANELIFT, DotStep, Loads, TARGETS, Target, WGSL, X86_V3, X86_V4};
 use tvmc_passes::{Bounds, steps};
 use tvmc_types::dtype::DType;
 
@@ -317,7 +317,11 @@ fn drawn(random: &mut Random) -> Target {
         integer_rows: *random.pick(&[1, 4, 8]),
         spread: *random.pick(&[1, 2, 32]),
         spare_scratch: *random.pick(&[0, 16 << 10, 1 << 24]),
-        ahead: *random.pick(&[Ahead::Processor, Ahead::Scratch { bytes: 16 << 10 }]),
+        ahead: *random.pick(&[
+            Ahead::Processor,
+            Ahead::Scratch { bytes: 16 << 10, loads: Loads::Factors },
+            Ahead::Scratch { bytes: 16 << 10, loads: Loads::All },
+        ]),
         blocks: 1,
     }
 }

@@ -55,7 +55,6 @@
 use super::dtypes;
 use super::format::{Decode, Format, field_error};
 use super::kernel::{Carried, Element, Inst, Kernel, MAX_PIPELINE, Param, Region, Stmt, TensorDecl, Value};
-use super::op::Op;
 use super::pins;
 use super::signature::{self, Broken, Gives};
 use super::types::{MAX_ELEMENTS, MAX_RANK, TileType};
