@@ -236,7 +236,7 @@ fn formats_with_what_is_stored_once() {
         ("zero_points", 0.08, [5 * 67, 5 * 2 * 67]),
         ("code_book", 0.16, [5 * 34 * 2, 5 * 34 * 4]),
         ("row_bytes", 0.006, [5 * (4 + 7 * 16), 5 * (4 + 256)]),
-        ("two_levels", 0.17, [4 + 5 * 7 * 9 + 0, 4 + 5 * 16 * 9]),
+        ("two_levels", 0.17, [4 + 5 * 7 * 9, 4 + 5 * 16 * 9]),
     ] {
         for (k, bytes) in [100usize, 256].into_iter().zip(sizes) {
             let x = values(5 * k, 7);

@@ -149,8 +149,8 @@ fn formats_of_the_users_travel_with_the_weights() {
     std::fs::write(&own, OWN).unwrap();
     for (format, row, head, most) in [
         ("seven", |k: u64| k.div_ceil(7) * 7, 0, 0.04),
-        ("rows", |k: u64| 2 * 0 + 4 + k.div_ceil(8) * 8, 0, 0.03),
-        ("levels", |k: u64| 2 + 1 + k.div_ceil(16) * 9, 4, 0.12),
+        ("rows", |k: u64| 4 + k.div_ceil(8) * 8, 0, 0.03),
+        ("levels", |k: u64| 2 + k.div_ceil(16) * 9, 4, 0.12),
         ("points", |k: u64| k.div_ceil(32) * 27, 0, 0.02),
         ("book", |k: u64| k.div_ceil(32) * 14, 0, 0.3),
     ] as [(&str, fn(u64) -> u64, u64, f64); 5]

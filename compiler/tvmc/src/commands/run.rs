@@ -71,7 +71,10 @@ pub(super) fn save_array(path: &Path, element: &str, shape: &[u64], data: Vec<u8
         Some(dtype) => (dtype, shape.to_vec()),
         None => {
             let rows: u64 = shape.iter().rev().skip(1).product();
-            (NpyDtype::U8, vec![rows, data.len() as u64 / rows.max(1)])
+            let bytes = data.len() as u64;
+            // What stands once for a tensor makes no whole rows.
+            let even = bytes.is_multiple_of(rows.max(1));
+            (NpyDtype::U8, if even { vec![rows, bytes / rows.max(1)] } else { vec![bytes] })
         }
     };
     let array = NpyArray::new(dtype, shape, data).map_err(Failure::from_error)?;
