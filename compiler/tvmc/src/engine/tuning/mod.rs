@@ -60,7 +60,7 @@ impl Case {
             else {
                 continue;
             };
-            if *arrangement != Arrangement::Declared {
+            if *arrangement == Arrangement::Packed {
                 packed.push(name.clone());
             }
             for (expr, extent) in shape.iter().zip(given) {
