@@ -145,7 +145,7 @@ impl Lowering<'_> {
                     contiguous: false,
                     mask,
                     matrix: None,
- planar: None,
+                    planar: None,
                 })
             }
             Packing::Interleaved | Packing::Filled => {
@@ -192,7 +192,7 @@ impl Lowering<'_> {
                 contiguous: !one_row,
                 mask,
                 matrix: None,
- planar: None,
+                planar: None,
             });
         }
         let index = match axis.coord {
@@ -291,7 +291,9 @@ impl Lowering<'_> {
             (Packing::Interleaved | Packing::AsDeclared, Extent::Runtime(rows, _)) => {
                 self.emit.pure(Pure::I32ToI64, &[rows])
             }
-            (Packing::Filled | Packing::Planar, Extent::Constant(rows)) => self.emit.i64((rows + size - 1) / size * size),
+            (Packing::Filled | Packing::Planar, Extent::Constant(rows)) => {
+                self.emit.i64((rows + size - 1) / size * size)
+            }
             (Packing::Filled | Packing::Planar, Extent::Runtime(rows, _)) => {
                 let more = self.emit.i32(size as i32 - 1);
                 let rows = self.emit.pure(Pure::IAdd, &[rows, more]);

@@ -190,7 +190,17 @@ impl<'k> Lowering<'k> {
             let base = self.emit.i64(0);
             let planar = Some(planar);
             let apart = Distance::Constant(1);
-            return Ok(Row { place, unit: 1, base, offset: None, apart, contiguous: false, mask, matrix: None, planar });
+            return Ok(Row {
+                place,
+                unit: 1,
+                base,
+                offset: None,
+                apart,
+                contiguous: false,
+                mask,
+                matrix: None,
+                planar,
+            });
         }
         self.row(tensor, outer, extents, Rows::of(format, columns), mask)
     }
@@ -336,7 +346,7 @@ impl<'k> Lowering<'k> {
 
     /// The units in which fields of a scope lie, and the bit where it begins in them: `group` is that of the group.
     pub(crate) fn scope(&mut self, row: &Row, group: Bits, scope: Scope) -> Result<(Row, Bits), LowerError> {
-        let start = Bits { constant: 0, value: None };
+        let start = Bits { constant: 0, value: None, group: None, within: None };
         match (scope, row.matrix) {
             (Scope::Group, _) => Ok((*row, group)),
             (Scope::Row, _) => Ok((*row, start)),
