@@ -27,6 +27,7 @@ use tvmc_ir::lane::{Verified, verify};
 use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::{ArgumentShape, Binding, bind};
 use tvmc_passes::packing::{Packing, pack, packed_bytes, unit_bytes};
+use tvmc_passes::planes::{self, Planes};
 use tvmc_passes::target::{CRANELIFT, Target, WGSL, X86_V3, X86_V4};
 use tvmc_passes::{Options, ScalarBinding, lower};
 use tvmc_sema::{ElementChoice, Instance, Loaded, choose_tunes, interface};
@@ -203,8 +204,9 @@ struct Lowered {
 
 impl Lowered {
     fn new(kernel: &Kernel, target: &Target) -> Self {
+        let weights = if target.name == WGSL.name { Packing::Planar } else { Packing::Interleaved };
         let options = Options {
-            packing: vec![Packing::AsDeclared, Packing::Interleaved, Packing::AsDeclared],
+            packing: vec![Packing::AsDeclared, weights, Packing::AsDeclared],
             ..Options::default()
         };
         let lowered = lower(kernel, target, &options).expect("it lowers");
@@ -224,6 +226,15 @@ fn packed(w: &Weights) -> Vec<u8> {
     let row_bytes = w.bytes.len() / N as usize;
     let mut out = vec![0; packed_bytes(N as usize, row_bytes).expect("it fits")];
     pack(&w.bytes, N as usize, row_bytes, unit_bytes(w.group_bytes), &mut out);
+    out
+}
+
+/// As a GPU takes them.
+fn in_planes(kernel: &Kernel, w: &Weights) -> Vec<u8> {
+    let row_bytes = w.bytes.len() / N as usize;
+    let format = kernel.formats.last().expect("a format");
+    let mut out = vec![0; planes::packed_bytes(N as usize, row_bytes).expect("it fits")];
+    planes::pack(&w.bytes, N as usize, row_bytes, &Planes::of_format(format), &mut out);
     out
 }
 
@@ -381,7 +392,7 @@ fn types_on_wgsl() {
         let (lowered, binding) = (Lowered::new(&kernel, &LEAN), binding(&kernel, m));
         let rows = &x[..(m * K) as usize];
         let mut y = vec![0; (m * N * 4) as usize];
-        let mut stored = packed(&w);
+        let mut stored = in_planes(&kernel, &w);
         stored.resize(stored.len().next_multiple_of(4), 0);
         let code = device.compile(&lowered.function).unwrap_or_else(|e| panic!("{}: {e}", w.name));
         let buffers = [&bytes_of(rows), &stored, &y].map(|b| device.buffer_with(b).expect("memory"));

@@ -32,7 +32,7 @@ use tvmc_types::dtype::{DType, Kind};
 /// A one in every byte.
 const ONES: u32 = 0x0101_0101;
 /// Steps from a code down to what it is computed from.
-const MAX_DEPTH: u32 = 24;
+pub(crate) const MAX_DEPTH: u32 = 24;
 
 /// Where codes are read: a group of opened rows.
 #[derive(Copy, Clone)]
@@ -115,7 +115,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// The first two ways.
-    fn bytes(
+    pub(crate) fn bytes(
         &mut self,
         from: Reading<'_, 'k>,
         nodes: [Node; 4],
@@ -253,7 +253,10 @@ impl<'k> Lowering<'k> {
     fn neighbours(&mut self, opened: &Opened, start: Bits, bit: i64, width: u32) -> lane::Value {
         let unit_bits = i64::from(opened.row.unit) * 8;
         let at = (start.constant + bit).rem_euclid(unit_bits);
-        let (low, high, offset) = if unit_bits == 32 {
+        let (low, high, offset) = if let Some(planar) = &opened.row.planar {
+            let bits = Bits { constant: start.constant + bit, ..start };
+            self.planar_words(&opened.row, planar, bits, 4 * width)
+        } else if unit_bits == 32 {
             let low = self.window(opened, start, bit - at, 32);
             let straddles = at + 4 * i64::from(width) > 32;
             let high = if straddles { self.window(opened, start, bit - at + 32, 32) } else { low };

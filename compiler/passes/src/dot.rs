@@ -343,7 +343,10 @@ impl<'k> Lowering<'k> {
         else {
             return false;
         };
-        let packed = matches!(self.buffers[param.index()], Some((_, Packing::Interleaved | Packing::Filled)));
+        let packed = matches!(
+            self.buffers[param.index()],
+            Some((_, Packing::Interleaved | Packing::Filled | Packing::Planar))
+        );
         if packed || *padded || crate::memory::mem_of(*dtype).is_none() {
             return false;
         }

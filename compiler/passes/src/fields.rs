@@ -112,8 +112,11 @@ impl<'k> Lowering<'k> {
         }
         let rows = Rows::of(format, columns);
         let row = self.row(&tensor, &axes, outer, rows, None)?;
-        let (head, _) =
-            self.scope(&row, Bits { constant: 0, value: None, divide: Pure::IDivU }, Scope::Tensor)?;
+        let (head, _) = self.scope(
+            &row,
+            Bits { constant: 0, value: None, divide: Pure::IDivU, group: None, within: None },
+            Scope::Tensor,
+        )?;
         let size = self.emit.i64(i64::from(rows.unit));
         let start = self.emit.lmul(head.base, size);
         let fields: Vec<&Field> = format.fields.iter().filter(|f| f.scope == Scope::Tensor).collect();

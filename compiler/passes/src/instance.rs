@@ -10,6 +10,7 @@
 use crate::cleanup::{renumber, sweep};
 use crate::history::{Placement, Product};
 use crate::lower::{LowerError, Lowered, Lowering, Options};
+use crate::packing::Packing;
 use crate::pipeline::{self, Pipelined, pipelined};
 use crate::plan::plan;
 use crate::scratch::share;
@@ -55,8 +56,22 @@ pub(crate) struct Swept {
     pub arenas: Vec<Arena>,
 }
 
-/// Emits and cleans up. How much scratch is needed is known only now: where rings of `pipeline` make it too much, they become smaller.
+/// Emits and cleans up, with more lanes where that helps (`Target::spread_lanes`).
 pub(crate) fn swept(kernel: &Kernel, target: &Target, options: &Options) -> Result<Swept, LowerError> {
+    if target.spread_lanes > target.lanes && options.packing.contains(&Packing::Planar) {
+        let wide = Target { lanes: target.spread_lanes, ..*target };
+        let swept = swept_for(kernel, &wide, options)?;
+        let products = &swept.emitted.products;
+        let all_spread = products.values().all(|product| matches!(product, Product::Spread { .. }));
+        if all_spread && !products.is_empty() {
+            return Ok(swept);
+        }
+    }
+    swept_for(kernel, target, options)
+}
+
+/// How much scratch is needed is known only at the end: where rings of `pipeline` make it too much, they become smaller.
+fn swept_for(kernel: &Kernel, target: &Target, options: &Options) -> Result<Swept, LowerError> {
     let mut most = MAX_PIPELINE;
     loop {
         let mut emitted = emit(kernel, target, options, most)?;

@@ -27,10 +27,11 @@ use crate::memory::{Extent, Inside, Tensor};
 use crate::packing::{Packing, Rows};
 use crate::rows::Row;
 use crate::stored::{Bits, Groups};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 use tvmc_ir::lane::{self, Op as LaneOp, Pure, Scalar};
-use tvmc_ir::tile::{Element, Format, FormatId, Index, Inst, Memory, Op, Scope, Value};
+use tvmc_ir::tile::{CastRule, Element, Format, FormatId, Index, Inst, Memory, Op, Scope, Value};
 use tvmc_types::dtype::DType;
 
 /// A one in every byte.
@@ -45,10 +46,11 @@ pub(crate) struct Side<'k> {
     tensor: Tensor,
     /// Its format.
     pub id: FormatId,
-    pub format: &'k Format,
+    pub format: Cow<'k, Format>,
     /// What is known of that.
     pub affine: Rc<Affine>,
     rows: Rows,
+    columns: i64,
 }
 
 /// A row of a side, ready for its runs to be read.
@@ -57,7 +59,7 @@ pub(crate) struct Opened {
     /// 0 for rows outside the tensor, else absent.
     inside: Option<lane::Value>,
     /// Bits at which the tile's first group begins.
-    start: Bits,
+    pub start: Bits,
 }
 
 impl<'k> Lowering<'k> {
@@ -134,12 +136,25 @@ impl<'k> Lowering<'k> {
         k: u32,
     ) -> Result<Option<(Side<'k>, Side<'k>)>, LowerError> {
         let Some(x) = self.side(a, k)?.filter(is_activation) else { return Ok(None) };
-        let w = self.transposed(b).map(|b| self.side(b, k)).transpose()?.flatten();
+        let w = self.weights(b, k)?;
         Ok(w.map(|w| (x, w)))
     }
 
+    /// The right operand: a transposed matrix of a format, or of numbers that lie in planes.
+    pub(crate) fn weights(&mut self, b: Value, k: u32) -> Result<Option<Side<'k>>, LowerError> {
+        if let Some(b) = self.transposed(b) {
+            return self.side(b, k);
+        }
+        let Some(cast) = self.lazy(b) else { return Ok(None) };
+        let exact = matches!(cast.op, Op::Cast(CastRule::Exact));
+        match cast.args.first().and_then(|b| self.transposed(*b)) {
+            Some(b) if exact => self.side(b, k),
+            Some(_) | None => Ok(None),
+        }
+    }
+
     /// The operand of a lazy transposition.
-    fn transposed(&self, value: Value) -> Option<Value> {
+    pub(crate) fn transposed(&self, value: Value) -> Option<Value> {
         let inst = self.lazy(value)?;
         match &inst.op {
             Op::Permute(order) if order.as_slice() == [1, 0] => inst.args.first().copied(),
@@ -147,30 +162,37 @@ impl<'k> Lowering<'k> {
         }
     }
 
-    fn lazy(&self, value: Value) -> Option<&'k Inst> {
+    pub(crate) fn lazy(&self, value: Value) -> Option<&'k Inst> {
         match &self.repr[value.index()] {
             Some(Repr::Lazy) => self.defs[value.index()],
             Some(Repr::Uniform(_) | Repr::Registers(_) | Repr::Arena(_)) | None => None,
         }
     }
 
-    fn affine(&mut self, id: FormatId) -> Option<Rc<Affine>> {
-        let format = &self.kernel.formats[id.index()];
-        self.affine.entry(id).or_insert_with(|| Affine::of(format).map(Rc::new)).clone()
-    }
-
     /// A lazy load of a matrix of an affine format whose columns are all inside.
-    fn side(&mut self, value: Value, k: u32) -> Result<Option<Side<'k>>, LowerError> {
+    pub(crate) fn side(&mut self, value: Value, k: u32) -> Result<Option<Side<'k>>, LowerError> {
         let Some(inst) = self.lazy(value) else { return Ok(None) };
         let Op::Load { memory: Memory::Param(param), indices, padded: false } = &inst.op else {
             return Ok(None);
         };
         let tensor = self.tensor(*param)?;
-        let Element::Format(id) = tensor.element else { return Ok(None) };
         let slices = indices.iter().filter(|index| matches!(index, Index::Slice(_))).count();
         let last = matches!(indices.last(), Some(Index::Slice(_)));
-        let Some(affine) = self.affine(id).filter(|_| slices == 2 && last) else { return Ok(None) };
-        let format = &self.kernel.formats[id.index()];
+        if slices != 2 || !last {
+            return Ok(None);
+        }
+        let (id, format) = match tensor.element {
+            Element::Format(id) => (id, Cow::Borrowed(&self.kernel.formats[id.index()])),
+            Element::DType(dtype) if tensor.packing == Packing::Planar && dtype.bits() <= 8 => {
+                let format = self.number_format(dtype, &tensor, inst)?;
+                // Beyond the formats of the kernel: one for each type and length of group.
+                let number = DType::ALL.iter().position(|d| *d == dtype).unwrap_or(0) as u32 * 1024;
+                (FormatId(u32::MAX - number - format.group), Cow::Owned(format))
+            }
+            Element::DType(_) => return Ok(None),
+        };
+        let known = self.affine.entry(id).or_insert_with(|| Affine::of(&format).map(Rc::new));
+        let Some(affine) = known.clone() else { return Ok(None) };
         let Some(Extent::Constant(columns)) = tensor.extents.last().copied() else { return Ok(None) };
         let axes = self.axes(&inst.args, indices, &[Coord::zero(), Coord::zero()])?;
         let Some(column) = axes.last() else { return Ok(None) };
@@ -184,11 +206,11 @@ impl<'k> Lowering<'k> {
         if !whole || !inside {
             return Ok(None);
         }
-        let rows = Rows::of(format, columns);
+        let rows = Rows::of(&format, columns);
         if columns % group != 0 {
             return Ok(None);
         }
-        Ok(Some(Side { inst, indices, tensor, id, format, affine, rows }))
+        Ok(Some(Side { inst, indices, tensor, id, format, affine, rows, columns }))
     }
 
     fn starts(
@@ -208,13 +230,13 @@ impl<'k> Lowering<'k> {
     }
 
     /// A row of a side from an element of K on, or one row for each lane.
-    fn open(&mut self, side: &Side<'k>, at: Coord, from: Coord) -> Result<Opened, LowerError> {
+    pub(crate) fn open(&mut self, side: &Side<'k>, at: Coord, from: Coord) -> Result<Opened, LowerError> {
         let mut axes = self.axes(&side.inst.args, side.indices, &[at, from])?;
         let extents = &side.tensor.extents[..side.tensor.extents.len() - 1];
         let Some(column) = axes.pop() else {
             return self.unsupported("a tensor of a format without axes", Some(side.inst));
         };
-        let start = self.group(Groups::of(side.format), &column).start;
+        let start = self.group(Groups::of(&side.format), &column).start;
         let mut inside = None;
         let mut mask = None;
         for (axis, extent) in axes.iter_mut().zip(extents) {
@@ -237,7 +259,7 @@ impl<'k> Lowering<'k> {
             axis.coord = Coord::zero();
             inside = self.emit.both(inside, Some(condition));
         }
-        let row = self.row(&side.tensor, &axes, extents, side.rows, mask)?;
+        let row = self.row_of(&side.tensor, (&axes, extents), (&side.format, side.columns), mask)?;
         Ok(Opened { row, inside, start })
     }
 
@@ -403,6 +425,10 @@ impl<'k> Lowering<'k> {
 
     /// `width` bits of a row from `bit` after `start`, zero-extended.
     pub(crate) fn window(&mut self, opened: &Opened, start: Bits, bit: i64, width: u32) -> lane::Value {
+        if let Some(planar) = &opened.row.planar {
+            let bits = Bits { constant: start.constant + bit, ..start };
+            return self.planar_bits(&opened.row, planar, bits, width);
+        }
         let unit_bits = i64::from(opened.row.unit) * 8;
         let bit = start.constant + bit;
         let step = start.value.map(|value| {
@@ -434,7 +460,7 @@ impl<'k> Lowering<'k> {
                 }
                 Term::Op(op, args) => {
                     let args: Vec<(lane::Value, DType)> = args.iter().map(|arg| values[arg]).collect();
-                    self.decode_op(op, &args, *dtype, side.format, side.inst)?
+                    self.decode_op(op, &args, *dtype, &side.format, side.inst)?
                 }
             };
             values.insert(node, (value, *dtype));
@@ -463,7 +489,7 @@ fn is_activation(side: &Side<'_>) -> bool {
         })
 }
 
-fn slot_of(affine: &Affine, node: Node) -> Option<(u32, u32)> {
+pub(crate) fn slot_of(affine: &Affine, node: Node) -> Option<(u32, u32)> {
     match &affine.term(node).0 {
         Term::Slot { field, slot } => Some((*field, *slot)),
         Term::Const(_) | Term::Levels(..) => None,
@@ -474,13 +500,13 @@ fn slot_of(affine: &Affine, node: Node) -> Option<(u32, u32)> {
 }
 
 /// The run of the tile's element `k`, how far into it that is, and the group counted from the tile's first.
-fn run_at<'s>(side: &'s Side<'_>, k: u32) -> (&'s Run, u32, u32) {
+pub(crate) fn run_at<'s>(side: &'s Side<'_>, k: u32) -> (&'s Run, u32, u32) {
     let (group, index) = (k / side.format.group, k % side.format.group);
     let run = &side.affine.runs[(index / side.affine.length) as usize];
     (run, index % side.affine.length, group)
 }
 
 /// The start of a later group.
-fn shifted(start: Bits, side: &Side<'_>, groups: u32) -> Bits {
+pub(crate) fn shifted(start: Bits, side: &Side<'_>, groups: u32) -> Bits {
     start.plus(i64::from(groups) * i64::from(side.format.bytes) * 8)
 }

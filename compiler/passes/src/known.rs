@@ -76,6 +76,14 @@ impl Lowering<'_> {
             host::Expr::Name(name) => {
                 Facts { below: self.dim_named(name), ..Facts::range(0, i64::from(i32::MAX) - 1, 1) }
             }
+            // At most the dimension itself.
+            host::Expr::Binary(host::Binary::CeilDiv, name, by) if by.as_int().is_some_and(|by| by >= 1) => {
+                let below = match &**name {
+                    host::Expr::Name(name) => self.dim_named(name),
+                    host::Expr::Const(_) | host::Expr::Unary(..) | host::Expr::Binary(..) => None,
+                };
+                Facts { below, ..Facts::range(0, i64::from(i32::MAX) - 1, 1) }
+            }
             host::Expr::Unary(..) | host::Expr::Binary(..) => Facts::range(0, i64::from(i32::MAX) - 1, 1),
         }
     }

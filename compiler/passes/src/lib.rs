@@ -25,12 +25,14 @@
 //! | `stored` | decoding of formats and sub-byte types, packed or not |
 //! | `rows` | where their rows and heads lie |
 //! | `fields` | fields as tiles, and stores of what a tensor holds once |
+//! | `planar` | the same where a group's bytes lie in planes (`planes`) |
 //! | `encode` | stores of fields |
 //! | `along` | running results, chosen elements, joined tiles |
 //! | `materialise` | loops over coordinates: keeping, storing, reducing |
 //! | `affine` | which formats are scales times small integers |
 //! | `codes` | four codes at once as bytes |
 //! | `integer_dot` | products of stored operands in integers |
+//! | `float_dot` | products of stored operands with floats, where lanes are many |
 //! | `spread` | loops of a product whose turns are shared out among lanes |
 //! | `dot` | micro-tiles of matrix products |
 //! | `cleanup` | barriers and values that nobody needs |
@@ -54,6 +56,7 @@ mod emitter;
 mod encode;
 mod eval;
 mod fields;
+mod float_dot;
 mod history;
 mod instance;
 mod integer_dot;
@@ -64,6 +67,8 @@ mod memory;
 pub mod packing;
 mod pipeline;
 mod plan;
+mod planar;
+pub mod planes;
 mod rows;
 mod scatter;
 mod scratch;

@@ -34,6 +34,8 @@ pub enum Packing {
     Interleaved,
     /// Row-interleaved, the last block filled up with rows that nobody reads.
     Filled,
+    /// Plane by plane (`planes`).
+    Planar,
 }
 
 /// Bytes of a unit for groups of this many bytes.

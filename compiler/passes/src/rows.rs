@@ -13,6 +13,7 @@ use crate::eval::{Coord, Position};
 use crate::lower::{LowerError, Lowering};
 use crate::memory::{Address, Axis, Extent, Tensor};
 use crate::packing::{Packing, ROWS, Rows};
+use crate::planar::Planar;
 use tvmc_ir::lane::{self, Place, Pure};
 
 /// Where a row's units are: unit `t` of the row is element `base + offset[lane] + t * apart` of the buffer seen as units.
@@ -34,6 +35,8 @@ pub(crate) struct Row {
     pub mask: Option<lane::Value>,
     /// Where the fields of its matrix are, if there are any.
     pub matrix: Option<MatrixHead>,
+    /// Instead of all but `place` and `mask`, where the row lies in planes.
+    pub planar: Option<Planar>,
 }
 
 /// A number of units between neighbours of a row: 1, or the rows of its packed block.
@@ -94,7 +97,7 @@ impl Lowering<'_> {
         let mut at = self.emit.lmul(base, units);
         match tensor.packing {
             Packing::AsDeclared => start = self.emit.ladd(start, head),
-            Packing::Interleaved | Packing::Filled => at = self.emit.ladd(at, all_rows),
+            Packing::Interleaved | Packing::Filled | Packing::Planar => at = self.emit.ladd(at, all_rows),
         }
         let mut offset = row.offset;
         let mut apart = None;
@@ -142,11 +145,13 @@ impl Lowering<'_> {
                     contiguous: false,
                     mask,
                     matrix: None,
+                    planar: None,
                 })
             }
             Packing::Interleaved | Packing::Filled => {
                 self.packed_row(tensor.packing, (outer, extents), row_units, unit, place, mask)
             }
+            Packing::Planar => self.unsupported("a store to a tensor whose rows lie in planes", None),
         }
     }
 
@@ -187,6 +192,7 @@ impl Lowering<'_> {
                 contiguous: !one_row,
                 mask,
                 matrix: None,
+                planar: None,
             });
         }
         let index = match axis.coord {
@@ -218,14 +224,14 @@ impl Lowering<'_> {
         let units = self.emit.i64(row_units);
         let base = self.emit.lmul(before, units);
         let offset = Some(offset);
-        Ok(Row { place, unit, base, offset, apart, contiguous: false, mask, matrix: None })
+        Ok(Row { place, unit, base, offset, apart, contiguous: false, mask, matrix: None, planar: None })
     }
 
     /// The rows of a block.
     fn block_rows(&mut self, packing: Packing, rows: Extent, block: lane::Value) -> Distance {
         let size = ROWS as i64;
         match (packing, rows) {
-            (Packing::Filled | Packing::AsDeclared, _) => Distance::Constant(size as i32),
+            (Packing::Filled | Packing::Planar | Packing::AsDeclared, _) => Distance::Constant(size as i32),
             (Packing::Interleaved, Extent::Constant(rows)) if rows % size == 0 => {
                 Distance::Constant(size as i32)
             }
@@ -254,7 +260,7 @@ impl Lowering<'_> {
     }
 
     /// The block of a row that is the same for all lanes, and its place in it, u.i32.
-    fn block_of_rows(&mut self, row: Position, size: i32) -> (lane::Value, lane::Value) {
+    pub(crate) fn block_of_rows(&mut self, row: Position, size: i32) -> (lane::Value, lane::Value) {
         let rows = self.emit.i32(size);
         match row.value {
             Some(value) if row.facts.multiple % i64::from(size) == 0 => {
@@ -285,8 +291,10 @@ impl Lowering<'_> {
             (Packing::Interleaved | Packing::AsDeclared, Extent::Runtime(rows, _)) => {
                 self.emit.pure(Pure::I32ToI64, &[rows])
             }
-            (Packing::Filled, Extent::Constant(rows)) => self.emit.i64((rows + size - 1) / size * size),
-            (Packing::Filled, Extent::Runtime(rows, _)) => {
+            (Packing::Filled | Packing::Planar, Extent::Constant(rows)) => {
+                self.emit.i64((rows + size - 1) / size * size)
+            }
+            (Packing::Filled | Packing::Planar, Extent::Runtime(rows, _)) => {
                 let more = self.emit.i32(size as i32 - 1);
                 let rows = self.emit.pure(Pure::IAdd, &[rows, more]);
                 let size = self.emit.i32(size as i32);

@@ -12,7 +12,15 @@
 //!                                 w: f16 (granule 1), BK = 32:  lane 32 c + q takes element q of every turn
 //! ```
 //!
-//! So neighbouring lanes read neighbouring groups. Inside the loop the counter is a *varying* value; every evaluation follows from that
+//! So neighbouring lanes read neighbouring groups. Where a weight lies in planes (`planes`), neighbouring rows are neighbours in memory instead, so lanes
+//! go round the columns first, and a granule may be longer than a turn: as the loop's body reads K only through slices from the counter on, turns are
+//! joined.
+//!
+//! ```text
+//! 64 lanes, 8 columns, w: u3 in planes (granule 128), BK = 32: four turns are one; lane 8 q + c takes turns q, q + 8, .. of column c
+//! ```
+//!
+//! Inside the loop the counter is a *varying* value; every evaluation follows from that
 //! (`eval::Position`). A lane whose turn would be past the end repeats the last one and drops what it gives.
 //!
 //! An operand that is plain memory while the other has groups would be read by lanes a granule apart: it is brought to scratch
@@ -30,14 +38,20 @@ use crate::eval::{Coord, Position};
 use crate::history;
 use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
 use crate::memory::{Address, mem_of};
+use crate::packing::Packing;
+use crate::planes::dtype_group;
 use tvmc_ir::lane::{self, Access, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
 use tvmc_ir::tile::facts::Facts;
-use tvmc_ir::tile::{Element, Inst, Memory, Op, Stmt, TensorDecl, Value};
+use tvmc_ir::tile::{Element, Index, Inst, Memory, Op, Stmt, TensorDecl, Value};
 
 /// Elements of K that a lane takes at least in one turn of the generated loop, where there are as many.
 const MIN_ELEMENTS: u32 = 8;
 /// Most bytes of scratch for an operand that is brought there.
 const MAX_STAGE_BYTES: u32 = 16 << 10;
+/// Most elements of turns that are joined.
+const MAX_JOINED: u32 = 512;
+/// Rows whose vectors are neighbours at least: 64 bytes of a device's memory.
+const MIN_COLUMNS: u32 = 4;
 
 /// The loop, taken apart.
 struct Product<'k> {
@@ -53,6 +67,15 @@ struct Product<'k> {
     /// Extents of the variable.
     m: u32,
     n: u32,
+}
+
+/// Which lanes are neighbours.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Neighbours {
+    /// Those of one column: its row of the weight is one string.
+    Parts,
+    /// Those of one part of K: rows of the weight are interleaved.
+    Columns,
 }
 
 /// How lanes share the work.
@@ -72,6 +95,7 @@ struct Shares {
     passes: u32,
     /// Turns of a lane in one turn of the generated loop, so that enough loads are under way.
     unroll: u32,
+    neighbours: Neighbours,
 }
 
 impl Shares {
@@ -103,12 +127,11 @@ impl<'k> Lowering<'k> {
         if self.target.spread == 1 || !lanes.is_power_of_two() {
             return Ok(false);
         }
-        let Some(product) = self.product(stmt).filter(|product| self.is_within_reach(product)) else {
+        let Some(mut product) = self.product(stmt).filter(|product| self.is_within_reach(product)) else {
             return Ok(false);
         };
-        let granule = self.granule(&product);
-        let staged = granule > 1 && self.is_ungrouped(product.a, &product.insts);
-        let Some(shares) = self.shares(&product, granule, staged) else { return Ok(false) };
+        let (granule, neighbours, staged) = self.ways(&mut product);
+        let Some(shares) = self.shares(&product, granule, staged, neighbours) else { return Ok(false) };
         self.products.insert(product.result, history::Product::Spread { lanes: shares.k_lanes });
         let sums = self.spread_turns(&product, shares, staged)?;
         self.gather_parts(&product, shares, sums)?;
@@ -120,10 +143,17 @@ impl<'k> Lowering<'k> {
         if self.target.spread == 1 || !self.target.lanes.is_power_of_two() {
             return false;
         }
-        let Some(product) = self.product(stmt) else { return false };
-        let granule = self.granule(&product);
-        let staged = granule > 1 && self.is_ungrouped(product.a, &product.insts);
-        self.shares(&product, granule, staged).is_some()
+        let Some(mut product) = self.product(stmt) else { return false };
+        let (granule, neighbours, staged) = self.ways(&mut product);
+        self.shares(&product, granule, staged, neighbours).is_some()
+    }
+
+    /// The granule, which lanes are neighbours, and whether the left operand is brought to scratch.
+    fn ways(&self, product: &mut Product<'_>) -> (u32, Neighbours, bool) {
+        let neighbours = self.neighbours_of(product);
+        let granule = self.granule(product, neighbours);
+        let ungrouped = self.is_ungrouped(product.a, &product.insts);
+        (granule, neighbours, neighbours == Neighbours::Parts && granule > 1 && ungrouped)
     }
 
     /// Whether everything from outside can be read at positions that differ by lane.
@@ -233,6 +263,34 @@ impl<'k> Lowering<'k> {
         }
     }
 
+    /// How the memory that a load reads lies.
+    fn packing_of(&self, inst: &Inst) -> Packing {
+        match &inst.op {
+            Op::Load { memory: Memory::Param(param), .. } => {
+                let declared = self.buffers.get(param.index()).copied().flatten();
+                declared.map_or(Packing::AsDeclared, |(_, packing)| packing)
+            }
+            _ => Packing::AsDeclared,
+        }
+    }
+
+    /// The length of a tensor's last axis, if it is known.
+    fn columns_of(&self, memory: Memory) -> Option<u64> {
+        let Memory::Param(param) = memory else { return None };
+        match &self.kernel.params[param.index()] {
+            TensorDecl::Tensor { shape, .. } => u64::try_from(shape.last()?.as_int()?).ok(),
+            TensorDecl::Scalar { .. } => None,
+        }
+    }
+
+    fn neighbours_of(&self, product: &Product<'_>) -> Neighbours {
+        if product.insts.iter().any(|inst| self.packing_of(inst) == Packing::Planar) {
+            Neighbours::Columns
+        } else {
+            Neighbours::Parts
+        }
+    }
+
     /// The elements that a load of the body decodes together.
     fn group_of(&self, inst: &Inst) -> u32 {
         let memory = match &inst.op {
@@ -244,14 +302,35 @@ impl<'k> Lowering<'k> {
         };
         match self.kernel.element(*memory) {
             Some((Element::Format(format), _)) => self.kernel.formats[format.index()].group,
+            Some((Element::DType(dtype), _)) if self.packing_of(inst) == Packing::Planar => {
+                let columns = self.columns_of(*memory).unwrap_or(1);
+                dtype_group(dtype.bits(), columns).unwrap_or(8)
+            }
             Some((Element::DType(dtype), _)) if mem_of(dtype).is_none() => 8,
             Some((Element::DType(_), _)) | None => 1,
         }
     }
 
-    fn granule(&self, product: &Product<'_>) -> u32 {
+    /// The granule. Turns are joined where they are shorter and may be.
+    fn granule(&self, product: &mut Product<'_>, neighbours: Neighbours) -> u32 {
         let granule = product.insts.iter().fold(1, |size, inst| lcm(size, self.group_of(inst)));
-        if product.step.is_multiple_of(granule) { granule } else { product.step }
+        if product.step.is_multiple_of(granule) {
+            return granule;
+        }
+        let joined = lcm(product.step, granule);
+        let whole = match self.bounds(product) {
+            (Some(from), Some(to)) => from == 0 && to % i64::from(joined) == 0,
+            (Some(_) | None, Some(_) | None) => false,
+        };
+        if neighbours == Neighbours::Columns && whole && joined <= MAX_JOINED && reads_slices(product) {
+            product.step = joined;
+            return granule;
+        }
+        product.step
+    }
+
+    fn bounds(&self, product: &Product<'_>) -> (Option<i64>, Option<i64>) {
+        (self.facts[product.from.index()].as_constant(), self.facts[product.to.index()].as_constant())
     }
 
     /// Whether nothing that a value of the body is computed from has groups.
@@ -268,11 +347,15 @@ impl<'k> Lowering<'k> {
     }
 
     /// How to share: least work for the busiest lane, then most lanes to a column.
-    fn shares(&self, product: &Product<'_>, granule: u32, staged: bool) -> Option<Shares> {
+    fn shares(
+        &self,
+        product: &Product<'_>,
+        granule: u32,
+        staged: bool,
+        neighbours: Neighbours,
+    ) -> Option<Shares> {
         let (lanes, step) = (self.target.lanes, product.step);
-        let bounds =
-            (self.facts[product.from.index()].as_constant(), self.facts[product.to.index()].as_constant());
-        let total = match bounds {
+        let total = match self.bounds(product) {
             (Some(from), Some(to)) => Some((to - from).max(0) as u64),
             (Some(_) | None, Some(_) | None) => None,
         };
@@ -285,9 +368,13 @@ impl<'k> Lowering<'k> {
             }
             let inner = largest_power_of_two(step / granule).min(k_lanes);
             let outer = k_lanes / inner;
+            let passes = product.n / columns;
             let mut shares =
-                Shares { k_lanes, granule, inner, outer, columns, passes: product.n / columns, unroll: 1 };
+                Shares { k_lanes, granule, inner, outer, columns, passes, unroll: 1, neighbours };
             let turns = total.map(|total| total.div_ceil(u64::from(step) * u64::from(outer)));
+            if neighbours == Neighbours::Columns && columns < product.n.min(MIN_COLUMNS) {
+                continue;
+            }
             if !staged {
                 let wanted = u64::from(MIN_ELEMENTS.div_ceil(shares.elements(step)));
                 shares.unroll = turns.map_or(wanted, |turns| wanted.min(turns.max(1))) as u32;
@@ -308,8 +395,16 @@ impl<'k> Lowering<'k> {
         let lane = self.emit.lane_index();
         let (k_lanes, inner) = (self.emit.i32(shares.k_lanes as i32), self.emit.i32(shares.inner as i32));
         let granule = self.emit.i32(shares.granule as i32);
-        let column = self.emit.pure(Pure::IDivU, &[lane, k_lanes]);
-        let part = self.emit.pure(Pure::IRemU, &[lane, k_lanes]);
+        let (column, part) = match shares.neighbours {
+            Neighbours::Parts => {
+                (self.emit.pure(Pure::IDivU, &[lane, k_lanes]), self.emit.pure(Pure::IRemU, &[lane, k_lanes]))
+            }
+            Neighbours::Columns => {
+                let columns = self.emit.i32(shares.columns as i32);
+                let column = self.emit.pure(Pure::IRemU, &[lane, columns]);
+                (column, self.emit.pure(Pure::IDivU, &[lane, columns]))
+            }
+        };
         let first = self.emit.pure(Pure::IRemU, &[part, inner]);
         let first = self.emit.pure(Pure::IMul, &[first, granule]);
         let spread = |value, extent: u32, multiple: u32| Position {
@@ -432,10 +527,30 @@ impl<'k> Lowering<'k> {
         } else {
             None
         };
+        let affine = match integers {
+            None if shares.granule > 1 => self.weights(product.b, product.step)?,
+            Some(_) | None => None,
+        };
         for number in 0..granules {
             let first = places.inner.plus(i64::from(number) * apart);
             if let Some((x, w)) = &integers {
                 sums = self.runs(x, w, (&rows, &columns), Coord::At(first), shares.granule, sums)?;
+                continue;
+            }
+            if let Some(w) = &affine {
+                let pitch = shares.pitch(product.step);
+                let mut x = |this: &mut Self, row: usize, element: u32| match stage {
+                    Some(stage) => {
+                        let word = number * shares.granule + element;
+                        Ok(this.staged(stage, places.part, pitch, row as u32, word))
+                    }
+                    None => {
+                        let at = Coord::At(first.plus(i64::from(element)));
+                        this.eval(product.a, &[Coord::at(row as u32), at])
+                    }
+                };
+                let made = (product.m as usize, columns.as_slice());
+                sums = self.float_runs(&mut x, w, made, (Coord::At(first), shares.granule), sums)?;
                 continue;
             }
             for element in 0..shares.granule {
@@ -550,8 +665,13 @@ impl<'k> Lowering<'k> {
         let offset = places.column.value.unwrap_or(zero);
         let offset = self.emit.splat(offset);
         for (number, mut sum) in (0..).zip(sums) {
-            let mut distance = shares.k_lanes / 2;
-            while distance > 0 {
+            // Distances between lanes of one column.
+            let least = match shares.neighbours {
+                Neighbours::Parts => 1,
+                Neighbours::Columns => shares.columns,
+            };
+            let mut distance = shares.k_lanes / 2 * least;
+            while distance >= least {
                 let by = self.emit.i32(distance as i32);
                 let partner = self.emit.pure(Pure::IXor, &[lane, by]);
                 let other = self.emit.lane_op(LaneOp::Shuffle, &[sum, partner]);
@@ -575,6 +695,20 @@ impl<'k> Lowering<'k> {
         }
         Ok(())
     }
+}
+
+/// Whether the body depends on the counter, and on where in a turn an element lies, only by slices that begin at the counter: then the slices of a turn
+/// continue into those of the next.
+fn reads_slices(product: &Product<'_>) -> bool {
+    product.insts.iter().all(|inst| match &inst.op {
+        Op::Load { indices, .. } => inst
+            .args
+            .iter()
+            .zip(indices)
+            .all(|(arg, index)| *arg != product.counter || matches!(index, Index::Slice(_))),
+        Op::Iota | Op::Reshape | Op::Gather(_) | Op::Concat(_) => false,
+        _ => !inst.args.contains(&product.counter),
+    })
 }
 
 /// The least common multiple of two positive numbers.

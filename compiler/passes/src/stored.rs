@@ -17,11 +17,12 @@
 use crate::eval::{Coord, Position};
 use crate::lower::{LowerError, Lowering, scalar_of};
 use crate::memory::{Axis, Extent, Tensor};
-use crate::packing::Rows;
+use crate::packing::{Packing, Rows};
+use crate::planes::{Planes, dtype_group};
 use crate::rows::{Distance, MatrixHead, Row};
 use std::collections::HashMap;
-use tvmc_ir::lane::{self, Mem, MemoryOp, Op as LaneOp, Pure, Scalar};
-use tvmc_ir::tile::{Decode, Element, Field, FieldMode, Format, Inst, Op, Scope, Value};
+use tvmc_ir::lane::{self, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
+use tvmc_ir::tile::{CastRule, Decode, Element, Field, FieldMode, Format, Inst, Op, Scope, Value};
 use tvmc_types::dtype::{DType, Kind};
 
 /// A number of bits within a row: a constant plus an i32 that may vary.
@@ -31,6 +32,9 @@ pub(crate) struct Bits {
     pub value: Option<lane::Value>,
     /// How `value` is divided exactly: signed where it may lie below zero and only the constant brings it back.
     pub divide: Pure,
+    /// The computed part again, as whole groups and what lies beyond them.
+    pub group: Option<lane::Value>,
+    pub within: Option<lane::Value>,
 }
 
 impl Bits {
@@ -93,9 +97,8 @@ impl<'k> Lowering<'k> {
                 Some(inst),
             );
         };
-        let rows = Rows::of(format, columns);
         let outer_extents = &tensor.extents[..tensor.extents.len() - 1];
-        let row = self.row(tensor, outer, outer_extents, rows, mask)?;
+        let row = self.row_of(tensor, (outer, outer_extents), (format, columns), mask)?;
         let group = self.group(Groups::of(format), column);
         let value = self.decode(&row, &group, &format.decode, format)?;
         match mask {
@@ -112,10 +115,14 @@ impl<'k> Lowering<'k> {
     /// A dtype as a format: groups of one element, or of as many as fill whole bytes.
     fn dtype_format(&self, dtype: DType, tensor: &Tensor, inst: &Inst) -> Result<Format, LowerError> {
         let bits = dtype.bits();
-        let group = (1..=8).find(|n| (n * bits).is_multiple_of(8)).unwrap_or(8);
         let columns = match tensor.extents.last() {
             Some(Extent::Constant(c)) => *c,
             Some(Extent::Runtime(..)) | None => 1,
+        };
+        let least = (1..=8).find(|n| (n * bits).is_multiple_of(8)).unwrap_or(8);
+        let group = match tensor.packing {
+            Packing::AsDeclared | Packing::Interleaved | Packing::Filled => least,
+            Packing::Planar => dtype_group(bits, columns.max(0) as u64).unwrap_or(least),
         };
         if group > 1 && (columns % i64::from(group) != 0) {
             return self.unsupported(
@@ -152,6 +159,54 @@ impl<'k> Lowering<'k> {
         })
     }
 
+    /// A dtype as a format whose values are floats.
+    pub(crate) fn number_format(
+        &self,
+        dtype: DType,
+        tensor: &Tensor,
+        inst: &Inst,
+    ) -> Result<Format, LowerError> {
+        let mut format = self.dtype_format(dtype, tensor, inst)?;
+        let code = format.decode.result;
+        let value = Value(format.decode.values.len() as u32);
+        format.decode.values.push(tvmc_ir::tile::TileType::scalar(DType::F32));
+        let op = Op::Cast(CastRule::Exact);
+        let cast = Inst { op, args: vec![code], result: Some(value), location: inst.location };
+        format.decode.insts.push(cast);
+        format.decode.result = value;
+        Ok(format)
+    }
+
+    /// A row of a tensor whose elements are stored in a format, of so many columns.
+    pub(crate) fn row_of(
+        &mut self,
+        tensor: &Tensor,
+        (outer, extents): (&[Axis], &[Extent]),
+        (format, columns): (&Format, i64),
+        mask: Option<lane::Value>,
+    ) -> Result<Row, LowerError> {
+        let groups = (columns.max(0) as u64).div_ceil(u64::from(format.group));
+        if tensor.packing == Packing::Planar {
+            let place = Place::Buffer(tensor.buffer);
+            let planar = self.planar_row((outer, extents), Planes::of_format(format), groups as i64)?;
+            let base = self.emit.i64(0);
+            let planar = Some(planar);
+            let apart = Distance::Constant(1);
+            return Ok(Row {
+                place,
+                unit: 1,
+                base,
+                offset: None,
+                apart,
+                contiguous: false,
+                mask,
+                matrix: None,
+                planar,
+            });
+        }
+        self.row(tensor, outer, extents, Rows::of(format, columns), mask)
+    }
+
     /// Splits the column into group and index.
     pub(crate) fn group(&mut self, groups: Groups, column: &Axis) -> Group {
         let total = self.total(column);
@@ -183,19 +238,28 @@ impl<'k> Lowering<'k> {
         let index = self.emit.pure(Pure::IRemU, &[k, size]);
         let bits = self.emit.i32(group_bits as i32);
         let start = self.emit.pure(Pure::IMul, &[number, bits]);
-        Group { start: Bits { constant: head, value: Some(start), divide: Pure::IDivU }, index }
+        let start = Bits {
+            constant: head,
+            value: Some(start),
+            divide: Pure::IDivU,
+            group: Some(number),
+            within: None,
+        };
+        Group { start, index }
     }
 
     fn group_bits(&mut self, total: Position, group: i64, group_bits: i64) -> Bits {
         let constant = total.offset / group * group_bits;
         let divide = if total.facts.lo >= 0 { Pure::IDivU } else { Pure::IDivS };
-        let value = total.value.map(|value| {
+        let number = total.value.map(|value| {
             let size = self.emit.i32(group as i32);
-            let number = self.emit.pure(divide, &[value, size]);
+            self.emit.pure(divide, &[value, size])
+        });
+        let value = number.map(|number| {
             let bits = self.emit.i32(group_bits as i32);
             self.emit.pure(Pure::IMul, &[number, bits])
         });
-        Bits { constant, value, divide }
+        Bits { constant, value, divide, group: number, within: None }
     }
 
     /// Runs a decode body.
@@ -283,7 +347,7 @@ impl<'k> Lowering<'k> {
                     Some(start) => self.emit.pure(Pure::IAdd, &[start, bits]),
                     None => bits,
                 };
-                Bits { value: Some(value), ..start }
+                Bits { value: Some(value), within: Some(bits), ..start }
             }
         };
         self.code(&row, bits, field.dtype)
@@ -291,7 +355,7 @@ impl<'k> Lowering<'k> {
 
     /// The units in which fields of a scope lie, and the bit where it begins in them: `group` is that of the group.
     pub(crate) fn scope(&mut self, row: &Row, group: Bits, scope: Scope) -> Result<(Row, Bits), LowerError> {
-        let start = Bits { constant: 0, value: None, divide: Pure::IDivU };
+        let start = Bits { constant: 0, value: None, divide: Pure::IDivU, group: None, within: None };
         match (scope, row.matrix) {
             (Scope::Group, _) => Ok((*row, group)),
             (Scope::Row, _) => Ok((*row, start)),
@@ -336,6 +400,9 @@ impl<'k> Lowering<'k> {
         let width = dtype.bits();
         if width > 32 {
             return self.unsupported(format!("a field of {dtype}: fields have at most 32 bits"), None);
+        }
+        if let Some(planar) = &row.planar {
+            return self.planar_code(row, planar, bits, dtype);
         }
         // Groups are whole units, so a computed part that is a multiple of the group leaves the remainder constant.
         let unit_bits = i64::from(row.unit) * 8;
@@ -522,7 +589,7 @@ impl<'k> Lowering<'k> {
     }
 }
 
-fn unit_mem(unit: u32) -> Mem {
+pub(crate) fn unit_mem(unit: u32) -> Mem {
     match unit {
         1 => Mem::U8,
         2 => Mem::U16,

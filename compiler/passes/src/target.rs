@@ -63,6 +63,8 @@ pub struct Target {
     /// Lanes that share one element of a product, each with a part of K (`spread`): where lanes are many and slow. 1 keeps
     /// an element in its lane, and its order of additions.
     pub spread: u32,
+    /// Lanes of a kernel that does not pin them, where all its products are spread and a weight lies in planes: as many as keep loads under way.
+    pub spread_lanes: u32,
     /// Bytes of block scratch up to which arenas are not merged: where a barrier costs more than the room.
     pub spare_scratch: u32,
     /// Who loads ahead in loops that ask for it.
@@ -84,6 +86,7 @@ pub const X86_V4: Target = Target {
     integer_dot: true,
     integer_rows: 8,
     spread: 1,
+    spread_lanes: 16,
     spare_scratch: 0,
     ahead: Ahead::Processor,
     blocks: 1,
@@ -102,6 +105,7 @@ pub const X86_V3: Target = Target {
     integer_dot: true,
     integer_rows: 4,
     spread: 1,
+    spread_lanes: 16,
     spare_scratch: 0,
     ahead: Ahead::Processor,
     blocks: 1,
@@ -120,6 +124,7 @@ pub const CRANELIFT: Target = Target {
     integer_dot: true,
     integer_rows: 1,
     spread: 1,
+    spread_lanes: 16,
     spare_scratch: 0,
     ahead: Ahead::Processor,
     blocks: 1,
@@ -138,6 +143,7 @@ pub const WGSL: Target = Target {
     integer_dot: true,
     integer_rows: 1,
     spread: 32,
+    spread_lanes: 128,
     spare_scratch: 16 << 10,
     ahead: Ahead::Scratch { bytes: 16 << 10, loads: Loads::Factors },
     blocks: 512,

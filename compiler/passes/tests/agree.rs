@@ -7,7 +7,8 @@ use tvmc_interp::{lane as lane_interp, tile as tile_interp};
 use tvmc_ir::lane::verify;
 use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::{ArgumentShape, bind};
-use tvmc_passes::packing::{Packing, pack, packed_bytes, unit_bytes};
+use tvmc_passes::packing::{Packing, ROWS, pack, packed_bytes, unit_bytes};
+use tvmc_passes::planes::{self, Planes};
 use tvmc_passes::{Options, ScalarBinding, lower, target};
 
 fn random_bytes(count: usize, seed: u32) -> Vec<u8> {
@@ -44,7 +45,7 @@ fn check(kernel: &Kernel, m: u64, k: u64, n: u64, x: &[u8], w: &[u8], unit: usiz
     tile_interp::run(kernel, &binding, args, 1 << 40).expect("it runs");
     let want = floats(&want);
     for target in target::TARGETS {
-        for packing in [Packing::AsDeclared, Packing::Interleaved] {
+        for packing in [Packing::AsDeclared, Packing::Interleaved, Packing::Filled, Packing::Planar] {
             let options = Options {
                 packing: vec![Packing::AsDeclared, packing, Packing::AsDeclared],
                 ..Options::default()
@@ -66,6 +67,23 @@ fn check(kernel: &Kernel, m: u64, k: u64, n: u64, x: &[u8], w: &[u8], unit: usiz
                 Packing::Interleaved => {
                     let mut packed = vec![0; packed_bytes(n as usize, row).unwrap()];
                     pack(w, n as usize, row, unit, &mut packed);
+                    packed
+                }
+                Packing::Filled => {
+                    let room = (n as usize).next_multiple_of(ROWS);
+                    let mut whole = w.to_vec();
+                    whole.resize(room * row, 0);
+                    let mut packed = vec![0; whole.len()];
+                    pack(&whole, room, row, unit, &mut packed);
+                    packed
+                }
+                Packing::Planar => {
+                    let planes = match kernel.formats.first() {
+                        Some(format) => Planes::of_format(format),
+                        None => Planes::of_dtype(32, k).expect("whole bytes"),
+                    };
+                    let mut packed = vec![0; planes::packed_bytes(n as usize, row).unwrap()];
+                    planes::pack(w, n as usize, row, &planes, &mut packed);
                     packed
                 }
             };

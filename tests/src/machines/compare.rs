@@ -4,6 +4,8 @@ use super::{Disagreement, wrong};
 use crate::generate::{Case, Data};
 use tvmc_ir::tile::Element;
 use tvmc_passes::packing::{Packing, ROWS, pack_matrix, packed_matrix_bytes, unit_bytes, unpack_matrix};
+use tvmc_passes::planes::{self, Planes};
+use tvmc_passes::target::{Target, WGSL};
 use tvmc_types::dtype::DType;
 use tvmc_types::packing::get_bits;
 
@@ -39,8 +41,29 @@ fn ordered(dtype: DType, code: u64) -> i64 {
     if dtype.decode(code).is_sign_negative() { -((code & (sign - 1)) as i64) } else { code as i64 }
 }
 
-/// How a packed tensor lies: in both ways, in turn.
-pub(super) fn packing_of(data: &Data) -> Packing {
+/// How a target takes a tensor: in planes what a GPU only reads; else with room for more rows, or not, by their number.
+pub(super) fn packing_of(case: &Case, data: &Data, target: &Target) -> Packing {
+    if !data.packed {
+        Packing::AsDeclared
+    } else if target.name == WGSL.name && !data.written && planes_of(case, data).is_some() {
+        Packing::Planar
+    } else {
+        interleaving_of(data)
+    }
+}
+
+fn planes_of(case: &Case, data: &Data) -> Option<Planes> {
+    match data.element {
+        Element::DType(dtype) => Planes::of_dtype(dtype.bits(), *data.shape.last()?),
+        Element::Format(id) => {
+            let format = &case.kernel.formats[id.index()];
+            (format.row_head == 0 && format.tensor_head == 0).then(|| Planes::of_format(format))
+        }
+    }
+}
+
+/// How interleaved rows lie: in both ways, in turn.
+fn interleaving_of(data: &Data) -> Packing {
     let rows = data.shape.iter().rev().nth(1).copied().unwrap_or(1);
     if rows % 2 == 0 { Packing::Filled } else { Packing::Interleaved }
 }
@@ -59,9 +82,9 @@ fn matrices(case: &Case, data: &Data) -> Matrices {
     let (columns, outer) = data.shape.split_last().unwrap_or((&1, &[]));
     let all: u64 = outer.iter().product();
     let rows = outer.last().copied().unwrap_or(1) as usize;
-    let room = match packing_of(data) {
+    let room = match interleaving_of(data) {
         Packing::Filled => rows.next_multiple_of(ROWS),
-        Packing::Interleaved | Packing::AsDeclared => rows,
+        Packing::Interleaved | Packing::Planar | Packing::AsDeclared => rows,
     };
     match data.element {
         Element::DType(dtype) => {
@@ -97,20 +120,31 @@ pub(super) fn packed_as_declared(case: &Case, data: &Data, packed: &[u8]) -> Vec
 }
 
 /// The bytes as compiled code expects them: packed, and filled up to a multiple of 4.
-pub(super) fn packed_layout(case: &Case, data: &Data) -> Vec<u8> {
-    let mut bytes = if data.packed {
-        let Matrices { head, rows, room, row_bytes, unit } = matrices(case, data);
-        let mut packed = Vec::new();
-        for matrix in data.bytes.chunks_exact((head + rows * row_bytes).max(1)) {
-            let start = packed.len();
-            packed.resize(start + packed_matrix_bytes(head, room, row_bytes).unwrap_or(0), 0);
-            let mut whole = matrix.to_vec();
-            whole.resize(head + room * row_bytes, 0);
-            pack_matrix(&whole, head, room, row_bytes, unit, &mut packed[start..]);
+pub(super) fn packed_layout(case: &Case, data: &Data, packing: Packing) -> Vec<u8> {
+    let mut bytes = match (packing, planes_of(case, data)) {
+        (Packing::AsDeclared, _) => data.bytes.clone(),
+        (Packing::Planar, Some(planes)) => {
+            let Matrices { rows, row_bytes, .. } = matrices(case, data);
+            let mut packed = Vec::new();
+            for matrix in data.bytes.chunks_exact((rows * row_bytes).max(1)) {
+                let start = packed.len();
+                packed.resize(start + planes::packed_bytes(rows, row_bytes).unwrap_or(0), 0);
+                planes::pack(matrix, rows, row_bytes, &planes, &mut packed[start..]);
+            }
+            packed
         }
-        packed
-    } else {
-        data.bytes.clone()
+        (Packing::Planar | Packing::Interleaved | Packing::Filled, _) => {
+            let Matrices { head, rows, room, row_bytes, unit } = matrices(case, data);
+            let mut packed = Vec::new();
+            for matrix in data.bytes.chunks_exact((head + rows * row_bytes).max(1)) {
+                let start = packed.len();
+                packed.resize(start + packed_matrix_bytes(head, room, row_bytes).unwrap_or(0), 0);
+                let mut whole = matrix.to_vec();
+                whole.resize(head + room * row_bytes, 0);
+                pack_matrix(&whole, head, room, row_bytes, unit, &mut packed[start..]);
+            }
+            packed
+        }
     };
     bytes.resize(bytes.len().next_multiple_of(4), 0);
     bytes

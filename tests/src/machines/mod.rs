@@ -207,14 +207,14 @@ impl Machines {
         let expected = reference(case)?;
         let target = drawn(&mut Random::new(seed));
         let what = format!("lowering for {target:?}");
-        let all = match steps(&case.kernel, &target, &Program::options(case, Bounds::Proved)) {
+        let all = match steps(&case.kernel, &target, &Program::options(case, &target, Bounds::Proved)) {
             Ok(all) => all,
             Err(error) => return wrong(&what, error),
         };
         let mut last = None;
         for (step, lowered) in all {
             let name = format!("{step}, {what}");
-            let program = Program::of(case, lowered, &name)?;
+            let program = Program::of(case, &target, lowered, &name)?;
             let got = program.on_lanes(LaneOrder::Permuted(seed), &name)?;
             program.judge(case, &name, &expected, &got)?;
             last = Some((name, program));

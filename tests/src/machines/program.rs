@@ -33,13 +33,13 @@ pub(super) struct Program {
 
 impl Program {
     /// How a case's arguments lie.
-    pub fn options(case: &Case, bounds: Bounds) -> Options {
+    pub fn options(case: &Case, target: &Target, bounds: Bounds) -> Options {
         let packing = case
             .arguments
             .iter()
             .map(|argument| match argument {
-                Argument::Tensor(data) if data.packed => packing_of(data),
-                Argument::Tensor(_) | Argument::Scalar(..) => Packing::AsDeclared,
+                Argument::Tensor(data) => packing_of(case, data, target),
+                Argument::Scalar(..) => Packing::AsDeclared,
             })
             .collect();
         Options { packing, bounds }
@@ -48,14 +48,14 @@ impl Program {
     /// Lowered for a target.
     pub fn new(case: &Case, target: &Target, bounds: Bounds) -> Result<Self, Disagreement> {
         let machine = format!("lowering for {}", target.name);
-        match lower(&case.kernel, target, &Self::options(case, bounds)) {
-            Ok(lowered) => Self::of(case, lowered, &machine),
+        match lower(&case.kernel, target, &Self::options(case, target, bounds)) {
+            Ok(lowered) => Self::of(case, target, lowered, &machine),
             Err(error) => wrong(&machine, error),
         }
     }
 
     /// From code that `machine` made.
-    pub fn of(case: &Case, lowered: Lowered, machine: &str) -> Result<Self, Disagreement> {
+    pub fn of(case: &Case, target: &Target, lowered: Lowered, machine: &str) -> Result<Self, Disagreement> {
         let Lowered { function, scalars, .. } = lowered;
         let binding = match bind(&case.kernel, &case.shapes()) {
             Ok(binding) => binding,
@@ -71,7 +71,9 @@ impl Program {
             Ok(again) => return wrong("text form of lane IR", format!("{text}\nreads back as\n{again}")),
             Err(error) => return wrong("text form of lane IR", format!("{error}\n{text}")),
         }
-        let memory: Vec<Vec<u8>> = tensors(&case.arguments).map(|data| packed_layout(case, data)).collect();
+        let memory: Vec<Vec<u8>> = tensors(&case.arguments)
+            .map(|data| packed_layout(case, data, packing_of(case, data, target)))
+            .collect();
         let tensor = |param: tvmc_ir::tile::Param| {
             let before = case.arguments[..param.index()].iter();
             before.filter(|a| matches!(a, Argument::Tensor(_))).count()

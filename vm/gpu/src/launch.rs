@@ -80,7 +80,11 @@ impl GpuDevice {
                 found,
             });
         }
-        let mode = aliasing(kernel, views)?;
+        let mut mode = aliasing(kernel, views)?;
+        let vectors = &kernel.shader().vectors;
+        if views.iter().zip(vectors).any(|(view, bytes)| !view.offset.is_multiple_of(u64::from(*bytes))) {
+            mode = BufferMode::AllWritable;
+        }
         let mut bound = Vec::with_capacity(views.len());
         let mut offsets = Vec::with_capacity(views.len());
         for (at, view) in views.iter().enumerate() {
@@ -134,8 +138,8 @@ fn bind(device: &GpuDevice, kernel: &GpuKernel, at: usize, view: &GpuView) -> Re
     let unit = u64::from(limits.min_storage_buffer_offset_alignment.max(4));
     let shift = view.offset % unit;
     let offset = view.offset - shift;
-    // in whole words, at least one; allocations are rounded up, so this stays inside
-    let size = (shift + view.bytes).max(1).next_multiple_of(4);
+    // in whole vectors, at least one; allocations are rounded up, so this stays inside
+    let size = (shift + view.bytes).max(1).next_multiple_of(u64::from(kernel.shader().vectors[at]));
     let limit = limits.max_storage_buffer_binding_size;
     if size > limit {
         let (kernel, argument) = names();

@@ -12,7 +12,7 @@
 //! A literal never stands where WGSL would evaluate it at compile time and refuse an overflow or an infinity: it is
 //! bound by a `let` first, whose users are run-time expressions by definition.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
 use tvmc_ir::lane::{Carried, Function, Inst, Op, Pure, Region, Scalar, Sign, Stmt, Type, Value};
@@ -20,9 +20,11 @@ use tvmc_ir::lane::{Carried, Function, Inst, Op, Pure, Region, Scalar, Sign, Stm
 use crate::BufferMode;
 use crate::helpers::Helper;
 use crate::limits::{Error, Limits};
+use crate::memory::vector_type;
 use crate::report;
 use crate::shader::{Binding, BindingKind, Params, PrintSite, Shader};
 use crate::usage::Usage;
+use crate::vectors::Vectors;
 
 /// State of one translation.
 pub(crate) struct Emitter<'f> {
@@ -36,6 +38,9 @@ pub(crate) struct Emitter<'f> {
     pub tables: Vec<usize>,
     /// Print operations met so far.
     pub prints: Vec<PrintSite>,
+    /// Loads that are parts of vectors, and the names of those that are loaded.
+    pub vectors: Vectors,
+    pub vector_names: HashMap<usize, String>,
     /// The expression that names a value.
     names: Vec<String>,
     body: String,
@@ -106,6 +111,11 @@ pub(crate) fn emit(
         functions: BTreeMap::new(),
         tables,
         prints: Vec::new(),
+        vectors: match mode {
+            BufferMode::Exact => Vectors::of(function, usage),
+            BufferMode::AllWritable => Vectors::none(function),
+        },
+        vector_names: HashMap::new(),
         names: (0..function.values.len()).map(|v| Value(v as u32).to_string()).collect(),
         body: String::new(),
         indent: 1,
@@ -128,6 +138,7 @@ pub(crate) fn emit(
         params,
         constants,
         alignments,
+        vectors: emitter.vectors.words.iter().map(|words| words * 4).collect(),
         prints: emitter.prints,
     })
 }
@@ -335,6 +346,9 @@ impl Emitter<'_> {
             Op::Pure(Pure::U32ToF32) if self.usage.is_small(inst.args[0], Sign::Unsigned) => {
                 self.small_to_float(arg(0))
             }
+            Op::Pure(Pure::Dot4US) if self.usage.has_short_bytes(inst.args[0]) => {
+                self.pure(Pure::Dot4SS, &args)
+            }
             Op::Pure(op) => self.pure(op, &args),
             Op::ConstF32(bits) => self.float(bits),
             Op::ConstI32(value) => format!("{}u", value as u32),
@@ -420,7 +434,10 @@ impl Emitter<'_> {
                 }
                 BindingKind::Buffer(at) => put(format_args!(
                     "@group(0) @binding({index}) var<storage, {access}> b{at}: array<{}>;",
-                    word_type(self.usage.buffers[*at as usize].atomic)
+                    match self.vectors.words[*at as usize] {
+                        1 => word_type(self.usage.buffers[*at as usize].atomic),
+                        words => vector_type(words),
+                    }
                 )),
             }
         }

@@ -5,7 +5,7 @@
 //! | `f32`, `i32`, `bool` | `f32`, `u32` (a register has no sign; operations do), `bool` |
 //! | `i64` (uniform) | `vec2<u32>`: low word, high word; exact 64-bit arithmetic |
 //! | uniform value | the same value, computed by every invocation |
-//! | buffer | `array<u32>` storage binding; 8 and 16-bit elements are cut out of words |
+//! | buffer | `array<u32>` storage binding, or `array<vec4<u32>>` where `vectors` finds whole vectors; 8 and 16-bit elements are cut out of words |
 //! | arena | `var<workgroup>` array of words |
 //! | constant table | a slice of one read-only storage binding, padded to a power of two |
 //! | scalar arguments, grid, view offsets | one small uniform buffer ([`Params`]) |
@@ -58,6 +58,7 @@ mod pure;
 pub mod report;
 mod shader;
 mod usage;
+mod vectors;
 
 pub use limits::{Error, Limits, MAX_NESTING};
 pub use shader::{Binding, BindingKind, Params, PrintSite, Shader};
@@ -72,7 +73,8 @@ pub enum BufferMode {
     #[default]
     Exact,
     /// Every buffer is bound read-write. Needed where one device buffer is bound twice, once for reading
-    /// and once for writing (at ranges that do not overlap).
+    /// and once for writing (at ranges that do not overlap), or where a view does not begin at a whole vector: buffers are
+    /// arrays of words then.
     AllWritable,
 }
 

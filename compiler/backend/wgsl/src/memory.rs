@@ -11,6 +11,8 @@
 //! The exclusive-or changes only bits of the lane's own element, whatever its neighbours do to theirs at the same
 //! time, and its outcome is the stored value because nobody else writes those bits.
 //!
+//! Loads that `vectors` found to be parts of one vector are cut out of that, which is loaded where the first of them stands.
+//!
 //! A `store.uniform` is executed by lane 0. Where the place is also loaded, barriers around the store make it one
 //! event for the whole block.
 
@@ -18,6 +20,7 @@ use tvmc_ir::lane::{Mem, MemoryOp, Place, Sign, Table, Value};
 
 use crate::emit::{Emitter, from_bits, to_bits, type_name};
 use crate::helpers::Helper;
+use crate::vectors::{Part, Vector};
 
 impl Emitter<'_> {
     /// A load or store. Operands: base, offset (gather, scatter), value (stores), mask.
@@ -30,6 +33,11 @@ impl Emitter<'_> {
         args: &[&str],
         result: Option<Value>,
     ) {
+        if let Some(part) = result.and_then(|result| self.vectors.parts.get(&result).copied())
+            && let Some(result) = result
+        {
+            return self.part(part, mem, (form, masked), args, result);
+        }
         let mut rest = args.iter().copied();
         let base = rest.next().unwrap_or("");
         let index = match form {
@@ -83,11 +91,77 @@ impl Emitter<'_> {
         self.close();
     }
 
+    /// An element that is part of a vector, which is loaded first if it is not yet.
+    fn part(&mut self, part: Part, mem: Mem, (form, masked): (MemoryOp, bool), args: &[&str], result: Value) {
+        let vector = self.vectors.vectors[part.vector];
+        let known = self.vector_names.get(&part.vector).cloned();
+        let name = known.unwrap_or_else(|| {
+            let mut rest = args.iter().copied().skip(1);
+            let offset = if form == MemoryOp::Gather { rest.next() } else { None };
+            let mask = if masked { rest.next() } else { None };
+            let name = self.load_vector(vector, mem, offset, mask);
+            self.vector_names.insert(part.vector, name.clone());
+            name
+        });
+        let word = match (vector.words, part.word) {
+            (1, _) => name,
+            (_, at) => format!("{name}.{}", ["x", "y", "z", "w"][at as usize & 3]),
+        };
+        let shift = part.shift;
+        let down = |word: &str| if shift == 0 { word.to_owned() } else { format!("({word} >> {shift}u)") };
+        let value = match mem {
+            Mem::I32 | Mem::F32 => from_bits(mem.loaded(), &word),
+            Mem::U8 | Mem::U16 => format!("{} & {:#x}u", down(&word), element_mask(mem)),
+            Mem::I8 => format!("u32(i32({word} << {}u) >> 24u)", 24 - shift),
+            Mem::I16 => format!("u32(i32({word} << {}u) >> 16u)", 16 - shift),
+            Mem::F16 => self.half_to_float(&down(&word)),
+            Mem::Bf16 if shift == 0 => format!("bitcast<f32>({word} << 16u)"),
+            Mem::Bf16 => format!("bitcast<f32>({word} & 0xffff0000u)"),
+        };
+        self.define(result, &value);
+    }
+
+    /// Loads a vector; gives its name.
+    fn load_vector(&mut self, vector: Vector, mem: Mem, offset: Option<&str>, mask: Option<&str>) -> String {
+        let buffer = vector.buffer;
+        let unit = ["bytes", "halves", "", "words"][mem.bytes() as usize - 1];
+        let root = vector.root.map(|root| format!("{}.x", self.name(root)));
+        let terms: Vec<String> = root
+            .into_iter()
+            .chain(offset.map(str::to_owned))
+            .chain((vector.first != 0).then(|| format!("{}u", vector.first as u32)))
+            .chain([format!("{buffer}_{unit}")])
+            .collect();
+        // In words, then in what the array holds.
+        let per_word = (4 / mem.bytes()).trailing_zeros();
+        let element = self.let_u32(&terms.join(" + "));
+        let word = if per_word == 0 { element } else { self.let_u32(&format!("{element} >> {per_word}u")) };
+        let held = self.vectors.words[buffer.index()];
+        let value = if vector.words == held && held > 1 {
+            format!("{buffer}[{word} >> {}u]", held.trailing_zeros())
+        } else if vector.words == 1 {
+            self.word(Place::Buffer(buffer), &word)
+        } else {
+            let next = self.let_u32(&format!("{word} + 1u"));
+            let place = Place::Buffer(buffer);
+            format!("vec2<u32>({}, {})", self.word(place, &word), self.word(place, &next))
+        };
+        let name = self.fresh("q");
+        match mask {
+            None => self.line(&format!("let {name} = {value};")),
+            Some(mask) => {
+                self.line(&format!("var {name}: {};", vector_type(vector.words)));
+                self.line(&format!("if ({mask}) {{ {name} = {value}; }}"));
+            }
+        }
+        name
+    }
+
     /// The value of the element with this index, as a register.
     fn loaded(&mut self, mem: Mem, place: Place, index: &str) -> String {
         match mem {
             Mem::I32 | Mem::F32 => {
-                let at = word_index(place, index);
+                let at = self.word_index(place, index);
                 from_bits(mem.loaded(), &self.word(place, &at))
             }
             Mem::U8 | Mem::U16 => {
@@ -139,7 +213,7 @@ impl Emitter<'_> {
                 "atomicXor(&{array}[{at}], (atomicLoad(&{array}[{at}]) ^ ({bits} << {shift})) & ({mask:#x}u << {shift}));"
             ));
         } else {
-            let at = word_index(place, index);
+            let at = self.word_index(place, index);
             if self.usage.place(place).atomic {
                 self.line(&format!("atomicStore(&{array}[{at}], {bits});"));
             } else {
@@ -168,12 +242,29 @@ impl Emitter<'_> {
         (word, shift)
     }
 
+    /// The word index of a 32-bit element; a name where it is used twice.
+    fn word_index(&mut self, place: Place, index: &str) -> String {
+        match place {
+            Place::Buffer(b) if self.vectors.words[b.index()] > 1 => {
+                self.let_u32(&format!("{index} + {b}_words"))
+            }
+            Place::Buffer(b) => format!("{index} + {b}_words"),
+            Place::Arena(_) => index.to_owned(),
+        }
+    }
+
     /// The word at an index.
     fn word(&self, place: Place, at: &str) -> String {
         if self.usage.place(place).atomic {
             format!("atomicLoad(&{}[{at}])", array(place))
         } else {
-            format!("{}[{at}]", array(place))
+            match place {
+                Place::Buffer(b) if self.vectors.words[b.index()] > 1 => {
+                    let held = self.vectors.words[b.index()];
+                    format!("{b}[{at} >> {}u][{at} & {}u]", held.trailing_zeros(), held - 1)
+                }
+                Place::Buffer(_) | Place::Arena(_) => format!("{}[{at}]", array(place)),
+            }
         }
     }
 
@@ -224,11 +315,12 @@ impl Emitter<'_> {
     }
 }
 
-/// The word index of a 32-bit element.
-fn word_index(place: Place, index: &str) -> String {
-    match place {
-        Place::Buffer(b) => format!("{index} + {b}_words"),
-        Place::Arena(_) => index.to_owned(),
+/// The type of so many words.
+pub(crate) fn vector_type(words: u32) -> &'static str {
+    match words {
+        1 => "u32",
+        2 => "vec2<u32>",
+        _ => "vec4<u32>",
     }
 }
 

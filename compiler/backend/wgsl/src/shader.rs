@@ -103,6 +103,9 @@ pub struct Shader {
     pub constants: Vec<u32>,
     /// The alignment in bytes that each buffer's view must have: its widest element.
     pub alignments: Vec<u32>,
+    /// Bytes of the widest vector that each buffer is loaded in, at least 4. A view that does not begin at a multiple of it takes the shader of
+    /// `BufferMode::AllWritable`, which has no vectors; one that does is bound in whole vectors.
+    pub vectors: Vec<u32>,
     /// The print operations; records in the report name them by position.
     pub prints: Vec<PrintSite>,
 }

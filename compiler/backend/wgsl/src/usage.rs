@@ -1,7 +1,7 @@
 //! One walk over a function that finds what the shader must declare: which buffers and arenas are loaded, stored,
 //! or stored in pieces of a word, and which parts of the machinery (scratch, report, block index) are needed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tvmc_ir::lane::{Function, Inst, Mem, MemoryOp, Op, Place, Pure, Region, Sign, Stmt, Value};
 
 use crate::limits::{Error, Limits, MAX_NESTING};
@@ -64,6 +64,9 @@ impl Number {
     }
 }
 
+/// The top bit of each byte.
+const TOP_BITS: u32 = 0x8080_8080;
+
 /// Integers that stay exact when they are added to [`crate::pure::MIDDLE`].
 const SMALL: i64 = 1 << 22;
 
@@ -84,6 +87,8 @@ pub(crate) struct Usage {
     pub prints: bool,
     /// Integers of which something is known.
     numbers: HashMap<Value, Number>,
+    /// Words each of whose bytes is below 128.
+    short: HashSet<Value>,
     /// Lanes whose numbers differ by `xor` with less than this are in one subgroup.
     reach: u32,
 }
@@ -101,7 +106,7 @@ impl Usage {
         let whole = |size: &u32| lanes.is_multiple_of((*size).min(lanes.next_power_of_two()));
         usage.reach = limits.subgroup.filter(whole).map_or(0, |size| size.min(lanes));
         let crossing = if limits.one_subgroup(lanes) { [0, 0] } else { [lanes, 1] };
-        usage.region(&function.body, crossing, 0)?;
+        usage.region(function, &function.body, crossing, 0)?;
         Ok(usage)
     }
 
@@ -133,22 +138,53 @@ impl Usage {
         bounds.is_some_and(|(low, high)| low >= least && high < SMALL)
     }
 
+    /// Whether each byte of a word is known to be below 128, so that it is the same with a sign and without.
+    pub fn has_short_bytes(&self, value: Value) -> bool {
+        self.short.contains(&value)
+    }
+
+    fn short_bytes(&self, inst: &Inst, function: &Function) -> bool {
+        let short = |at: usize| self.short.contains(&inst.args[at]);
+        match inst.op {
+            Op::ConstI32(value) => value as u32 & TOP_BITS == 0,
+            Op::Splat => short(0),
+            Op::Pure(Pure::IAnd) => short(0) || short(1),
+            Op::Pure(Pure::IOr | Pure::IXor) => short(0) && short(1),
+            Op::Unpack { bits, sign: Sign::Unsigned, .. } => bits < 8,
+            Op::TableBytes(table) => function.tables[table.index()].entries.iter().all(|entry| *entry < 128),
+            _ => false,
+        }
+    }
+
     /// Whether some buffer is both loaded and stored, so that a barrier must order storage as well.
     pub fn storage_barrier(&self) -> bool {
         self.buffers.iter().any(|b| b.loaded && b.stored)
     }
 
-    fn region(&mut self, region: &Region, crossing: [u32; 2], depth: usize) -> Result<(), Error> {
+    fn region(
+        &mut self,
+        function: &Function,
+        region: &Region,
+        crossing: [u32; 2],
+        depth: usize,
+    ) -> Result<(), Error> {
         if depth > MAX_NESTING {
             return Err(Error::Nesting);
         }
         for stmt in &region.stmts {
             match stmt {
-                Stmt::Inst(inst) => self.inst(inst, crossing),
-                Stmt::For { body, .. } | Stmt::Loop { body, .. } => self.region(body, crossing, depth + 1)?,
+                Stmt::Inst(inst) => {
+                    if let Some(result) = inst.result.filter(|_| self.short_bytes(inst, function)) {
+                        self.short.insert(result);
+                    }
+                    self.inst(inst, crossing);
+                }
+                Stmt::For { body, .. } | Stmt::Loop { body, .. } => {
+                    self.region(function, body, crossing, depth + 1)?;
+                }
                 Stmt::If { then, otherwise, .. } => {
-                    self.region(then, crossing, depth + 1)?;
-                    self.region(otherwise, crossing, depth + 1)?;
+                    self.region(function, then, crossing, depth + 1)?;
+                    self.region(function, otherwise, crossing, depth + 1)?;
                 }
             }
         }

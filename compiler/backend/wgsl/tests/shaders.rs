@@ -333,3 +333,50 @@ proptest! {
         prop_assert_eq!(report.failed, words.first().and_then(|w| w.checked_sub(1)));
     }
 }
+
+#[test]
+fn neighbours_are_one_vector() {
+    let text = r#"
+kernel @four lanes 4 {
+  buffer b0 "x" read
+  buffer b1 "y" write
+  v0: v.i32 = lane_index
+  v1: u.i32 = const.i32 4
+  v2: v.i32 = splat v1
+  v3: v.i32 = imul v0, v2
+  v4: u.i64 = const.i64 0
+  v5: u.i64 = const.i64 3
+  v6: v.i32 = gather.i32 b0[v4 + v3]
+  v7: v.i32 = gather.i32 b0[v5 + v3]
+  v8: v.i32 = iadd v6, v7
+  store.contig.i32 b1[v4], v8
+}
+"#;
+    let function = verified(parse(text).unwrap());
+    let exact = compile(&function, &desktop()).unwrap();
+    assert!(exact.source.contains("var<storage, read> b0: array<vec4<u32>>;"), "{}", exact.source);
+    assert!(exact.source.contains("let v6 = q2.x;\n  let v7 = q2.w;"), "{}", exact.source);
+    assert_eq!((exact.vectors, exact.alignments), (vec![16, 4], vec![4, 4]));
+    let plain = compile_with(&function, &desktop(), BufferMode::AllWritable).unwrap();
+    assert!(!plain.source.contains("vec4<u32>>"), "{}", plain.source);
+    assert_eq!(plain.vectors, [4, 4]);
+}
+
+#[test]
+fn short_bytes_need_no_correction() {
+    let product = |mask: i32| {
+        let mut b = Builder::new("dot", 4);
+        let x = Place::Buffer(b.buffer("x", Access::Read));
+        let y = Place::Buffer(b.buffer("y", Access::Write));
+        let base = b.i64(0);
+        let word = b.load(MemoryOp::LoadContig, Mem::I32, x, base, None, None);
+        let mask = b.i32(mask);
+        let mask = b.splat(mask);
+        let codes = b.pure(Pure::IAnd, &[word, mask]);
+        let sum = b.pure(Pure::Dot4US, &[codes, word, word]);
+        b.store(MemoryOp::StoreContig, Mem::I32, y, base, None, sum, None);
+        shader(b.finish()).source
+    };
+    assert!(!product(0x0f0f_0f0f).contains("dot4_us"));
+    assert!(product(-1).contains("dot4_us"));
+}

@@ -1,6 +1,6 @@
 //! `bench`: a model's tokens per second, or a kernel's time beside what memory can give.
 //!
-//! One round warms up (kernels are compiled, memory is touched) and is thrown away; then come the repetitions. Reported are the median
+//! One round warms up (kernels are compiled, memory is touched; a GPU is kept busy for [`WARM`]) and is thrown away; then come the repetitions. Reported are the median
 //! and the two extremes, one row a test and number of threads. A kernel's repetition is as many launches as fill [`SAMPLE`]; before
 //! each one a pass of the read probe is timed with as many threads, and the rates are compared: `ratio` is the kernel's bytes of arguments
 //! per second over the probe's. Above 1 the arguments came from caches.
@@ -20,6 +20,12 @@ use std::time::{Duration, Instant};
 
 /// The least that a repetition takes, so that reading the clock does not count.
 const SAMPLE: Duration = Duration::from_millis(20);
+
+/// How long a GPU is kept busy before it is timed: idle ones run at a fraction of their clock.
+const WARM: Duration = Duration::from_millis(300);
+
+/// Launches between two looks at the clock while a GPU warms up.
+const WARM_LAUNCHES: u32 = 64;
 
 /// Most launches of a repetition.
 const MOST_LAUNCHES: u32 = 1 << 20;
@@ -127,7 +133,20 @@ fn kernels(
         let start = Instant::now();
         bound.launch()?;
         bound.wait()?;
-        let once = start.elapsed().max(Duration::from_nanos(100));
+        let mut once = start.elapsed();
+        if on_gpu {
+            let start = Instant::now();
+            while start.elapsed() < WARM {
+                let turn = Instant::now();
+                for _ in 0..WARM_LAUNCHES {
+                    bound.launch()?;
+                }
+                bound.wait()?;
+                once = turn.elapsed() / WARM_LAUNCHES;
+                stopped(interrupted)?;
+            }
+        }
+        let once = once.max(Duration::from_nanos(100));
         let launches = (SAMPLE.as_nanos() / once.as_nanos()).clamp(1, MOST_LAUNCHES.into()) as u32;
         let (mut times, mut reads) = (Vec::new(), Vec::new());
         for _ in 0..options.repeat {

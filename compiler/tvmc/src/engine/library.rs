@@ -18,6 +18,7 @@ use tvmc_lang::diag::{Diagnostic, Severity};
 use tvmc_lang::source::SourceMap;
 use tvmc_lang::span::SourceId;
 use tvmc_model::executor::DeviceError;
+use tvmc_passes::planes::Planes;
 use tvmc_sema::{ElementChoice, ElementType, Instance, ParamKind, Source, Use};
 use tvmc_types::dtype::DType;
 
@@ -540,6 +541,27 @@ impl Library {
         match DType::from_name(element) {
             Some(_) => Ok(0),
             None => self.format(element, |f| f.tensor_head as usize),
+        }
+    }
+
+    /// Whether something stands once for a row or for a matrix.
+    pub fn has_heads(&self, element: &str) -> Result<bool, DeviceError> {
+        match DType::from_name(element) {
+            Some(_) => Ok(false),
+            None => self.format(element, |f| f.row_head > 0 || f.tensor_head > 0),
+        }
+    }
+
+    /// The planes of rows of `row` bytes.
+    pub fn planes(&self, element: &str, row: usize) -> Result<Planes, DeviceError> {
+        match DType::from_name(element) {
+            Some(dtype) => {
+                let columns = row as u64 * 8 / u64::from(dtype.bits());
+                Planes::of_dtype(dtype.bits(), columns).ok_or_else(|| {
+                    DeviceError(format!("rows of {columns} elements of {dtype} are no whole number of bytes"))
+                })
+            }
+            None => self.format(element, Planes::of_format),
         }
     }
 

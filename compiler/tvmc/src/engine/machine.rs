@@ -173,12 +173,13 @@ impl Machine {
         }
     }
 
-    /// Whether matrices lie as packed where a kernel reads them along their rows. On a GPU the lanes of a block share out the columns of a weight
-    /// (`passes/spread`), which lie together as declared.
-    pub fn packs(&self, purpose: Purpose) -> bool {
+    /// How matrices lie that a kernel reads along their rows. On a GPU lanes read whole vectors of a weight.
+    pub fn packing(&self, purpose: Purpose) -> Packing {
         match (self, purpose) {
-            (Machine::Cpu(_), Purpose::Weight | Purpose::State) | (Machine::Gpu(_), Purpose::State) => true,
-            (Machine::Gpu(_), Purpose::Weight) | (Machine::Interp(_), _) => false,
+            (Machine::Cpu(_), Purpose::Weight) => Packing::Interleaved,
+            (Machine::Gpu(_), Purpose::Weight) => Packing::Planar,
+            (Machine::Cpu(_) | Machine::Gpu(_), Purpose::State) => Packing::Filled,
+            (Machine::Interp(_), _) => Packing::AsDeclared,
         }
     }
 }

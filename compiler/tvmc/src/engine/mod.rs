@@ -46,7 +46,33 @@ use tvmc_ir::tile::launch::{ArgumentShape, Binding, bind};
 use tvmc_ir::tile::{Kernel, TensorDecl};
 use tvmc_model::executor::{Argument, Arrangement, Device, DeviceError, LaunchId, MemoryId, Purpose, Slice};
 use tvmc_passes::packing::{self, Packing};
+use tvmc_passes::planes::{self, Planes};
 use tvmc_types::dtype::{DType, Kind};
+
+/// How a weight is packed.
+enum Pack {
+    /// Rows interleaved by units of so many bytes.
+    Units(usize),
+    /// In planes.
+    Planes(Planes),
+}
+
+impl Pack {
+    /// Bytes of the packed form: those of the declared one, or in planes those of up to 63 rows more.
+    fn bytes(&self, head: usize, rows: usize, row: usize) -> Option<usize> {
+        match self {
+            Pack::Units(_) => packing::packed_matrix_bytes(head, rows, row),
+            Pack::Planes(_) => planes::packed_bytes(rows, row),
+        }
+    }
+
+    fn run(&self, bytes: &[u8], head: usize, rows: usize, row: usize, output: &mut [u8]) {
+        match self {
+            Pack::Units(unit) => packing::pack_matrix(bytes, head, rows, row, *unit, output),
+            Pack::Planes(planes) => planes::pack(bytes, rows, row, planes, output),
+        }
+    }
+}
 
 /// What an instance is made for.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -256,7 +282,7 @@ impl Engine {
             };
             packing.push(match arrangement {
                 Arrangement::Declared => Packing::AsDeclared,
-                Arrangement::Packed => Packing::Interleaved,
+                Arrangement::Packed => self.weight_packing(element)?,
                 Arrangement::Filled => Packing::Filled,
             });
             let InterfaceParam::Tensor { name, element: expected, shape: declared } = param else {
@@ -350,6 +376,26 @@ impl Engine {
     ) -> Result<Vec<String>, DeviceError> {
         let launch = self.ready(instance.clone(), binding.clone(), arguments)?;
         self.start(&launch)
+    }
+
+    /// How a weight lies: fields that stand once for a row or a matrix have no place in planes.
+    fn weight_packing(&self, element: &str) -> Result<Packing, DeviceError> {
+        let packing = self.machine.packing(Purpose::Weight);
+        if packing == Packing::Planar && self.library.has_heads(element)? {
+            return Ok(Packing::Interleaved);
+        }
+        Ok(packing)
+    }
+
+    /// Keeps a launch ready, to be made again.
+    pub fn keep(
+        &mut self,
+        instance: &Rc<Instance>,
+        binding: &Binding,
+        arguments: &[Argument],
+    ) -> Result<LaunchId, DeviceError> {
+        let launch = self.ready(instance.clone(), binding.clone(), arguments)?;
+        Ok(self.ready.add(launch))
     }
 
     /// Makes a launch ready: arguments as the machine takes them, memory bound.
@@ -549,20 +595,22 @@ impl Device for Engine {
         }
         let head = self.library.tensor_head(element)?.min(bytes.len());
         let row = (bytes.len() - head) / rows;
-        let unit = packing::unit_bytes(self.library.group_bytes(element)?);
-        let size = packing::packed_matrix_bytes(head, rows, row)
+        let pack = match self.weight_packing(element)? {
+            Packing::AsDeclared | Packing::Interleaved | Packing::Filled => {
+                Pack::Units(packing::unit_bytes(self.library.group_bytes(element)?))
+            }
+            Packing::Planar => Pack::Planes(self.library.planes(element, row)?),
+        };
+        let size = pack
+            .bytes(head, rows, row)
             .ok_or_else(|| DeviceError(format!("`{what}` is too large to pack")))?;
-        // What packing costs is bounded for every weight of every model.
-        assert!(size as u64 * 100 <= bytes.len() as u64 * 103, "`{what}` takes {size} bytes packed");
         let slice = self.weight_memory(size as u64, what)?;
         let bytes = &bytes[..head + rows * row];
         match &mut self.machine {
-            Machine::Cpu(machine) => {
-                packing::pack_matrix(bytes, head, rows, row, unit, machine.bytes(slice)?);
-            }
+            Machine::Cpu(machine) => pack.run(bytes, head, rows, row, machine.bytes(slice)?),
             Machine::Gpu(_) | Machine::Interp(_) => {
                 let mut output = vec![0; size];
-                packing::pack_matrix(bytes, head, rows, row, unit, &mut output);
+                pack.run(bytes, head, rows, row, &mut output);
                 self.write(slice.memory, slice.offset, &output)?;
             }
         }
@@ -587,7 +635,7 @@ impl Device for Engine {
         purpose: Purpose,
         shapes: &[Vec<Option<u64>>],
     ) -> Result<bool, DeviceError> {
-        if !self.machine.packs(purpose) {
+        if self.machine.packing(purpose) == Packing::AsDeclared {
             return Ok(false);
         }
         if let Some(known) = self.prefers.get(&(kernel.to_owned(), parameter)) {

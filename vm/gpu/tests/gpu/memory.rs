@@ -3,7 +3,7 @@
 use tvmc_ir::lane::{Access, Builder, Mem, MemoryOp, Op, Place, Pure, Scalar, Sign, Value};
 
 use crate::gpu;
-use crate::harness::{Case, Numbers, bytes_of, same};
+use crate::harness::{Case, Numbers, both, bytes_of, same, verified};
 
 /// Bytes whose 16-bit and 32-bit pieces are no NaN as floats of any type.
 fn input(bytes: usize) -> Vec<u8> {
@@ -285,4 +285,78 @@ fn arenas() {
         };
         same(device, b.finish(), &case);
     }
+}
+
+/// Loads of neighbouring elements are one vector; a view that does not begin at a whole one has none. Both give the interpreter's bits, and so do the last
+/// elements of a buffer that ends within a vector.
+#[test]
+fn vectors() {
+    let device = gpu!();
+    for masked in [false, true] {
+        let mut b = Builder::new("vectors", 8);
+        let input_buffer = Place::Buffer(b.buffer("in", Access::Read));
+        let out = Place::Buffer(b.buffer("out", Access::Write));
+        let lane = b.lane_index();
+        let two = b.i32(2);
+        let twos = b.splat(two);
+        let mask = b.pure(Pure::ILtU, &[twos, lane]);
+        let mut slot = 0;
+        for mem in Mem::ALL {
+            // Each lane has 16 bytes, and reads some of them.
+            let each = b.i32(16 / mem.bytes() as i32);
+            let each = b.splat(each);
+            let offset = b.pure(Pure::IMul, &[lane, each]);
+            for element in [0, 1, 2, 16 / mem.bytes() as i64 - 1] {
+                let base = b.i64(element);
+                let value = if masked {
+                    b.load(MemoryOp::Gather, mem, input_buffer, base, Some(offset), Some(mask))
+                } else {
+                    b.load(MemoryOp::Gather, mem, input_buffer, base, Some(offset), None)
+                };
+                let place = b.i64(slot * 8);
+                store_word(&mut b, out, place, value);
+                slot += 1;
+            }
+        }
+        let function = verified(b.finish());
+        let source = device.compile(&function).unwrap().source().to_owned();
+        assert!(source.contains("array<vec4<u32>>"), "{source}");
+        let contents = input(128 + 16);
+        let output = vec![0u8; slot as usize * 32];
+        for shift in [0usize, 4, 16] {
+            let buffers = vec![contents[shift..shift + 128].to_vec(), output.clone()];
+            let expected = both(device, &function, &Case { grid: [1; 3], buffers, scalars: &[] }).interp;
+            let kernel = device.compile(&function).unwrap();
+            let from = device.buffer_with(&contents).unwrap();
+            let to = device.buffer_with(&output).unwrap();
+            let views = [from.view(shift as u64..shift as u64 + 128).unwrap(), to.all()];
+            let mut commands = device.commands();
+            commands.dispatch(&kernel, [1; 3], &views, &[]).unwrap();
+            commands.submit().unwrap().wait().unwrap();
+            let mut got = output.clone();
+            device.download(&to, 0, &mut got).unwrap();
+            assert!(got == expected[1], "from byte {shift}");
+        }
+    }
+}
+
+/// Buffers that end within a vector.
+#[test]
+fn vectors_at_the_end() {
+    let device = gpu!();
+    let mut b = Builder::new("last", 2);
+    let input_buffer = Place::Buffer(b.buffer("in", Access::Read));
+    let out = Place::Buffer(b.buffer("out", Access::Write));
+    let lane = b.lane_index();
+    let four = b.i32(4);
+    let fours = b.splat(four);
+    let offset = b.pure(Pure::IMul, &[lane, fours]);
+    for element in 0..2 {
+        let base = b.i64(element);
+        let value = b.load(MemoryOp::Gather, Mem::I32, input_buffer, base, Some(offset), None);
+        let place = b.i64(element * 2);
+        store_word(&mut b, out, place, value);
+    }
+    // Six words: the second lane's vector is half outside.
+    same(device, b.finish(), &Case { grid: [1; 3], buffers: vec![input(24), vec![0; 16]], scalars: &[] });
 }
