@@ -24,7 +24,7 @@ use crate::codes::Reading;
 use crate::eval::{Coord, Position};
 use crate::lower::{LowerError, Lowering, Repr};
 use crate::memory::{Extent, Inside, Tensor};
-use crate::packing::{Packing, Rows};
+use crate::packing::Packing;
 use crate::rows::Row;
 use crate::stored::{Bits, Groups};
 use std::borrow::Cow;
@@ -49,7 +49,6 @@ pub(crate) struct Side<'k> {
     pub format: Cow<'k, Format>,
     /// What is known of that.
     pub affine: Rc<Affine>,
-    rows: Rows,
     columns: i64,
 }
 
@@ -206,11 +205,10 @@ impl<'k> Lowering<'k> {
         if !whole || !inside {
             return Ok(None);
         }
-        let rows = Rows::of(&format, columns);
         if columns % group != 0 {
             return Ok(None);
         }
-        Ok(Some(Side { inst, indices, tensor, id, format, affine, rows, columns }))
+        Ok(Some(Side { inst, indices, tensor, id, format, affine, columns }))
     }
 
     fn starts(

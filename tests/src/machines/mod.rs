@@ -316,6 +316,7 @@ fn drawn(random: &mut Random) -> Target {
         integer_dot: random.below(2) == 0,
         integer_rows: *random.pick(&[1, 4, 8]),
         spread: *random.pick(&[1, 2, 32]),
+        spread_lanes: *random.pick(&[16, 64, 128]),
         spare_scratch: *random.pick(&[0, 16 << 10, 1 << 24]),
         ahead: *random.pick(&[
             Ahead::Processor,
