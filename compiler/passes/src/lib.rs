@@ -72,6 +72,7 @@ pub mod planes;
 mod rows;
 mod scatter;
 mod scratch;
+mod shares;
 mod spread;
 mod stored;
 pub mod target;

@@ -40,18 +40,13 @@ use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
 use crate::memory::{Address, mem_of};
 use crate::packing::Packing;
 use crate::planes::dtype_group;
+use crate::shares::{Neighbours, Places, Shares, Work};
 use tvmc_ir::lane::{self, Access, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
 use tvmc_ir::tile::facts::Facts;
 use tvmc_ir::tile::{Element, Index, Inst, Memory, Op, Stmt, TensorDecl, Value};
 
-/// Elements of K that a lane takes at least in one turn of the generated loop, where there are as many.
-const MIN_ELEMENTS: u32 = 8;
-/// Most bytes of scratch for an operand that is brought there.
-const MAX_STAGE_BYTES: u32 = 16 << 10;
 /// Most elements of turns that are joined.
 const MAX_JOINED: u32 = 512;
-/// Rows whose vectors are neighbours at least: 64 bytes of a device's memory.
-const MIN_COLUMNS: u32 = 4;
 
 /// The loop, taken apart.
 struct Product<'k> {
@@ -69,57 +64,6 @@ struct Product<'k> {
     n: u32,
 }
 
-/// Which lanes are neighbours.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-enum Neighbours {
-    /// Those of one column: its row of the weight is one string.
-    Parts,
-    /// Those of one part of K: rows of the weight are interleaved.
-    Columns,
-}
-
-/// How lanes share the work.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-struct Shares {
-    /// Lanes of one column.
-    k_lanes: u32,
-    /// Elements of K that are decoded together.
-    granule: u32,
-    /// Lanes of a column that share a turn of the loop.
-    inner: u32,
-    /// Turns of the loop that are made at once.
-    outer: u32,
-    /// Columns that are made at once.
-    columns: u32,
-    /// How often that is done for the whole tile.
-    passes: u32,
-    /// Turns of a lane in one turn of the generated loop, so that enough loads are under way.
-    unroll: u32,
-    neighbours: Neighbours,
-}
-
-impl Shares {
-    /// Elements of K that a lane takes in a turn.
-    fn elements(&self, step: u32) -> u32 {
-        step / self.inner
-    }
-
-    /// Words between the parts of neighbouring lanes in scratch: odd.
-    fn pitch(&self, step: u32) -> u32 {
-        self.elements(step) | 1
-    }
-}
-
-/// Each lane's place.
-struct Places {
-    /// Element of K within a turn at which the lane begins.
-    inner: Position,
-    /// Column within a pass.
-    column: Position,
-    /// Number of the lane among those of its column, v.i32.
-    part: lane::Value,
-}
-
 impl<'k> Lowering<'k> {
     /// Lowers a loop, if it is one that this file describes.
     pub(crate) fn spread_loop(&mut self, stmt: &'k Stmt) -> Result<bool, LowerError> {
@@ -131,7 +75,9 @@ impl<'k> Lowering<'k> {
             return Ok(false);
         };
         let (granule, neighbours, staged) = self.ways(&mut product);
-        let Some(shares) = self.shares(&product, granule, staged, neighbours) else { return Ok(false) };
+        let Some(shares) = self.shares(self.work(&product), granule, staged, neighbours) else {
+            return Ok(false);
+        };
         self.products.insert(product.result, history::Product::Spread { lanes: shares.k_lanes });
         let sums = self.spread_turns(&product, shares, staged)?;
         self.gather_parts(&product, shares, sums)?;
@@ -145,7 +91,15 @@ impl<'k> Lowering<'k> {
         }
         let Some(mut product) = self.product(stmt) else { return false };
         let (granule, neighbours, staged) = self.ways(&mut product);
-        self.shares(&product, granule, staged, neighbours).is_some()
+        self.shares(self.work(&product), granule, staged, neighbours).is_some()
+    }
+
+    fn work(&self, product: &Product<'_>) -> Work {
+        let total = match self.bounds(product) {
+            (Some(from), Some(to)) => Some((to - from).max(0) as u64),
+            (Some(_) | None, Some(_) | None) => None,
+        };
+        Work { m: product.m, n: product.n, step: product.step, total }
     }
 
     /// The granule, which lanes are neighbours, and whether the left operand is brought to scratch.
@@ -344,79 +298,6 @@ impl<'k> Lowering<'k> {
             open.extend(&inst.args);
         }
         true
-    }
-
-    /// How to share: least work for the busiest lane, then most lanes to a column.
-    fn shares(
-        &self,
-        product: &Product<'_>,
-        granule: u32,
-        staged: bool,
-        neighbours: Neighbours,
-    ) -> Option<Shares> {
-        let (lanes, step) = (self.target.lanes, product.step);
-        let total = match self.bounds(product) {
-            (Some(from), Some(to)) => Some((to - from).max(0) as u64),
-            (Some(_) | None, Some(_) | None) => None,
-        };
-        let mut best: Option<(u64, Shares)> = None;
-        for k_lanes in (1..=lanes.ilog2()).map(|log| 1 << log) {
-            let columns = lanes / k_lanes;
-            // A column of one element may have every lane; more would only cross the subgroups of a device.
-            if !product.n.is_multiple_of(columns) || (k_lanes > self.target.spread && product.n > 1) {
-                continue;
-            }
-            let inner = largest_power_of_two(step / granule).min(k_lanes);
-            let outer = k_lanes / inner;
-            let passes = product.n / columns;
-            let mut shares =
-                Shares { k_lanes, granule, inner, outer, columns, passes, unroll: 1, neighbours };
-            let turns = total.map(|total| total.div_ceil(u64::from(step) * u64::from(outer)));
-            if neighbours == Neighbours::Columns && columns < product.n.min(MIN_COLUMNS) {
-                continue;
-            }
-            if !staged {
-                let wanted = u64::from(MIN_ELEMENTS.div_ceil(shares.elements(step)));
-                shares.unroll = turns.map_or(wanted, |turns| wanted.min(turns.max(1))) as u32;
-            }
-            let stage = product.m * k_lanes * shares.pitch(step) * 4;
-            if product.m * shares.passes > self.target.accumulators || (staged && stage > MAX_STAGE_BYTES) {
-                continue;
-            }
-            let work = turns.unwrap_or(1) * u64::from(shares.elements(step)) * u64::from(shares.passes);
-            if best.is_none_or(|(least, _)| work <= least) {
-                best = Some((work, shares));
-            }
-        }
-        best.map(|(_, shares)| shares)
-    }
-
-    fn places(&mut self, shares: Shares) -> Places {
-        let lane = self.emit.lane_index();
-        let (k_lanes, inner) = (self.emit.i32(shares.k_lanes as i32), self.emit.i32(shares.inner as i32));
-        let granule = self.emit.i32(shares.granule as i32);
-        let (column, part) = match shares.neighbours {
-            Neighbours::Parts => {
-                (self.emit.pure(Pure::IDivU, &[lane, k_lanes]), self.emit.pure(Pure::IRemU, &[lane, k_lanes]))
-            }
-            Neighbours::Columns => {
-                let columns = self.emit.i32(shares.columns as i32);
-                let column = self.emit.pure(Pure::IRemU, &[lane, columns]);
-                (column, self.emit.pure(Pure::IDivU, &[lane, columns]))
-            }
-        };
-        let first = self.emit.pure(Pure::IRemU, &[part, inner]);
-        let first = self.emit.pure(Pure::IMul, &[first, granule]);
-        let spread = |value, extent: u32, multiple: u32| Position {
-            value: (extent > 1).then_some(value),
-            offset: 0,
-            facts: Facts::range(0, i64::from((extent - 1) * multiple), i64::from(multiple)),
-        };
-        Places {
-            inner: spread(first, shares.inner, shares.granule),
-            column: spread(column, shares.columns, 1),
-            part,
-        }
     }
 
     /// The loop: each lane's sums, rows in order, then passes.
@@ -714,9 +595,4 @@ fn reads_slices(product: &Product<'_>) -> bool {
 /// The least common multiple of two positive numbers.
 fn lcm(a: u32, b: u32) -> u32 {
     a / gcd(a.into(), b.into()) as u32 * b
-}
-
-/// The largest power of two that divides a positive number.
-fn largest_power_of_two(number: u32) -> u32 {
-    1 << number.trailing_zeros().min(31)
 }

@@ -258,7 +258,7 @@ fn memory() {
     body("let a = buffer f32[4];", Code::NotInProgram, "buffer f32[4]");
     refused("kernel k(w: out q4_0[N, K]) grid 1 { w[0, 0] = 1.0; }", Code::EncodeMissing, "w[0, 0]");
     refused("kernel k(w: q4_0[N, K], y: out f32[N]) grid 1 { y[0] = w.z[0, 0]; }", Code::UnknownField, "z");
-    refused("kernel k(w: q4_0[N, K], y: out f32[N]) grid 1 { y[0] = w.d[0, 0]; }", Code::Unsupported, "d");
+    accepted("kernel k(w: q4_0[N, K], y: out f32[N]) grid 1 { y[0] = w.d[0, 0]; }");
     accepted("kernel k(w: q4_0[N, K], y: out f32[N]) grid 1 { y[0] = w.value[0, w.group - 1]; }");
     accepted(&kernel("z[0, 0] += 1.0; z[0, 0 +: 4] *= 2.0;"));
     refused("kernel k(h: inout f16[N]) grid N { h[block[0]] += 1.0; }", Code::LossyConversion, "1.0");

@@ -12,6 +12,7 @@ mod cpu;
 mod emit;
 mod export;
 mod gpu;
+mod interface;
 mod interp;
 mod launches;
 mod library;
@@ -22,8 +23,9 @@ mod tuning;
 
 pub use emit::{Forms, blocks};
 pub use export::Export;
+pub use interface::{Interface, InterfaceElement, InterfaceParam};
 pub use interp::Listener;
-pub use library::{Declarations, Interface, InterfaceElement, InterfaceParam, Library, source};
+pub use library::{Declarations, Library, source};
 pub use machine::{Code, Machine, MachineArgument};
 pub use module::{Specialisation, build_name, of_library, read as read_module};
 pub use storage::{ProgramChoices, Storage, element};
