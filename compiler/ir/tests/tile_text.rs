@@ -138,7 +138,7 @@ impl Maker<'_> {
             21 if self.tape.below(3) == 0 => {
                 let (memory, indices) = self.memory();
                 let Memory::Shared(shared) = memory else {
-                    let op = if number % 2 == 0 { Op::Commit } else { Op::Wait(number) };
+                    let op = if number.is_multiple_of(2) { Op::Commit } else { Op::Wait(number) };
                     return self.b.effect(op, &[]);
                 };
                 let args = self.pick(indices.len() + 1);

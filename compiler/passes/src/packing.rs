@@ -164,7 +164,7 @@ mod tests {
                 // Each number below 2^16 in two passes of bytes: no two units look alike in both.
                 for pass in 0..2 {
                     let input: Vec<u8> =
-                        (0..rows * row_bytes).map(|i| (i / unit >> (8 * pass)) as u8).collect();
+                        (0..rows * row_bytes).map(|i| ((i / unit) >> (8 * pass)) as u8).collect();
                     let mut packed = vec![0xff; packed_bytes(rows, row_bytes).unwrap()];
                     pack(&input, rows, row_bytes, unit, &mut packed);
                     let mut back = vec![0; input.len()];

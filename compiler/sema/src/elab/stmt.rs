@@ -219,21 +219,19 @@ impl Elab<'_, '_> {
         }
         args.iter().filter_map(ast::Arg::expr).for_each(|a| self.look(a));
         with.iter().for_each(|w| self.look(w.value));
-        let d = match name {
-            _ => match self.cx.lib.lookup(self.module, name).map(|id| &self.cx.lib.item(id).kind) {
-                Some(ast::ItemKind::Kernel(_)) => Diagnostic::error(
-                    Code::NotInProgram,
-                    format!("kernel `{name}` cannot be launched from a kernel"),
-                )
-                .at(span, "only in programs")
-                .help("launch both from a program; share expressions as a `fn`"),
-                Some(_) => Diagnostic::error(Code::NoEffect, format!("calling `{name}` has no effect here"))
-                    .at(span, "its value is not used")
-                    .help("bind it: `let x = ..;`"),
-                None => Diagnostic::error(Code::UnknownFunction, format!("there is no action `{name}`"))
-                    .at(callee.span, "not defined")
-                    .help("kernels act by `print`, `assert`, stores, `scatter` and atomic updates"),
-            },
+        let d = match self.cx.lib.lookup(self.module, name).map(|id| &self.cx.lib.item(id).kind) {
+            Some(ast::ItemKind::Kernel(_)) => Diagnostic::error(
+                Code::NotInProgram,
+                format!("kernel `{name}` cannot be launched from a kernel"),
+            )
+            .at(span, "only in programs")
+            .help("launch both from a program; share expressions as a `fn`"),
+            Some(_) => Diagnostic::error(Code::NoEffect, format!("calling `{name}` has no effect here"))
+                .at(span, "its value is not used")
+                .help("bind it: `let x = ..;`"),
+            None => Diagnostic::error(Code::UnknownFunction, format!("there is no action `{name}`"))
+                .at(callee.span, "not defined")
+                .help("kernels act by `print`, `assert`, stores, `scatter` and atomic updates"),
         };
         self.report(d);
     }

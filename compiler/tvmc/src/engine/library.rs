@@ -28,6 +28,9 @@ const SAMPLE_SIZE: u64 = 64;
 /// Largest source file that is read, in bytes; the front end has its own, smaller limit.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
+/// A kernel and the element types of its generic parameters, sorted.
+type Specialised = (String, Vec<(String, String)>);
+
 /// An element type by its name.
 fn choice(name: &str) -> ElementChoice {
     DType::from_name(name).map_or_else(|| ElementChoice::Format(name.to_owned()), ElementChoice::DType)
@@ -45,7 +48,7 @@ pub struct Library {
     module: Option<Opened>,
     interfaces: RefCell<HashMap<String, Interface>>,
     /// With the element types of generic parameters.
-    specialised: RefCell<HashMap<(String, Vec<(String, String)>), Interface>>,
+    specialised: RefCell<HashMap<Specialised, Interface>>,
     formats: RefCell<HashMap<String, Format>>,
 }
 

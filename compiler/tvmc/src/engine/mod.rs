@@ -357,7 +357,7 @@ impl Engine {
         self.library.busy(&mut key, &sizes, with, blocks(self.target))?;
         let mut key = InstanceKey { choices: key.sorted(), packing };
         if let Tuning::Stored(choices) = &self.tuning
-            && choices.len() > 0
+            && !choices.is_empty()
             && let Some(tunes) =
                 choices.get(&Case::of(&interface, &key, arguments), &interface, &self.library)?
         {

@@ -168,7 +168,7 @@ fn bytes(kernel: &Kernel, element: Element, shape: &[u64], noise: &mut Random) -
         // A format may hold floats: zeros are numbers in each.
         Element::Format(id) => {
             let format = kernel.formats.get(id.index())?;
-            Some(vec![0; usize::try_from(format.tensor_bytes(&shape)?).ok()?])
+            Some(vec![0; usize::try_from(format.tensor_bytes(shape)?).ok()?])
         }
     }
 }

@@ -76,9 +76,9 @@ impl Choices {
         }
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.choices.len()
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.choices.is_empty()
     }
 
     /// The values for a case, if they are of these sources and still offered.
