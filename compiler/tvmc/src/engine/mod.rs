@@ -606,6 +606,12 @@ impl Device for Engine {
         let size = pack
             .bytes(head, rows, row)
             .ok_or_else(|| DeviceError(format!("`{what}` is too large to pack")))?;
+        // Planes are filled up to whole blocks of rows; units take what is declared.
+        let units = matches!(pack, Pack::Units(_));
+        assert!(
+            !units || size as u64 * 100 <= bytes.len() as u64 * 103,
+            "`{what}` takes {size} bytes packed"
+        );
         let slice = self.weight_memory(size as u64, what)?;
         let bytes = &bytes[..head + rows * row];
         match &mut self.machine {
