@@ -12,12 +12,14 @@
 //! Where a kernel's grid or a condition depends on a number, every start binds anew.
 
 use super::machine::{self, Bound, MachineArgument};
-use super::{Engine, Instance, scalar_bits};
+use super::{Engine, Instance};
 use std::rc::Rc;
 use tvmc_ir::host::Number;
-use tvmc_ir::tile::TensorDecl;
+use tvmc_ir::lane::Access;
 use tvmc_ir::tile::launch::{ArgumentShape, Binding, bind};
-use tvmc_model::executor::{Argument, Arrangement, DeviceError, Extent, LaunchId};
+use tvmc_ir::tile::{Kernel, TensorDecl};
+use tvmc_model::executor::{Argument, Arrangement, DeviceError, Extent, LaunchId, Slice};
+use tvmc_types::dtype::{DType, Kind};
 
 /// Shapes that a site remembers. Few repeat; a long list would only be searched.
 const REMEMBERED: usize = 8;
@@ -169,4 +171,46 @@ impl Engine {
         });
         Ok((instance, binding))
     }
+}
+
+/// The bits of a scalar argument in its parameter's dtype.
+pub(super) fn scalar_bits(name: &str, dtype: DType, number: Number) -> Result<u32, DeviceError> {
+    let bad = || DeviceError(format!("argument `{name}` is {number}, the kernel expects {dtype}"));
+    match (dtype.kind(), number) {
+        (Kind::Float, Number::Float(value)) => Ok((value as f32).to_bits()),
+        (Kind::Float, Number::Int(value)) => Ok((value as f32).to_bits()),
+        (Kind::Signed, Number::Int(value)) => i32::try_from(value).map(|v| v as u32).map_err(|_| bad()),
+        (Kind::Unsigned, Number::Int(value)) => u32::try_from(value).map_err(|_| bad()),
+        (Kind::Bool, Number::Bool(value)) => Ok(u32::from(value)),
+        (Kind::Signed | Kind::Unsigned, Number::Float(_) | Number::Bool(_))
+        | (Kind::Float, Number::Bool(_))
+        | (Kind::Bool, Number::Int(_) | Number::Float(_)) => Err(bad()),
+    }
+}
+
+/// Memory that a kernel writes must not overlap any other argument.
+pub(super) fn overlaps(kernel: &Kernel, arguments: &[MachineArgument]) -> Result<(), DeviceError> {
+    let slices: Vec<(Slice, Access)> = machine::tensors(kernel, arguments).collect();
+    for (at, (a, access)) in slices.iter().enumerate() {
+        if *access == Access::Read {
+            continue;
+        }
+        for (other, (b, _)) in slices.iter().enumerate() {
+            let disjoint =
+                a.memory != b.memory || a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset;
+            if at != other && !disjoint && a.bytes > 0 && b.bytes > 0 {
+                let tensors: Vec<&str> = kernel
+                    .params
+                    .iter()
+                    .filter(|p| matches!(p, TensorDecl::Tensor { .. }))
+                    .map(TensorDecl::name)
+                    .collect();
+                return Err(DeviceError(format!(
+                    "arguments `{}` and `{}` of `{}` overlap, and the first is written",
+                    tensors[at], tensors[other], kernel.name
+                )));
+            }
+        }
+    }
+    Ok(())
 }

@@ -41,7 +41,6 @@ use std::time::{Duration, Instant};
 use tuning::Case;
 use tvmc_backend_x86::{Features, Level};
 use tvmc_ir::host::{Expr, Number};
-use tvmc_ir::lane::Access;
 use tvmc_ir::module::Key;
 use tvmc_ir::program::Verified;
 use tvmc_ir::tile::launch::{ArgumentShape, Binding, bind};
@@ -49,7 +48,7 @@ use tvmc_ir::tile::{Kernel, TensorDecl};
 use tvmc_model::executor::{Argument, Arrangement, Device, DeviceError, LaunchId, MemoryId, Purpose, Slice};
 use tvmc_passes::packing::{self, Packing};
 use tvmc_passes::planes::{self, Planes};
-use tvmc_types::dtype::{DType, Kind};
+use tvmc_types::dtype::DType;
 
 /// How a weight is packed.
 enum Pack {
@@ -415,14 +414,14 @@ impl Engine {
                     MachineArgument::Tensor(*slice, shape.iter().map(|e| e.size).collect())
                 }
                 (Argument::Scalar(number), TensorDecl::Scalar { name, dtype }) => {
-                    MachineArgument::Scalar(scalar_bits(name, *dtype, *number)?)
+                    MachineArgument::Scalar(launches::scalar_bits(name, *dtype, *number)?)
                 }
                 (Argument::Scalar(_), TensorDecl::Tensor { name, .. }) => {
                     return Err(DeviceError(format!("argument `{name}` must be a tensor")));
                 }
             });
         }
-        overlaps(kernel, &ready)?;
+        launches::overlaps(kernel, &ready)?;
         let bound = self.machine.prepare(kernel, &instance.code.borrow(), &ready)?;
         let shapes = if instance.scalar_grid { shapes(arguments) } else { Vec::new() };
         Ok(launches::Ready { instance, binding, arguments: ready, bound, shapes })
@@ -516,48 +515,6 @@ fn machine(options: &MachineOptions, threads: usize) -> Result<Machine, Failure>
             )),
         },
     }
-}
-
-/// The bits of a scalar argument in its parameter's dtype.
-fn scalar_bits(name: &str, dtype: DType, number: Number) -> Result<u32, DeviceError> {
-    let bad = || DeviceError(format!("argument `{name}` is {number}, the kernel expects {dtype}"));
-    match (dtype.kind(), number) {
-        (Kind::Float, Number::Float(value)) => Ok((value as f32).to_bits()),
-        (Kind::Float, Number::Int(value)) => Ok((value as f32).to_bits()),
-        (Kind::Signed, Number::Int(value)) => i32::try_from(value).map(|v| v as u32).map_err(|_| bad()),
-        (Kind::Unsigned, Number::Int(value)) => u32::try_from(value).map_err(|_| bad()),
-        (Kind::Bool, Number::Bool(value)) => Ok(u32::from(value)),
-        (Kind::Signed | Kind::Unsigned, Number::Float(_) | Number::Bool(_))
-        | (Kind::Float, Number::Bool(_))
-        | (Kind::Bool, Number::Int(_) | Number::Float(_)) => Err(bad()),
-    }
-}
-
-/// Memory that a kernel writes must not overlap any other argument.
-fn overlaps(kernel: &Kernel, arguments: &[MachineArgument]) -> Result<(), DeviceError> {
-    let slices: Vec<(Slice, Access)> = machine::tensors(kernel, arguments).collect();
-    for (at, (a, access)) in slices.iter().enumerate() {
-        if *access == Access::Read {
-            continue;
-        }
-        for (other, (b, _)) in slices.iter().enumerate() {
-            let disjoint =
-                a.memory != b.memory || a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset;
-            if at != other && !disjoint && a.bytes > 0 && b.bytes > 0 {
-                let tensors: Vec<&str> = kernel
-                    .params
-                    .iter()
-                    .filter(|p| matches!(p, TensorDecl::Tensor { .. }))
-                    .map(TensorDecl::name)
-                    .collect();
-                return Err(DeviceError(format!(
-                    "arguments `{}` and `{}` of `{}` overlap, and the first is written",
-                    tensors[at], tensors[other], kernel.name
-                )));
-            }
-        }
-    }
-    Ok(())
 }
 
 impl Device for Engine {
