@@ -42,6 +42,19 @@ impl Limit<'_> {
         }
         Ok(Instant::now() < self.end)
     }
+
+    /// One sample of every candidate; `sample` takes one of each case and gives how many turns a round has. Whether there was time for all.
+    fn round(&self, sample: &mut dyn FnMut() -> Result<usize, Failure>) -> Result<bool, Failure> {
+        let (mut turn, mut turns) = (0, 1);
+        while turn < turns {
+            if !self.goes_on()? {
+                return Ok(false);
+            }
+            turns = sample()?;
+            turn += 1;
+        }
+        Ok(true)
+    }
 }
 
 /// `tvmc tune`.
@@ -64,7 +77,7 @@ pub fn tune(options: &TuneOptions, interrupted: &Arc<AtomicBool>) -> Result<(), 
     let end = Instant::now() + Duration::from_secs(options.seconds);
     let limit = Limit { end, interrupted };
     let path = Path::new(&options.model.model);
-    let (engine, flags) = match (&options.kernel, holds_kernels(path)?) {
+    let (finished, flags) = match (&options.kernel, holds_kernels(path)?) {
         (Some(kernel), _) => kernel_cases(path, kernel, options, &machine, &limit)?,
         (None, true) => {
             let known = Library::open(path)?.kernel_names().join(", ");
@@ -72,7 +85,7 @@ pub fn tune(options: &TuneOptions, interrupted: &Arc<AtomicBool>) -> Result<(), 
         }
         (None, false) => model_cases(options, machine, &limit, interrupted)?,
     };
-    let Finished { description, measured } = engine;
+    let Finished { description, measured } = finished;
     let mut incomplete = false;
     for candidate in measured.iter().flat_map(|m| &m.candidates) {
         incomplete |= candidate.refused.is_none() && candidate.seconds.is_empty();
@@ -138,15 +151,13 @@ fn kernel_cases(
     engine.measure();
     let mut launches = 1;
     // One round to compile, and one to see how many launches fill a sample.
-    'rounds: for round in 0..options.repeat + 2 {
-        let mut turn = 0;
-        while turn == 0 || turn < engine.measurements().map_or(0, |m| m.most()) {
-            if !limit.goes_on()? {
-                break 'rounds;
-            }
+    for round in 0..options.repeat + 2 {
+        let whole = limit.round(&mut || {
             engine.sample(kernel, &lists, (&with, &set), launches).map_err(Failure::from_error)?;
-            engine.measurements().into_iter().for_each(|m| m.advance());
-            turn += 1;
+            Ok(engine.measurements().map_or(0, |m| m.advance()))
+        })?;
+        if !whole {
+            break;
         }
         if let (1, Some(fastest)) = (round, engine.measurements().and_then(|m| m.fastest())) {
             launches = (SAMPLE.as_secs_f64() / fastest.max(1e-7)).clamp(1.0, MOST_LAUNCHES) as u32;
@@ -192,16 +203,13 @@ fn model_cases(
         }
         let tokens: Vec<u32> = (0..length).map(|i| token(before + i)).collect();
         for _ in 0..=options.repeat {
-            let mut turn = 0;
-            while turn == 0 || turn < model.session_mut().device_mut().measurements().map_or(0, |m| m.most())
-            {
-                if !limit.goes_on()? {
-                    break 'lengths;
-                }
+            let whole = limit.round(&mut || {
                 model.rewind(before);
                 model.feed(&tokens, 1).map_err(Failure::from_error)?;
-                model.session_mut().device_mut().measurements().into_iter().for_each(|m| m.advance());
-                turn += 1;
+                Ok(model.session_mut().device_mut().measurements().map_or(0, |m| m.advance()))
+            })?;
+            if !whole {
+                break 'lengths;
             }
         }
     }

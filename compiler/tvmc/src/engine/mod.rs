@@ -131,9 +131,10 @@ impl Engine {
         }
         let machine = machine(options, threads)?;
         let threads = if matches!(machine, Machine::Cpu(_)) { threads } else { 1 };
-        let tuning = match (options.tuned, machine.description()) {
-            (TunedChoices::On, Some(machine)) => Tuning::Stored(Choices::of(&machine)),
-            (TunedChoices::On, None) | (TunedChoices::Off, _) => Tuning::Rules,
+        let used = options.tuned == TunedChoices::On && Choices::exist();
+        let tuning = match used.then(|| machine.description()).flatten() {
+            Some(machine) => Tuning::Stored(Choices::of(&machine)),
+            None => Tuning::Rules,
         };
         Ok(Self {
             library,

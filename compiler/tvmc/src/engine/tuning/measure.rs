@@ -92,13 +92,9 @@ pub struct Measurements {
 }
 
 impl Measurements {
-    /// The next candidate of every case.
-    pub fn advance(&mut self) {
+    /// Goes on to the next candidate of every case; gives the most candidates that a case has, which is how many turns are a round.
+    pub fn advance(&mut self) -> usize {
         self.turn += 1;
-    }
-
-    /// Most candidates that a case has; 0 before the first launch.
-    pub fn most(&self) -> usize {
         self.cases.values().map(|m| m.candidates.len()).max().unwrap_or(0)
     }
 

@@ -76,6 +76,11 @@ impl Choices {
         }
     }
 
+    /// Whether anything was ever stored, for any machine: else nobody need find out what this one is.
+    pub fn exist() -> bool {
+        folder().is_some_and(|folder| folder.is_dir())
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.choices.is_empty()
@@ -127,5 +132,9 @@ impl Choices {
 
 /// Where the choices for a machine lie.
 fn path(machine: &str) -> Option<PathBuf> {
-    Some(cache_directory().ok()?.join("tuned").join(format!("{}.json", digest(machine))))
+    Some(folder()?.join(format!("{}.json", digest(machine))))
+}
+
+fn folder() -> Option<PathBuf> {
+    Some(cache_directory().ok()?.join("tuned"))
 }
