@@ -70,14 +70,7 @@ impl<'k> Lowering<'k> {
         let entries = Groups { elements: field.count, ..Groups::of(format) };
         let group = self.group(entries, column);
         let value = self.field(&row, &group, field, group.index)?;
-        match mask {
-            Some(mask) => {
-                let scalar = self.emit.ty(value).scalar;
-                let zero = self.zero(scalar);
-                Ok(self.emit.pure(Pure::Select, &[mask, value, zero]))
-            }
-            None => Ok(value),
-        }
+        Ok(self.zero_outside(value, mask))
     }
 
     /// Lowers a store of what a tensor holds once.

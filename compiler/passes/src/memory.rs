@@ -253,6 +253,15 @@ impl<'k> Lowering<'k> {
         }
     }
 
+    /// What of an address differs by lane, `lane * stride + spread`, v.i32; absent where all lanes have one place.
+    pub fn by_lane(&mut self, address: &Address) -> Option<lane::Value> {
+        let Some(stride) = address.stride else { return address.spread };
+        let stride = self.stride_value(stride);
+        let lane = self.emit.lane_index();
+        let lanes = self.emit.pure(Pure::IMul, &[lane, stride]);
+        Some(self.sum(address.spread, lanes))
+    }
+
     fn scale(&mut self, value: lane::Value, stride: Stride) -> lane::Value {
         let factor = match stride {
             Stride::Constant(s) => self.emit.i64(s),

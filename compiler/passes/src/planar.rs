@@ -94,14 +94,7 @@ impl<'k> Lowering<'k> {
             let block = self.emit.pure(Pure::I32ToI64, &[block]);
             before = self.emit.ladd(before, block);
         }
-        let mut varying = matrix.spread;
-        if let Some(stride) = matrix.stride {
-            let stride = self.stride_value(stride);
-            let lane = self.emit.lane_index();
-            let lanes = self.emit.pure(Pure::IMul, &[lane, stride]);
-            varying = Some(self.sum(varying, lanes));
-        }
-        if let Some(matrix) = varying {
+        if let Some(matrix) = self.by_lane(&matrix) {
             let blocks = self.emit.pure(Pure::I64ToI32, &[blocks]);
             let skipped = self.emit.pure(Pure::IMul, &[matrix, blocks]);
             more = Some(self.sum(more, skipped));

@@ -79,22 +79,16 @@ impl Lowering<'_> {
             (None, _) | (_, None) => (outer, extents, Extent::Constant(1)),
         };
         let head_mask = if matrix.is_empty() { None } else { mask };
-        let Address { base, stride, spread } = self.address(matrix, extents);
-        let mut varying = spread;
-        if let Some(stride) = stride {
-            let stride = self.stride_value(stride);
-            let lane = self.emit.lane_index();
-            let lanes = self.emit.pure(Pure::IMul, &[lane, stride]);
-            varying = Some(self.sum(varying, lanes));
-        }
+        let matrix = self.address(matrix, extents);
+        let varying = self.by_lane(&matrix);
         let head = self.emit.i64(rows.head);
-        let before = self.emit.lmul(base, head);
+        let before = self.emit.lmul(matrix.base, head);
         let mut start = self.emit.ladd(row.base, before);
         let count = self.packed_rows(tensor.packing, count);
         let units = self.emit.i64(rows.units);
         let all_rows = self.emit.lmul(count, units);
         let units = self.emit.ladd(all_rows, head);
-        let mut at = self.emit.lmul(base, units);
+        let mut at = self.emit.lmul(matrix.base, units);
         match tensor.packing {
             Packing::AsDeclared => start = self.emit.ladd(start, head),
             Packing::Interleaved | Packing::Filled | Packing::Planar => at = self.emit.ladd(at, all_rows),
@@ -205,14 +199,7 @@ impl Lowering<'_> {
         let apart = self.block_rows(packing, *rows, block);
         // What varies is counted in 32 bits from the first matrix that is the same for all lanes.
         let mut first = self.emit.pure(Pure::IMul, &[block, in_block]);
-        let mut varying = matrix.spread;
-        if let Some(stride) = matrix.stride {
-            let stride = self.stride_value(stride);
-            let lane = self.emit.lane_index();
-            let lanes = self.emit.pure(Pure::IMul, &[lane, stride]);
-            varying = Some(self.sum(varying, lanes));
-        }
-        if let Some(matrix) = varying {
+        if let Some(matrix) = self.by_lane(&matrix) {
             let rows = self.emit.pure(Pure::I64ToI32, &[matrix_rows]);
             let before = self.emit.pure(Pure::IMul, &[matrix, rows]);
             first = self.emit.pure(Pure::IAdd, &[first, before]);

@@ -101,15 +101,15 @@ impl<'k> Lowering<'k> {
         let row = self.row_of(tensor, (outer, outer_extents), (format, columns), mask)?;
         let group = self.group(Groups::of(format), column);
         let value = self.decode(&row, &group, &format.decode, format)?;
-        match mask {
-            // The value outside is zero after decoding, whatever zero codes mean.
-            Some(mask) => {
-                let scalar = self.emit.ty(value).scalar;
-                let zero = self.zero(scalar);
-                Ok(self.emit.pure(Pure::Select, &[mask, value, zero]))
-            }
-            None => Ok(value),
-        }
+        Ok(self.zero_outside(value, mask))
+    }
+
+    /// What is read outside of a tensor is zero after decoding, whatever zero codes mean.
+    pub(crate) fn zero_outside(&mut self, value: lane::Value, mask: Option<lane::Value>) -> lane::Value {
+        let Some(mask) = mask else { return value };
+        let scalar = self.emit.ty(value).scalar;
+        let zero = self.zero(scalar);
+        self.emit.pure(Pure::Select, &[mask, value, zero])
     }
 
     /// A dtype as a format: groups of one element, or of as many as fill whole bytes.

@@ -32,6 +32,26 @@ impl Tensor<'_> {
         Some(flat)
     }
 
+    /// A block reads what was written under a key: by nobody, or by itself.
+    fn read_by(&self, block: u64, key: u64, element: u64) -> Result<(), Trap> {
+        match self.writers.get(&key) {
+            Some(writer) if *writer != block => Err(self.conflict(element, [*writer, block])),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A block writes under a key, which no other block has written.
+    fn written_by(&mut self, block: u64, key: u64, element: u64) -> Result<(), Trap> {
+        match self.writers.insert(key, block) {
+            Some(writer) if writer != block => Err(self.conflict(element, [writer, block])),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn conflict(&self, element: u64, blocks: [u64; 2]) -> Trap {
+        Trap::Conflict { tensor: self.name.clone(), element, blocks }
+    }
+
     /// The value of an element, or none outside the tensor.
     pub fn load(&self, index: &[i64], formats: &[Format], block: u64) -> Result<Option<u32>, Trap> {
         let Some(flat) = self.flat(index) else { return Ok(None) };
@@ -43,15 +63,7 @@ impl Tensor<'_> {
                 flat - flat % columns % u64::from(formats[id.index()].group)
             }
         };
-        if let Some(writer) = self.writers.get(&written)
-            && *writer != block
-        {
-            return Err(Trap::Conflict {
-                tensor: self.name.clone(),
-                element: flat,
-                blocks: [*writer, block],
-            });
-        }
+        self.read_by(block, written, flat)?;
         match self.element {
             Element::DType(dtype) => {
                 let end = (flat + 1) * u64::from(dtype.bits());
@@ -130,15 +142,7 @@ impl Tensor<'_> {
             Scope::Tensor => self.head_writer(flat),
             Scope::Row | Scope::Group => flat,
         };
-        if let Some(writer) = self.writers.get(&written)
-            && *writer != block
-        {
-            return Err(Trap::Conflict {
-                tensor: self.name.clone(),
-                element: flat,
-                blocks: [*writer, block],
-            });
-        }
+        self.read_by(block, written, flat)?;
         let size = format.scope_bytes(declared.scope) as usize;
         let bytes =
             self.start(format, declared.scope, flat).and_then(|s| self.bytes.get(s..s.checked_add(size)?));
@@ -172,11 +176,7 @@ impl Tensor<'_> {
         at.resize(self.shape.len(), 0);
         let Some(flat) = self.flat(&at) else { return Ok(()) };
         let key = self.head_writer(flat);
-        if let Some(writer) = self.writers.insert(key, block)
-            && writer != block
-        {
-            return Err(Trap::Conflict { tensor: self.name.clone(), element: flat, blocks: [writer, block] });
-        }
+        self.written_by(block, key, flat)?;
         let size = format.tensor_head as usize;
         let start = self.start(format, Scope::Tensor, flat);
         let Some(head) = start.and_then(|s| self.bytes.get_mut(s..s.checked_add(size)?)) else {
@@ -197,11 +197,7 @@ impl Tensor<'_> {
         let Element::DType(dtype) = self.element else {
             return Err(Trap::Unsupported("storing to a tensor of a format".into()));
         };
-        if let Some(writer) = self.writers.insert(flat, block)
-            && writer != block
-        {
-            return Err(Trap::Conflict { tensor: self.name.clone(), element: flat, blocks: [writer, block] });
-        }
+        self.written_by(block, flat, flat)?;
         let end = (flat + 1) * u64::from(dtype.bits());
         if end.div_ceil(8) > self.bytes.len() as u64 {
             return Err(Trap::Outside { tensor: self.name.clone(), element: flat });
@@ -263,11 +259,7 @@ impl Tensor<'_> {
         let entry = *last - first;
         *last = first + entry / count * group;
         let Some(flat) = self.flat(&at) else { return Ok(()) };
-        if let Some(writer) = self.writers.insert(flat, block)
-            && writer != block
-        {
-            return Err(Trap::Conflict { tensor: self.name.clone(), element: flat, blocks: [writer, block] });
-        }
+        self.written_by(block, flat, flat)?;
         let bytes = format.scope_bytes(declared.scope) as usize;
         let start = self.start(format, declared.scope, flat);
         let Some(stored) = start.and_then(|start| self.bytes.get_mut(start..start.checked_add(bytes)?))
