@@ -115,13 +115,23 @@ fn unit_at(row: usize, t: usize, rows: usize, row_units: usize) -> usize {
 pub fn pack(input: &[u8], rows: usize, row_bytes: usize, unit: usize, output: &mut [u8]) {
     assert_eq!(input.len(), rows * row_bytes);
     assert_eq!(Some(output.len()), packed_bytes(rows, row_bytes));
-    let blocks = input.chunks((ROWS * row_bytes).max(1));
-    for (input, output) in blocks.zip(output.chunks_mut((ROWS * row_bytes).max(1))) {
+    match unit {
+        4 => pack_units::<4>(input, row_bytes, output),
+        2 => pack_units::<2>(input, row_bytes, output),
+        1 => pack_units::<1>(input, row_bytes, output),
+        _ => panic!("units have 1, 2 or 4 bytes, not {unit}"),
+    }
+}
+
+/// [`pack`] for units of `UNIT` bytes. A constant, since a copy of so few bytes is an instruction then and a call otherwise.
+fn pack_units<const UNIT: usize>(input: &[u8], row_bytes: usize, output: &mut [u8]) {
+    let block = (ROWS * row_bytes).max(1);
+    for (input, output) in input.chunks(block).zip(output.chunks_mut(block)) {
         let rows = input.len() / row_bytes;
         for (row, bytes) in input.chunks_exact(row_bytes).enumerate() {
-            for (t, bytes) in bytes.chunks_exact(unit).enumerate() {
-                let at = (t * rows + row) * unit;
-                output[at..at + unit].copy_from_slice(bytes);
+            let places = output[row * UNIT..].chunks_mut(rows * UNIT);
+            for (bytes, place) in bytes.chunks_exact(UNIT).zip(places) {
+                place[..UNIT].copy_from_slice(bytes);
             }
         }
     }

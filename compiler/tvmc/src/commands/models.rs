@@ -36,12 +36,17 @@ pub(crate) struct Loaded {
 pub(crate) fn load(options: &ModelOptions, interrupted: &Arc<AtomicBool>) -> Result<Loaded, Failure> {
     let start = Instant::now();
     let file = weights::open(&options.model, interrupted)?;
-    let tokenizer = weights::tokenizer(&file)?;
+    // Two halves of the start that know nothing of each other.
+    let (tokenizer, session) = std::thread::scope(|scope| {
+        let tokenizer = scope.spawn(|| weights::tokenizer(&file));
+        let session = session(options, &file);
+        (tokenizer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), session)
+    });
+    let (tokenizer, session) = (tokenizer?, session?);
     let template = match file.metadata() {
         Some(metadata) => ChatTemplate::from_gguf(metadata, &tokenizer).map_err(|e| e.to_string()),
         None => Err("the file has no metadata".to_owned()),
     };
-    let session = session(options, &file)?;
     let (resident, state) = session.resident_bytes();
     let model = LanguageModel::new(session, tokenizer).map_err(Failure::from_error)?;
     let flags = format!(

@@ -67,13 +67,31 @@ impl Pack {
         }
     }
 
-    fn run(&self, bytes: &[u8], head: usize, rows: usize, row: usize, output: &mut [u8]) {
-        match self {
-            Pack::Units(unit) => packing::pack_matrix(bytes, head, rows, row, *unit, output),
-            Pack::Planes(planes) => planes::pack(bytes, rows, row, planes, output),
+    /// Packs a matrix. Whole blocks of rows are dealt out to `threads`: most of the time goes into memory that is touched for the first time.
+    fn run(&self, bytes: &[u8], head: usize, rows: usize, row: usize, output: &mut [u8], threads: usize) {
+        let (bytes_of_head, bytes) = bytes.split_at(head);
+        let (output, output_of_head) = output.split_at_mut(output.len() - head);
+        output_of_head.copy_from_slice(bytes_of_head);
+        let part = |bytes: &[u8], output: &mut [u8]| match self {
+            Pack::Units(unit) => packing::pack(bytes, bytes.len() / row, row, *unit, output),
+            Pack::Planes(planes) => planes::pack(bytes, bytes.len() / row, row, planes, output),
+        };
+        let share = rows.div_ceil(packing::ROWS).div_ceil(threads.max(1)) * packing::ROWS * row;
+        if bytes.len() < PACKED_ALONE || share == 0 {
+            return if row > 0 {
+                part(bytes, output)
+            };
         }
+        std::thread::scope(|scope| {
+            for (bytes, output) in bytes.chunks(share).zip(output.chunks_mut(share)) {
+                scope.spawn(move || part(bytes, output));
+            }
+        });
     }
 }
+
+/// Bytes below which a matrix is packed by one thread: starting another takes as long.
+const PACKED_ALONE: usize = 256 << 10;
 
 /// What an instance is made for.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -573,10 +591,13 @@ impl Device for Engine {
         let slice = self.weight_memory(size as u64, what)?;
         let bytes = &bytes[..head + rows * row];
         match &mut self.machine {
-            Machine::Cpu(machine) => pack.run(bytes, head, rows, row, machine.bytes(slice)?),
+            Machine::Cpu(machine) => {
+                let threads = machine.threads();
+                pack.run(bytes, head, rows, row, machine.bytes(slice)?, threads);
+            }
             Machine::Gpu(_) | Machine::Interp(_) => {
                 let mut output = vec![0; size];
-                pack.run(bytes, head, rows, row, &mut output);
+                pack.run(bytes, head, rows, row, &mut output, default_threads());
                 self.write(slice.memory, slice.offset, &output)?;
             }
         }
