@@ -5,7 +5,8 @@
     bench/llama_cpp.py --out results smollm2 --types q4_0,q8_0,q4_k           # the model in these types, too
 
 llama.cpp is built from the source package of llama-cpp-python where no `--llama-bench` is given (needs pip, cmake and a C++ compiler; once, into
-`--build`), for this machine (GGML_NATIVE). It runs with its weights repacked and as they are, flash attention on; the better of the two counts.
+`--build`), for this machine (GGML_NATIVE). Where that build dies on the first model (virtual machines that name AMX but do not grant it), it is built once
+more with what the processor names but AMX. It runs with its weights repacked and as they are, flash attention on; the better of the two counts.
 tvmc runs with f32 and with 8-bit activations; only the first computes what llama.cpp's f32 reference does, llama.cpp itself quantises activations to 8 bits.
 Types of `--types` are made by `tvmc quantize` from the first model, embeddings kept, and both programs run those files.
 
@@ -37,7 +38,7 @@ def run(command, **options):
 
 def build(folder):
     """llama-bench, from the source package."""
-    found = list(folder.glob("**/bin/llama-bench"))
+    found = list(folder.glob("build/**/bin/llama-bench"))
     if found:
         return found[0]
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,10 +47,40 @@ def build(folder):
     with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
         archive.extractall(folder, filter="data")
     source = next(folder.glob("*/vendor/llama.cpp"))
-    flags = ["-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DLLAMA_CURL=OFF", "-DLLAMA_BUILD_TESTS=OFF"]
-    run(["cmake", "-S", source, "-B", folder / "build", *flags])
-    run(["cmake", "--build", folder / "build", "--target", "llama-bench", "-j"])
+    return compiled(source, folder / "build", ["-DGGML_NATIVE=ON"])
+
+
+# llama.cpp's options by the processor's flags.
+FEATURES = {
+    "sse4_2": "SSE42", "avx": "AVX", "f16c": "F16C", "fma": "FMA", "bmi2": "BMI2", "avx2": "AVX2", "avx_vnni": "AVX_VNNI", "avx512f": "AVX512",
+    "avx512vbmi": "AVX512_VBMI", "avx512_vnni": "AVX512_VNNI", "avx512_bf16": "AVX512_BF16",
+}
+
+
+def compiled(source, folder, features):
+    flags = ["-DCMAKE_BUILD_TYPE=Release", "-DLLAMA_CURL=OFF", "-DLLAMA_BUILD_TESTS=OFF", *features]
+    run(["cmake", "-S", source, "-B", folder, *flags])
+    run(["cmake", "--build", folder, "--target", "llama-bench", "-j"])
     return next(folder.glob("**/bin/llama-bench"))
+
+
+def working(program, folder, model):
+    """The program if it runs on this machine, else one built without AMX."""
+    def runs(program):
+        command = [program, "-m", model, "-p", "16", "-n", "1", "-r", "1", "--repack", "1"]
+        return subprocess.run([str(c) for c in command], capture_output=True).returncode == 0
+
+    if runs(program):
+        return program
+    found = list(folder.glob("plain/**/bin/llama-bench"))
+    if not found:
+        print("llama.cpp built for this machine does not run on it; building it without AMX", file=sys.stderr)
+        named = set(pathlib.Path("/proc/cpuinfo").read_text().split())
+        features = [f"-DGGML_{option}={'ON' if flag in named else 'OFF'}" for flag, option in FEATURES.items()]
+        found = [compiled(next(folder.glob("*/vendor/llama.cpp")), folder / "plain", ["-DGGML_NATIVE=OFF", *features])]
+    if not runs(found[0]):
+        sys.exit(f"{found[0]} does not run {model}")
+    return found[0]
 
 
 def ours(arguments, model, activations):
@@ -153,7 +184,6 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repetitions", type=int, default=3)
     arguments = parser.parse_args()
-    arguments.llama_bench = arguments.llama_bench or build(arguments.build)
     with tempfile.TemporaryDirectory() as folder:
         models = []
         for model in arguments.models:
@@ -164,6 +194,8 @@ def main():
             embedding = next(t["format"] for t in json.loads(run([arguments.tvmc, "inspect", models[0], "--json"]))["tensors"] if t["name"] == "token_embd.weight")
             run([arguments.tvmc, "quantize", models[0], path, "--type", kind, "--rule", f"token_embd={embedding}"])
             models.append(path)
+        if not arguments.llama_bench:
+            arguments.llama_bench = working(build(arguments.build), arguments.build, models[0])
         sizes = {}
         for model in models:
             sizes[model.name] = json.loads(run([arguments.tvmc, "inspect", model, "--json"]))["bytes"]

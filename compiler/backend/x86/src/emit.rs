@@ -365,6 +365,7 @@ impl Emitter<'_> {
         let info = inst.code.op_code();
         let mut instruction = Instruction::default();
         instruction.set_code(inst.code);
+        instruction.set_has_lock_prefix(inst.locked);
         let mut first: Option<PReg> = None;
         let mut pool = None;
         for (operand, arg) in inst.args.iter().take(usize::from(inst.count)).enumerate() {

@@ -20,7 +20,7 @@
 //! a gather of 8- or 16-bit elements reads the aligned 32-bit word around each element. Buffers are
 //! aligned to 64 bytes and their allocation must be padded to a multiple of 4.
 //!
-//! Refused with a typed error: `print` (a call into the host) and `atomic` (the portable backend has both), regions
+//! Refused with a typed error: `print` (a call into the host, which the portable backend has), regions
 //! nested more than 256 deep, and functions beyond the register allocator's limits.
 #![forbid(unsafe_code)]
 

@@ -111,6 +111,8 @@ pub(crate) struct Inst {
     pub mask: Arg,
     pub zeroing: bool,
     pub broadcast: bool,
+    /// Reads and writes its memory as one step to every other thread.
+    pub locked: bool,
     pub mem: Addr,
     pub imm: i64,
     pub implicit: Option<Box<Implicit>>,
@@ -126,6 +128,7 @@ impl Inst {
             mask: Arg::None,
             zeroing: false,
             broadcast: false,
+            locked: false,
             mem: Addr::frame(0),
             imm: 0,
             implicit: None,
@@ -192,6 +195,12 @@ impl Inst {
     /// Masked by a register that the instruction clears (gather, scatter).
     pub fn consuming(mut self, def: VReg, from: VReg) -> Self {
         self.mask = Arg::Tied { def, from };
+        self
+    }
+
+    /// One step to every other thread.
+    pub fn locked(mut self) -> Self {
+        self.locked = true;
         self
     }
 

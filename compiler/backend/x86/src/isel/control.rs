@@ -356,6 +356,26 @@ impl<'f> Lower<'f> {
         }
         self.place(exit);
     }
+
+    /// Repeats code on what it gave the time before, `first` at first, until it gives what it was given.
+    pub(super) fn until_same(&mut self, first: VReg, body: impl FnOnce(&mut Self, VReg) -> VReg) -> VReg {
+        let [enter, header, back, out] = std::array::from_fn(|_| self.mir.block());
+        self.finish(Term::Jump(enter, Vec::new()));
+        self.place(enter);
+        self.finish(Term::Jump(header, vec![first]));
+        self.open(Some(enter), 0);
+        self.place(header);
+        let given = self.vreg(GPR);
+        self.mir.at(header).params = vec![given];
+        let found = body(self, given);
+        let same = Inst::new(C::Cmp_r32_rm32).reg(found).reg(given);
+        self.branch_on(same, ConditionCode::e, out, back);
+        self.place(back);
+        self.finish(Term::Jump(header, vec![found]));
+        self.close();
+        self.place(out);
+        found
+    }
 }
 
 /// The operands of a counted loop.

@@ -17,6 +17,7 @@
 
 mod address;
 mod arith;
+mod atomic;
 mod control;
 mod convert;
 mod cross_lane;

@@ -19,12 +19,12 @@ use crate::mir::{Addr, GPR, Inst, MASK, Rm, VEC, hw};
 impl<'f> Lower<'f> {
     /// One statement: waits for its use, or is emitted.
     pub(super) fn inst(&mut self, inst: &'f LaneInst) -> Result<(), Error> {
-        if let Op::Print(_) | Op::Atomic { .. } = inst.op {
+        if let Op::Print(_) = inst.op {
             return Err(Error::Unsupported { op: inst.op.form().name() });
         }
         match inst.result {
-            // Operations with a result have no effect beside it.
-            Some(result) if self.uses.count(result) == 0 => {}
+            // But for updates, operations with a result have no effect beside it.
+            Some(result) if self.uses.count(result) == 0 && !inst.op.has_effect() => {}
             Some(result) if self.waits(inst, result) => self.set(result, Val::Pending(inst)),
             _ => self.emit_now(inst),
         }
@@ -114,7 +114,8 @@ impl<'f> Lower<'f> {
             // One thread runs all lanes in order, and no load moves over a barrier.
             (Op::Barrier | Op::BufferBarrier, _) => {}
             (Op::Assert(message), _) => self.assert(args[0], *message),
-            (Op::Print(_) | Op::Atomic { .. }, _) => unreachable!("refused before"),
+            (Op::Atomic { update, buffer }, _) => self.atomic(*update, *buffer, inst),
+            (Op::Print(_), _) => unreachable!("refused before"),
             (op, None) => unreachable!("{op:?} has a result"),
         }
     }
@@ -477,7 +478,7 @@ const OR: Alu = Alu { register: C::Or_r32_rm32, byte: C::Or_rm32_imm8, word: C::
 const XOR: Alu = Alu { register: C::Xor_r32_rm32, byte: C::Xor_rm32_imm8, word: C::Xor_rm32_imm32 };
 
 /// The 64-bit conditional move.
-fn cmov(condition: ConditionCode) -> C {
+pub(super) fn cmov(condition: ConditionCode) -> C {
     match condition_bits(condition) {
         2 => C::Cmovb_r64_rm64,
         3 => C::Cmovae_r64_rm64,
