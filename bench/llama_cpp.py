@@ -11,11 +11,13 @@ tvmc runs with f32 and with 8-bit activations; only the first computes what llam
 Types of `--types` are made by `tvmc quantize` from the first model, embeddings kept, and both programs run those files.
 
 Columns: medians over the rounds in tokens per second; the ratio of tvmc's to llama.cpp's; for decoding, the share of the read probe that
-the file's bytes at that speed are. The table has every row, also those where we lose.
+the file's bytes at that speed are. The table has every row, also those where we lose. Below it, the most memory that each program held at a time
+(a prompt of 64, 8 decoded, most threads), in MB.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -105,6 +107,27 @@ def probe(arguments):
     return {row["threads"]: row["read_gb_per_second"] for row in json.loads(run(command))["rows"]}
 
 
+def peak(command):
+    """MB that a command holds at most, pages of mapped files included."""
+    process = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        sys.exit(f"{' '.join(map(str, command))} ended with {status}")
+    return usage.ru_maxrss / 1000
+
+
+def memory(arguments, models):
+    """MB by model and program."""
+    threads = arguments.threads.split(",")[-1]
+    work = ["-p", "64", "-n", "8", "-r", "1", "-t", threads]
+    programs = {
+        "tvmc q8": lambda model: [arguments.tvmc, "bench", model, *work, "--act", "q8"],
+        "llama.cpp repacked": lambda model: [arguments.llama_bench, "-m", model, *work, "-fa", "on", "--repack", "1"],
+        "llama.cpp as stored": lambda model: [arguments.llama_bench, "-m", model, *work, "-fa", "on", "--repack", "0"],
+    }
+    return {model.name: {name: peak(command(model)) for name, command in programs.items()} for model in models}
+
+
 def measure(arguments, models):
     """Samples by (model, test, threads, program), and of the probe by threads."""
     samples, reads = {}, {}
@@ -141,7 +164,7 @@ def rows_of(samples, reads, sizes):
     return rows
 
 
-def table(rows, about):
+def table(rows, about, held):
     head = ["model", "test", "threads", "llama.cpp", "tvmc f32", "ratio", "share", "tvmc q8", "ratio", "share"]
     out = [about, "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for row in rows:
@@ -150,6 +173,9 @@ def table(rows, about):
             share = row[name + "_share"]
             figures += [f"{row[name]:.1f}", f"{row[name + '_ratio']:.2f}", "-" if share is None else f"{share:.2f}"]
         out.append("| " + " | ".join([row["model"], row["test"], str(row["threads"]), *figures]) + " |")
+    names = list(next(iter(held.values())))
+    out += ["", "| MB at most | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    out += [f"| {model} | " + " | ".join(f"{figures[name]:.0f}" for name in names) + " |" for model, figures in held.items()]
     return "\n".join(out) + "\n"
 
 
@@ -200,13 +226,14 @@ def main():
         for model in models:
             sizes[model.name] = json.loads(run([arguments.tvmc, "inspect", model, "--json"]))["bytes"]
         samples, reads = measure(arguments, models)
+        held = memory(arguments, models)
     rows = rows_of(samples, reads, sizes)
     probes = ", ".join(f"{statistics.median(speeds):.1f} GB/s with {threads}" for threads, speeds in sorted(reads.items()))
     about = (f"Prompt {arguments.prompt}, {arguments.generated} decoded, {arguments.rounds} rounds of {arguments.repetitions}, "
              f"llama.cpp of {PACKAGE}, flash attention on, the better of repacked and as stored; read probe {probes} threads.")
     out = arguments.out
-    pathlib.Path(out + ".json").write_text(json.dumps({"about": about, "rows": rows, "read_gb_per_second": reads}, indent=1) + "\n")
-    pathlib.Path(out + ".md").write_text(table(rows, about))
+    pathlib.Path(out + ".json").write_text(json.dumps({"about": about, "rows": rows, "read_gb_per_second": reads, "megabytes": held}, indent=1) + "\n")
+    pathlib.Path(out + ".md").write_text(table(rows, about, held))
     pathlib.Path(out + ".svg").write_text(picture(rows))
     return 0
 

@@ -12,7 +12,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::Path;
 
 use memmap2::{Mmap, MmapMut};
@@ -28,7 +28,10 @@ pub enum Access {
 
 /// The bytes of one file, immutable, page-aligned.
 #[derive(Debug)]
-pub struct FileBytes(Mmap);
+pub struct FileBytes {
+    bytes: Mmap,
+    access: Access,
+}
 
 impl FileBytes {
     /// Opens a regular, non-empty file.
@@ -44,12 +47,23 @@ impl FileBytes {
         let length = usize::try_from(metadata.len())
             .map_err(|_| io::Error::new(io::ErrorKind::FileTooLarge, "the file exceeds the address space"))?;
         match access {
-            Access::Map => Ok(FileBytes(map_file(&file)?)),
+            Access::Map => Ok(FileBytes { bytes: map_file(&file)?, access }),
             Access::Read => {
                 let mut memory = MmapMut::map_anon(length)?;
                 (&file).read_exact(&mut memory)?;
-                Ok(FileBytes(memory.make_read_only()?))
+                Ok(FileBytes { bytes: memory.make_read_only()?, access })
             }
+        }
+    }
+
+    /// Says that these bytes will not be read soon. Of a mapped file this process's share of memory shrinks by the whole pages among them, and reading
+    /// them again costs a page fault; the system still keeps what it likes in its own cache. Otherwise nothing happens.
+    pub fn release(&self, range: Range<usize>) {
+        const PAGE: usize = 4096;
+        let range = range.start.next_multiple_of(PAGE)..range.end.min(self.len()) / PAGE * PAGE;
+        match self.access {
+            Access::Map if !range.is_empty() => release_pages(&self.bytes, range),
+            Access::Map | Access::Read => {}
         }
     }
 
@@ -60,7 +74,7 @@ impl FileBytes {
         }
         let mut memory = MmapMut::map_anon(bytes.len())?;
         memory.copy_from_slice(bytes);
-        Ok(FileBytes(memory.make_read_only()?))
+        Ok(FileBytes { bytes: memory.make_read_only()?, access: Access::Read })
     }
 }
 
@@ -68,7 +82,7 @@ impl Deref for FileBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 
@@ -81,6 +95,17 @@ fn map_file(file: &File) -> io::Result<Mmap> {
     // `Access::Map`, and every reader in this crate takes the file's length from this slice and checks before each
     // access, so a change of *content* cannot turn into an access outside the mapping.
     unsafe { Mmap::map(file) }
+}
+
+/// Takes pages of a mapped file out of this process. Advice: what goes wrong costs memory, not content.
+#[allow(unsafe_code)]
+#[cfg_attr(not(unix), allow(unused_variables))]
+fn release_pages(map: &Mmap, range: Range<usize>) {
+    // SAFETY: the mapping is of a file and was never writable, so a page that is dropped comes back from the file with the bytes it had (whose constancy
+    // `map_file` already relies on). Memory of the process's own would come back as zeros: `FileBytes::release` does not ask for it.
+    #[cfg(unix)]
+    let _ =
+        unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
 }
 
 #[cfg(test)]
@@ -104,6 +129,19 @@ mod tests {
             assert_eq!(bytes.as_ptr() as usize % 4096, 0);
         }
         assert_eq!(&FileBytes::from_slice(&content).unwrap()[..], &content[..]);
+    }
+
+    #[test]
+    fn released_bytes_read_as_before() {
+        let content: Vec<u8> = (0..30_000u32).map(|i| (i * 7 % 251) as u8).collect();
+        let file = temporary(&content);
+        for access in [Access::Map, Access::Read] {
+            let bytes = FileBytes::open(file.path(), access).unwrap();
+            for range in [0..30_000, 5..9_000, 4_096..8_192, 100..200, 29_000..90_000, 7..7] {
+                bytes.release(range);
+                assert_eq!(&bytes[..], &content[..]);
+            }
+        }
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl SafeTensorsFile {
     }
 
     /// The whole file.
-    pub fn file_bytes(&self) -> &[u8] {
+    pub fn file_bytes(&self) -> &FileBytes {
         &self.bytes
     }
 }

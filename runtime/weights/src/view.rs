@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::gguf::{Gguf, GgufError, Metadata};
@@ -34,9 +35,13 @@ impl TensorInfo {
         self.shape.iter().product()
     }
 
+    /// Where its bytes are in the file. Readers accept a tensor only after checking that offset + bytes <= file.len().
+    fn range(&self) -> Range<usize> {
+        self.offset as usize..(self.offset + self.bytes) as usize
+    }
+
     pub(crate) fn slice<'a>(&self, file: &'a [u8]) -> &'a [u8] {
-        // Readers accept a tensor only after checking that offset + bytes <= file.len().
-        &file[self.offset as usize..(self.offset + self.bytes) as usize]
+        &file[self.range()]
     }
 }
 
@@ -182,10 +187,18 @@ impl Weights {
 
     /// The stored bytes of a tensor of this file.
     pub fn bytes_of(&self, tensor: &TensorInfo) -> &[u8] {
-        let file = match &self.content {
+        tensor.slice(self.file_bytes())
+    }
+
+    /// Says that tensor `index` will not be read soon, see [`FileBytes::release`]. Panics if there is no such tensor.
+    pub fn release(&self, index: usize) {
+        self.file_bytes().release(self.tensors()[index].range());
+    }
+
+    fn file_bytes(&self) -> &FileBytes {
+        match &self.content {
             Content::Gguf(gguf) => gguf.file_bytes(),
             Content::SafeTensors(file) => file.file_bytes(),
-        };
-        tensor.slice(file)
+        }
     }
 }

@@ -64,6 +64,12 @@ impl WeightSource for Source {
         let Array { name, element, shape, data } = &self.arrays[at];
         SourceTensor { name, shape, format: element, bytes: data }
     }
+
+    fn release(&self, at: usize) {
+        if let (Some(place), Some(file)) = (at.checked_sub(self.arrays.len()), &self.file) {
+            file.release(place);
+        }
+    }
 }
 
 /// All that a call is given.

@@ -109,6 +109,8 @@ impl<D: Device> Session<D> {
                 }
                 let rows = info.shape.iter().rev().skip(1).product::<u64>();
                 let slice = device.weight(info.bytes, rows, info.format, arrangement, info.name)?;
+                // The device has it now: a model takes its size once, not twice.
+                weights.release(tensor);
                 let weight = LoadedWeight {
                     slice,
                     shape: info.shape.to_vec(),

@@ -28,6 +28,9 @@ pub trait WeightSource {
 
     /// The tensor at a place that [`Self::find`] gave.
     fn tensor(&self, at: usize) -> SourceTensor<'_>;
+
+    /// Says that this tensor's bytes will not be read soon.
+    fn release(&self, at: usize);
 }
 
 impl WeightSource for Weights {
@@ -43,5 +46,9 @@ impl WeightSource for Weights {
         let info = &self.tensors()[at];
         let bytes = self.tensor_bytes(at);
         SourceTensor { name: &info.name, shape: &info.shape, format: &info.format, bytes }
+    }
+
+    fn release(&self, at: usize) {
+        Weights::release(self, at);
     }
 }

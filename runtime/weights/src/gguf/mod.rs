@@ -69,7 +69,7 @@ impl Gguf {
     }
 
     /// The whole file.
-    pub fn file_bytes(&self) -> &[u8] {
+    pub fn file_bytes(&self) -> &FileBytes {
         &self.bytes
     }
 }
