@@ -442,6 +442,9 @@ pub struct BenchOptions {
     /// Tokens to decode.
     #[arg(short, default_value_t = 128)]
     pub n: usize,
+    /// Tokens that are in the context before decoding is timed.
+    #[arg(short, default_value_t = 1)]
+    pub depth: usize,
     /// Repetitions; the median is reported.
     #[arg(short, default_value_t = 5)]
     pub repeat: usize,

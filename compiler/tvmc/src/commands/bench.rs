@@ -32,8 +32,8 @@ const MOST_LAUNCHES: u32 = 1 << 20;
 
 /// `tvmc bench`.
 pub fn bench(options: &BenchOptions, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> {
-    if options.prompt_tokens == 0 || options.n == 0 || options.repeat == 0 {
-        return Err(Failure::usage("-p, -n and -r must be at least 1"));
+    if [options.prompt_tokens, options.n, options.depth, options.repeat].contains(&0) {
+        return Err(Failure::usage("-p, -n, -d and -r must be at least 1"));
     }
     let format = if options.json { TableFormat::Json } else { options.output };
     let path = Path::new(&options.model.model);
@@ -70,19 +70,22 @@ fn model(options: &BenchOptions, interrupted: &Arc<AtomicBool>) -> Result<Table,
         let chosen = ModelOptions { machine, ..options.model.clone() };
         let mut loaded = models::load(&chosen, interrupted)?;
         let vocabulary = loaded.model.tokenizer().vocabulary_size().max(1) as u64;
-        let tokens: Vec<u32> =
-            (0..options.prompt_tokens as u64).map(|i| ((i * 7919 + 13) % vocabulary) as u32).collect();
+        let tokens = |count: usize| -> Vec<u32> {
+            (0..count as u64).map(|i| ((i * 7919 + 13) % vocabulary) as u32).collect()
+        };
+        let (prompt_tokens, before, decoded) =
+            (tokens(options.prompt_tokens), tokens(options.depth), tokens(options.n));
         let (mut prefill, mut decode) = (Vec::new(), Vec::new());
         for round in 0..=options.repeat {
             loaded.model.reset();
             let start = Instant::now();
-            loaded.model.feed(&tokens, 1).map_err(Failure::from_error)?;
+            loaded.model.feed(&prompt_tokens, 1).map_err(Failure::from_error)?;
             let prompt = start.elapsed().as_secs_f64();
             loaded.model.reset();
-            loaded.model.feed(&tokens[..1], 1).map_err(Failure::from_error)?;
+            loaded.model.feed(&before, 1).map_err(Failure::from_error)?;
             let start = Instant::now();
-            for i in 0..options.n {
-                loaded.model.feed(&[tokens[i % tokens.len()]], 1).map_err(Failure::from_error)?;
+            for token in &decoded {
+                loaded.model.feed(std::slice::from_ref(token), 1).map_err(Failure::from_error)?;
             }
             let each = start.elapsed().as_secs_f64();
             if round > 0 {
@@ -92,7 +95,11 @@ fn model(options: &BenchOptions, interrupted: &Arc<AtomicBool>) -> Result<Table,
             stopped(interrupted)?;
         }
         let threads = loaded.model.session().device().threads() as u64;
-        let tests = [(format!("pp{}", options.prompt_tokens), prefill), (format!("tg{}", options.n), decode)];
+        let decoding = match options.depth {
+            1 => format!("tg{}", options.n),
+            depth => format!("tg{} @ d{depth}", options.n),
+        };
+        let tests = [(format!("pp{}", options.prompt_tokens), prefill), (decoding, decode)];
         for (test, values) in tests {
             let Some(summary) = Summary::of(values) else { continue };
             rows.push(vec![
