@@ -67,6 +67,15 @@ pub enum Product {
     Column,
     /// In bytes of integers, rows that share unpacked codes together.
     Integers,
+    /// The loop around it, by matrices that lanes multiply together.
+    Fragments {
+        /// Fragments of a group along M.
+        rows: u32,
+        /// And along N.
+        columns: u32,
+        /// Elements of K that are staged at once.
+        turn: u32,
+    },
     /// The loop around it, its turns shared out.
     Spread {
         /// Lanes of one sum.
@@ -83,6 +92,9 @@ impl fmt::Display for Product {
             }
             Product::Column => write!(f, "a product of one column, lanes along K"),
             Product::Integers => write!(f, "a product of bytes (dot4)"),
+            Product::Fragments { rows, columns, turn } => {
+                write!(f, "a product by fragments, {rows} x {columns} for each group, {turn} of K at once")
+            }
             Product::Spread { lanes } => write!(f, "a product whose sums have {lanes} lanes each"),
         }
     }

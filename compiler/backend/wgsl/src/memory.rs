@@ -216,6 +216,8 @@ impl Emitter<'_> {
             let at = self.word_index(place, index);
             if self.usage.place(place).atomic {
                 self.line(&format!("atomicStore(&{array}[{at}], {bits});"));
+            } else if self.usage.place(place).floats {
+                self.line(&format!("{array}[{at}] = bitcast<f32>({bits});"));
             } else {
                 self.line(&format!("{array}[{at}] = {bits};"));
             }
@@ -257,6 +259,8 @@ impl Emitter<'_> {
     fn word(&self, place: Place, at: &str) -> String {
         if self.usage.place(place).atomic {
             format!("atomicLoad(&{}[{at}])", array(place))
+        } else if self.usage.place(place).floats {
+            format!("bitcast<u32>({}[{at}])", array(place))
         } else {
             match place {
                 Place::Buffer(b) if self.vectors.words[b.index()] > 1 => {

@@ -7,10 +7,14 @@ use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_model::executor::{DeviceError, MemoryId};
 use tvmc_passes::packing::Packing;
+use tvmc_passes::target::{Fragments, Target, WGSL};
 use tvmc_passes::{Bounds, ScalarBinding};
 
 /// Launches in one submission.
 const BATCH: usize = 64;
+
+/// Bytes of a workgroup's memory that kernels with fragments leave to values that cross lanes.
+const SPARE_SCRATCH: u32 = 2 << 10;
 
 /// A compiled kernel.
 pub struct GpuCode {
@@ -125,8 +129,17 @@ impl GpuMachine {
         Ok(printed)
     }
 
+    /// The row of the target table, with what the device has beyond it.
+    fn row(&self) -> Target {
+        let limits = self.device.limits();
+        let fragments = limits.subgroup.filter(|_| limits.cooperative_matrix);
+        // Some words are for values that cross lanes.
+        let scratch = limits.workgroup_bytes.saturating_sub(SPARE_SCRATCH);
+        Target { fragments: fragments.map(|group| Fragments::of(group, scratch)), ..WGSL }
+    }
+
     pub(super) fn compile(&mut self, tile: &Kernel, packing: Vec<Packing>) -> Result<GpuCode, DeviceError> {
-        let (function, scalars) = lowered(tile, &tvmc_passes::target::WGSL, packing, self.bounds)?;
+        let (function, scalars) = lowered(tile, &self.row(), packing, self.bounds)?;
         fn reason(error: &GpuError) -> Option<&tvmc_backend_wgsl::Error> {
             match error {
                 GpuError::Compile { error, .. } => Some(error),

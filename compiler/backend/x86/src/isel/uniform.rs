@@ -19,7 +19,7 @@ use crate::mir::{Addr, GPR, Inst, MASK, Rm, VEC, hw};
 impl<'f> Lower<'f> {
     /// One statement: waits for its use, or is emitted.
     pub(super) fn inst(&mut self, inst: &'f LaneInst) -> Result<(), Error> {
-        if let Op::Print(_) | Op::Atomic { .. } = inst.op {
+        if let Op::Print(_) | Op::Atomic { .. } | Op::Fragment(_) = inst.op {
             return Err(Error::Unsupported { op: inst.op.form().name() });
         }
         match inst.result {
@@ -114,7 +114,7 @@ impl<'f> Lower<'f> {
             // One thread runs all lanes in order, and no load moves over a barrier.
             (Op::Barrier | Op::BufferBarrier, _) => {}
             (Op::Assert(message), _) => self.assert(args[0], *message),
-            (Op::Print(_) | Op::Atomic { .. }, _) => unreachable!("refused before"),
+            (Op::Print(_) | Op::Atomic { .. } | Op::Fragment(_), _) => unreachable!("refused before"),
             (op, None) => unreachable!("{op:?} has a result"),
         }
     }

@@ -1,0 +1,82 @@
+//! Fragments as cooperative matrices. A group is a subgroup, so its lanes must be as many as a subgroup of the device has.
+//!
+//! ```text
+//! fragment.load.rows g0, a0[v1 + v2] stride v3      g0 = coopLoadT<coop_mat16x16<f16, A>>(&a0[(v1.x + v2) >> 2u], v3 >> 2u);
+//! fragment.multiply_add g2, g0, g1                  g2 = coopMultiplyAdd(g0, g1, g2);
+//! fragment.store b0[v4 + v2] stride v5, g2          coopStoreT(g2, &b0[v4.x + v2 + b0_words], v5);
+//! ```
+//!
+//! Scratch of halves is an array of `vec4<f16>`: a store writes four at once, and places, multiples of eight, are counted in vectors. What sums are
+//! stored to is an array of `f32`; whatever else accesses it reinterprets bits.
+
+use tvmc_ir::lane::fragment::ALIGNMENT;
+use tvmc_ir::lane::{Fragment, FragmentOp, Order, Place, Role};
+
+use crate::emit::Emitter;
+
+/// The type of a fragment.
+pub(crate) fn fragment_type(role: Role) -> &'static str {
+    match role {
+        Role::Left => "coop_mat16x16<f16, A>",
+        Role::Right => "coop_mat16x16<f16, B>",
+        Role::Sum => "coop_mat16x16<f32, C>",
+    }
+}
+
+impl Emitter<'_> {
+    fn role(&self, fragment: Fragment) -> Role {
+        self.function.fragments[fragment.index()].role
+    }
+
+    /// One operation. Operands: base, offset, then values and mask (`stage`) or stride.
+    pub(crate) fn fragment(&mut self, op: FragmentOp, args: &[&str]) {
+        let arg = |at: usize| args.get(at).copied().unwrap_or("");
+        match op {
+            FragmentOp::Stage { arena, masked } => {
+                let first = self.let_u32(&format!("({}.x + {}) >> 2u", arg(0), arg(1)));
+                if masked {
+                    self.open(&format!("if ({})", arg(2 + ALIGNMENT as usize)));
+                }
+                for half in [0, 1] {
+                    let values: Vec<&str> = (0..4).map(|at| arg(2 + 4 * half + at)).collect();
+                    let place = if half == 0 { first.clone() } else { format!("{first} + 1u") };
+                    self.line(&format!("{arena}[{place}] = vec4<f16>(vec4<f32>({}));", values.join(", ")));
+                }
+                if masked {
+                    self.close();
+                }
+            }
+            FragmentOp::Zero(fragment) => {
+                self.line(&format!("{fragment} = {}();", fragment_type(self.role(fragment))));
+            }
+            FragmentOp::Load { fragment, arena, order } => {
+                // naga's T is for rows
+                let load = match order {
+                    Order::Rows => "coopLoadT",
+                    Order::Columns => "coopLoad",
+                };
+                let ty = fragment_type(self.role(fragment));
+                self.line(&format!(
+                    "{fragment} = {load}<{ty}>(&{arena}[({}.x + {}) >> 2u], {} >> 2u);",
+                    arg(0),
+                    arg(1),
+                    arg(2)
+                ));
+            }
+            FragmentOp::MultiplyAdd { sum, left, right } => {
+                self.line(&format!("{sum} = coopMultiplyAdd({left}, {right}, {sum});"));
+            }
+            FragmentOp::Store { fragment, place } => {
+                let at = match place {
+                    Place::Buffer(buffer) => format!("{}.x + {} + {buffer}_words", arg(0), arg(1)),
+                    Place::Arena(_) => format!("{}.x + {}", arg(0), arg(1)),
+                };
+                let array = match place {
+                    Place::Buffer(buffer) => buffer.to_string(),
+                    Place::Arena(arena) => arena.to_string(),
+                };
+                self.line(&format!("coopStoreT({fragment}, &{array}[{at}], {});", arg(2)));
+            }
+        }
+    }
+}
