@@ -5,13 +5,13 @@ use super::machine::{MachineArgument, Printed, code_for_gpu, failure, lowered, s
 use tvmc_gpu::{Commands, GpuBuffer, GpuDevice, GpuError, GpuKernel, GpuLaunch, Submission};
 use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::Binding;
-use tvmc_model::executor::{DeviceError, MemoryId};
+use tvmc_model::executor::{DeviceError, MemoryId, Slice};
 use tvmc_passes::packing::Packing;
 use tvmc_passes::target::{Fragments, Target, WGSL};
 use tvmc_passes::{Bounds, ScalarBinding};
 
 /// Launches in one submission.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 
 /// Bytes of a workgroup's memory that kernels with fragments leave to values that cross lanes.
 const SPARE_SCRATCH: u32 = 2 << 10;
@@ -53,7 +53,7 @@ impl GpuMachine {
     }
 
     pub(super) fn allocate(&mut self, bytes: u64) -> Result<MemoryId, DeviceError> {
-        self.memory.push(self.device.buffer(bytes.max(4)).map_err(failure)?);
+        self.memory.push(self.device.buffer(bytes.max(1).next_multiple_of(4)).map_err(failure)?);
         Ok(MemoryId(self.memory.len() - 1))
     }
 
@@ -81,6 +81,17 @@ impl GpuMachine {
     ) -> Result<(), DeviceError> {
         self.flush()?;
         self.device.download(self.buffer(memory)?, offset, bytes).map_err(failure)
+    }
+
+    /// Copies whole words, of which memory is made.
+    pub(super) fn copy(&mut self, from: Slice, to: Slice) -> Result<(), DeviceError> {
+        let view = |slice: Slice| {
+            let end = slice.offset + slice.bytes.next_multiple_of(4);
+            self.buffer(slice.memory)?.view(slice.offset..end).map_err(failure)
+        };
+        let (from, to) = (view(from)?, view(to)?);
+        let device = &self.device;
+        self.commands.get_or_insert_with(|| device.commands()).copy(&from, &to).map_err(failure)
     }
 
     pub(super) fn clear(&mut self, memory: MemoryId) -> Result<(), DeviceError> {

@@ -476,6 +476,15 @@ impl Engine {
         self.machine.allocate_weight(bytes).map_err(|e| refused(bytes, what, &e))
     }
 
+    /// An argument with memory of its own, which holds the same.
+    pub fn duplicate(&mut self, argument: &Argument) -> Result<Argument, DeviceError> {
+        let mut copy = argument.clone();
+        if let Argument::Tensor { slice, .. } = &mut copy {
+            *slice = self.machine.duplicate(*slice)?;
+        }
+        Ok(copy)
+    }
+
     /// The machine.
     pub fn machine(&mut self) -> &mut Machine {
         &mut self.machine
