@@ -90,7 +90,7 @@ impl<'k> Lowering<'k> {
         }
         self.products.insert(
             product.result,
-            history::Product::Fragments { rows: way.share.rows, columns: way.share.columns, turn: way.turn },
+            history::Product::Fragments { m: product.m, n: product.n, turn: way.turn },
         );
         let fragments = self.fragment_turns(&product, &way)?;
         let sums = Sums { share: way.share, fragments, initial: product.initial };

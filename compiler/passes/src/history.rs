@@ -69,10 +69,10 @@ pub enum Product {
     Integers,
     /// The loop around it, by matrices that lanes multiply together.
     Fragments {
-        /// Fragments of a group along M.
-        rows: u32,
+        /// Extent of the sums along M.
+        m: u32,
         /// And along N.
-        columns: u32,
+        n: u32,
         /// Elements of K that are staged at once.
         turn: u32,
     },
@@ -92,8 +92,8 @@ impl fmt::Display for Product {
             }
             Product::Column => write!(f, "a product of one column, lanes along K"),
             Product::Integers => write!(f, "a product of bytes (dot4)"),
-            Product::Fragments { rows, columns, turn } => {
-                write!(f, "a product by fragments, {rows} x {columns} for each group, {turn} of K at once")
+            Product::Fragments { m, n, turn } => {
+                write!(f, "{m} x {n} sums in fragments, {turn} of K at once")
             }
             Product::Spread { lanes } => write!(f, "a product whose sums have {lanes} lanes each"),
         }

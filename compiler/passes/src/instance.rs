@@ -76,6 +76,21 @@ pub(crate) fn swept(kernel: &Kernel, target: &Target, options: &Options) -> Resu
     swept_for(kernel, target, options)
 }
 
+/// What a block of a kernel brings to scratch for each element of K, in elements of the factors of its products, where all of them are made by fragments: of two tilings of one
+/// kernel that have blocks enough, the one that brings less in all is the better.
+pub fn staged_by_fragments(kernel: &Kernel, target: &Target) -> Option<u64> {
+    let swept = by_fragments(kernel, target, &Options::default(), target.fragments?)?;
+    let staged = |product: &Product| match product {
+        Product::Fragments { m, n, .. } => u64::from(m + n),
+        Product::Rows
+        | Product::MicroTiles { .. }
+        | Product::Column
+        | Product::Integers
+        | Product::Spread { .. } => 0,
+    };
+    Some(swept.emitted.products.values().map(staged).sum())
+}
+
 /// A kernel all of whose products are made by fragments, with as many groups as they have work for; none where they are not, or take too much scratch.
 fn by_fragments(kernel: &Kernel, target: &Target, options: &Options, fragments: Fragments) -> Option<Swept> {
     let logs = 0..=fragments.groups.max(1).ilog2();

@@ -84,5 +84,5 @@ mod view;
 
 pub use bounds::{Bounds, Length, check as check_bounds};
 pub use history::{History, Placement, Product, lower_with_history};
-pub use instance::{lower, steps};
+pub use instance::{lower, staged_by_fragments, steps};
 pub use lower::{LowerError, Lowered, Options, ScalarBinding};

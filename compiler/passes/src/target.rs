@@ -48,12 +48,14 @@ pub struct Fragments {
     pub sums: u32,
     /// Bytes of scratch that a block may take.
     pub scratch: u32,
+    /// Blocks that keep such a device busy: with fewer, some of it is idle.
+    pub blocks: u64,
 }
 
 impl Fragments {
     /// Those of a device by the size of its subgroups and the scratch of a block.
     pub const fn of(group: u32, scratch: u32) -> Self {
-        Self { group, groups: 4, sums: 16, scratch }
+        Self { group, groups: 4, sums: 16, scratch, blocks: 256 }
     }
 }
 

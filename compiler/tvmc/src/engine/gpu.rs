@@ -141,7 +141,7 @@ impl GpuMachine {
     }
 
     /// The row of the target table, with what the device has beyond it.
-    fn row(&self) -> Target {
+    pub(super) fn row(&self) -> Target {
         let limits = self.device.limits();
         let fragments = limits.subgroup.filter(|_| limits.cooperative_matrix);
         // Some words are for values that cross lanes.
