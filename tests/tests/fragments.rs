@@ -128,9 +128,31 @@ fn check(product: &Product) -> Function {
         assert!(!function.fragments.is_empty(), "no fragments in\n{function}");
         on_row(&case, &target(group)).unwrap_or_else(|error| panic!("groups of {group}: {}", error.what));
         let verified = verify(function).expect("it verifies");
-        tvmc_backend_wgsl::compile(&verified, &limits(group)).unwrap_or_else(|e| panic!("{e}"));
+        let shader = tvmc_backend_wgsl::compile(&verified, &limits(group)).unwrap_or_else(|e| panic!("{e}"));
+        to_spirv(&shader.source);
     }
     code(product, &kernel, 32)
+}
+
+/// A shader that naga accepts may still be one that its writer stumbles over, which no device of CI would show.
+fn to_spirv(source: &str) {
+    use naga::back::spv::{Options, write_vec};
+    use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+    let module = naga::front::wgsl::parse_str(source).expect("it parses");
+    let info =
+        Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module).expect("it is valid");
+    for policy in [BoundsCheckPolicy::Unchecked, BoundsCheckPolicy::Restrict] {
+        let bounds_check_policies =
+            BoundsCheckPolicies { index: policy, buffer: policy, image_load: policy, binding_array: policy };
+        let options = Options {
+            lang_version: (1, 5),
+            fake_missing_bindings: true,
+            bounds_check_policies,
+            ..Options::default()
+        };
+        write_vec(&module, &info, &options, None).unwrap_or_else(|e| panic!("{policy:?}: {e}\n{source}"));
+    }
 }
 
 const LINEAR: &str = "use linear;

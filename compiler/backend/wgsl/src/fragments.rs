@@ -3,7 +3,8 @@
 //! ```text
 //! fragment.load.rows g0, a0[v1 + v2] stride v3      g0 = coopLoadT<coop_mat16x16<f16, A>>(&a0[(v1.x + v2) >> 2u], v3 >> 2u);
 //! fragment.multiply_add g2, g0, g1                  g2 = coopMultiplyAdd(g0, g1, g2);
-//! fragment.store b0[v4 + v2] stride v5, g2          coopStoreT(g2, &b0[v4.x + v2 + b0_words], v5);
+//! fragment.store b0[v4 + v2] stride v5, g2          let w1 = v4.x + v2 + b0_words; let sum2 = g2;
+//!                                                   coopStoreT(sum2, &b0[w1], v5);
 //! ```
 //!
 //! Scratch of halves is an array of `vec4<f16>`: a store writes four at once, and places, multiples of eight, are counted in vectors. What sums are
@@ -75,7 +76,11 @@ impl Emitter<'_> {
                     Place::Buffer(buffer) => buffer.to_string(),
                     Place::Arena(arena) => arena.to_string(),
                 };
-                self.line(&format!("coopStoreT({fragment}, &{array}[{at}], {});", arg(2)));
+                // What naga's statement takes must have names: it is written before expressions of its own line.
+                let at = self.let_u32(&at);
+                let sum = self.fresh("sum");
+                self.line(&format!("let {sum} = {fragment};"));
+                self.line(&format!("coopStoreT({sum}, &{array}[{at}], {});", arg(2)));
             }
         }
     }
