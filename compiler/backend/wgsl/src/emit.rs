@@ -18,7 +18,7 @@ use std::fmt::Write;
 use tvmc_ir::lane::{Carried, Function, Inst, Op, Pure, Region, Scalar, Sign, Stmt, Type, Value};
 
 use crate::BufferMode;
-use crate::fragments::fragment_type;
+use crate::fragments::{Half, fragment_type};
 use crate::helpers::Helper;
 use crate::limits::{Error, Limits};
 use crate::memory::vector_type;
@@ -42,6 +42,9 @@ pub(crate) struct Emitter<'f> {
     /// Loads that are parts of vectors, and the names of those that are loaded.
     pub vectors: Vectors,
     pub vector_names: HashMap<usize, String>,
+    /// Values that are halves of words: which, and whether the upper one; as words of 16 bits, and as floats.
+    pub half_words: HashMap<Value, Half>,
+    pub halves: HashMap<Value, Half>,
     /// The expression that names a value.
     names: Vec<String>,
     body: String,
@@ -117,6 +120,8 @@ pub(crate) fn emit(
             BufferMode::AllWritable => Vectors::none(function),
         },
         vector_names: HashMap::new(),
+        half_words: HashMap::new(),
+        halves: HashMap::new(),
         names: (0..function.values.len()).map(|v| Value(v as u32).to_string()).collect(),
         body: String::new(),
         indent: 1,
@@ -343,6 +348,7 @@ impl Emitter<'_> {
         let args: Vec<String> = inst.args.iter().map(|a| self.name(*a).to_owned()).collect();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let arg = |at: usize| args.get(at).copied().unwrap_or("");
+        self.note_half(inst, arg(0));
         let expression = match inst.op {
             Op::Pure(Pure::I32ToF32) if self.usage.is_small(inst.args[0], Sign::Signed) => {
                 self.small_to_float(arg(0))
@@ -387,7 +393,7 @@ impl Emitter<'_> {
                 }
                 return;
             }
-            Op::Fragment(op) => return self.fragment(op, &args),
+            Op::Fragment(op) => return self.fragment(op, &args, &inst.args),
             Op::Barrier => return self.barrier(self.usage.storage_barrier()),
             Op::BufferBarrier => return self.barrier(true),
             Op::Assert(message) => return self.assert(message, arg(0)),

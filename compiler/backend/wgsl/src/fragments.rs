@@ -7,11 +7,13 @@
 //!                                                   coopStoreT(sum2, &b0[w1], v5);
 //! ```
 //!
+//! Eight floats that are stored as halves are converted two at a time; two that were the halves of one word are that word again.
+//!
 //! Scratch of halves is an array of `vec4<f16>`: a store writes four at once, and places, multiples of eight, are counted in vectors. What sums are
 //! stored to is an array of `f32`; whatever else accesses it reinterprets bits.
 
 use tvmc_ir::lane::fragment::ALIGNMENT;
-use tvmc_ir::lane::{Fragment, FragmentOp, Order, Place, Role};
+use tvmc_ir::lane::{Fragment, FragmentOp, Inst, Op, Order, Place, Pure, Role, Value};
 
 use crate::emit::Emitter;
 
@@ -24,13 +26,56 @@ pub(crate) fn fragment_type(role: Role) -> &'static str {
     }
 }
 
+/// A half of a word.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Half {
+    /// The word's name.
+    pub word: String,
+    /// Whether it is the upper half.
+    pub upper: bool,
+}
+
 impl Emitter<'_> {
+    /// Remembers values that are halves of a word; `operand` names the first operand.
+    pub(crate) fn note_half(&mut self, inst: &Inst, operand: &str) {
+        let Some(result) = inst.result else { return };
+        let constant = |at: usize| inst.args.get(at).and_then(|arg| self.usage.constant(*arg));
+        let (words, floats) = match inst.op {
+            Op::Pure(Pure::IAnd) if constant(1) == Some(0xffff) => (Some(false), None),
+            Op::Pure(Pure::ShrU) if constant(1) == Some(16) => (Some(true), None),
+            Op::Pure(Pure::F16ToF32) => match self.half_words.get(&inst.args[0]) {
+                Some(half) => (None, Some(half.clone())),
+                None => (None, Some(Half { word: operand.to_owned(), upper: false })),
+            },
+            Op::Splat => (None, self.halves.get(&inst.args[0]).cloned()),
+            _ => (None, None),
+        };
+        if let Some(upper) = words {
+            self.half_words.insert(result, Half { word: operand.to_owned(), upper });
+        }
+        if let Some(half) = floats {
+            self.halves.insert(result, half);
+        }
+    }
+
+    /// Two floats as halves. Where they are the halves of one word, no number is converted: drivers see that.
+    fn pair(&self, names: [&str; 2], values: [Value; 2]) -> String {
+        if let [Some(low), Some(high)] = values.map(|value| self.halves.get(&value))
+            && self.limits.f16_in_f32
+            && (low.upper, high.upper) == (false, true)
+            && low.word == high.word
+        {
+            return format!("vec2<f16>(unpack2x16float({}))", low.word);
+        }
+        format!("vec2<f16>(vec2<f32>({}))", names.join(", "))
+    }
+
     fn role(&self, fragment: Fragment) -> Role {
         self.function.fragments[fragment.index()].role
     }
 
     /// One operation. Operands: base, offset, then values and mask (`stage`) or stride.
-    pub(crate) fn fragment(&mut self, op: FragmentOp, args: &[&str]) {
+    pub(crate) fn fragment(&mut self, op: FragmentOp, args: &[&str], values: &[Value]) {
         let arg = |at: usize| args.get(at).copied().unwrap_or("");
         match op {
             FragmentOp::Stage { arena, masked } => {
@@ -39,9 +84,12 @@ impl Emitter<'_> {
                     self.open(&format!("if ({})", arg(2 + ALIGNMENT as usize)));
                 }
                 for half in [0, 1] {
-                    let values: Vec<&str> = (0..4).map(|at| arg(2 + 4 * half + at)).collect();
+                    let pairs = [0, 2].map(|at| {
+                        let at = 2 + 4 * half + at;
+                        self.pair([arg(at), arg(at + 1)], [values[at], values[at + 1]])
+                    });
                     let place = if half == 0 { first.clone() } else { format!("{first} + 1u") };
-                    self.line(&format!("{arena}[{place}] = vec4<f16>(vec4<f32>({}));", values.join(", ")));
+                    self.line(&format!("{arena}[{place}] = vec4<f16>({});", pairs.join(", ")));
                 }
                 if masked {
                     self.close();

@@ -150,6 +150,14 @@ impl Usage {
         bounds.is_some_and(|(low, high)| low >= least && high < SMALL)
     }
 
+    /// The constant that an integer is, if it is known.
+    pub fn constant(&self, value: Value) -> Option<i32> {
+        match self.numbers.get(&value) {
+            Some(Number::Constant(constant)) => Some(*constant),
+            Some(Number::Lane | Number::Partner(_) | Number::Between(..)) | None => None,
+        }
+    }
+
     /// Whether each byte of a word is known to be below 128, so that it is the same with a sign and without.
     pub fn has_short_bytes(&self, value: Value) -> bool {
         self.short.contains(&value)
