@@ -18,9 +18,10 @@
 //! mark in its region. Only a lowering under this policy writes them; they are taken out here.
 
 use std::collections::HashMap;
+use tvmc_ir::lane::fragment::{ALIGNMENT, EDGE};
 use tvmc_ir::lane::{
-    Arena, Buffer, Function, Inst, MemoryOp, Message, Op, Place, Pure, Reduce, Region, Scalar, ScalarDecl,
-    Stmt, Type, Value,
+    Arena, Buffer, FragmentOp, Function, Inst, MemoryOp, Message, Op, Place, Pure, Reduce, Region, Scalar,
+    ScalarDecl, Stmt, Touch, Type, Value,
 };
 
 /// Who answers for it that generated code touches nothing outside its arguments.
@@ -158,6 +159,7 @@ impl Checker<'_> {
                 args.push(self.judge(place, Verb::Updated, inside, mask, out));
                 out.push(Stmt::Inst(Inst { args, ..inst }));
             }
+            Op::Fragment(op) => self.fragment(inst, op, out),
             Op::LoadUnpack { place, bits, .. } => self.load_unpack(inst, place, bits, out),
             Op::Pure(_)
             | Op::ConstF32(_)
@@ -202,6 +204,47 @@ impl Checker<'_> {
             otherwise,
             otherwise_yields: vec![nothing],
             results: inst.result.into_iter().collect(),
+        });
+    }
+
+    /// Eight halves have a mask; a whole fragment is loaded or stored in an `if`, where all of it lies inside.
+    fn fragment(&mut self, inst: Inst, op: FragmentOp, out: &mut Vec<Stmt>) {
+        let Some(Touch { place, bytes, .. }) = op.accesses() else {
+            return out.push(Stmt::Inst(inst));
+        };
+        let verb = if op.is_store() { Verb::Written } else { Verb::Read };
+        let count = self.count(place, bytes);
+        if let FragmentOp::Stage { arena, masked } = op {
+            let less = self.constant(Op::ConstI64(i64::from(ALIGNMENT) - 1));
+            let count = self.pure(Pure::LSub, &[count, less], out);
+            let inside = self.varying(inst.args[0], inst.args[1], count, out);
+            let mut args = inst.args;
+            let mask = if masked { args.pop() } else { None };
+            args.push(self.judge(place, verb, inside, mask, out));
+            let op = Op::Fragment(FragmentOp::Stage { arena, masked: true });
+            return out.push(Stmt::Inst(Inst { op, args, result: None }));
+        }
+        // From the first element to the last are 15 rows and 15 elements; a negative distance is outside whatever the place.
+        let stride = self.pure(Pure::I32ToI64, &[inst.args[2]], out);
+        let edge = self.constant(Op::ConstI64(i64::from(EDGE) - 1));
+        let more = self.pure(Pure::LMul, &[stride, edge], out);
+        let more = self.pure(Pure::LAdd, &[more, edge], out);
+        let count = self.pure(Pure::LSub, &[count, more], out);
+        let zero = self.constant(Op::ConstI64(0));
+        let backwards = self.pure(Pure::LLtS, &[stride, zero], out);
+        let count = self.pure(Pure::Select, &[backwards, zero, count], out);
+        let inside = self.varying(inst.args[0], inst.args[1], count, out);
+        let mask = self.judge(place, verb, inside, None, out);
+        let condition = self.value(Type::uniform(Scalar::Bool));
+        let all = Op::Reduce(Reduce::All);
+        out.push(Stmt::Inst(Inst { op: all, args: vec![mask], result: Some(condition) }));
+        out.push(Stmt::If {
+            condition,
+            then: Region { stmts: vec![Stmt::Inst(inst)] },
+            then_yields: Vec::new(),
+            otherwise: Region::default(),
+            otherwise_yields: Vec::new(),
+            results: Vec::new(),
         });
     }
 

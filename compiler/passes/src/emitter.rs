@@ -15,8 +15,8 @@
 use crate::bounds::Bounds;
 use std::collections::HashMap;
 use tvmc_ir::lane::{
-    Access, Arena, Buffer, Builder, Function, Mem, MemoryOp, Message, Op, Place, Pure, Reduce, Scalar, Table,
-    Type, Update, Value,
+    Access, Arena, Buffer, Builder, Fragment, Function, Mem, MemoryOp, Message, Op, Place, Pure, Reduce,
+    Role, Scalar, Table, Type, Update, Value,
 };
 
 /// A folded constant.
@@ -92,6 +92,11 @@ impl Emitter {
     /// Declares scratch memory.
     pub fn arena(&mut self, bytes: u32) -> Arena {
         self.builder.arena(bytes)
+    }
+
+    /// Declares a fragment of groups of so many lanes.
+    pub fn fragment(&mut self, role: Role, group: u32) -> Fragment {
+        self.builder.fragment(role, group)
     }
 
     /// Declares a constant table.
@@ -535,6 +540,9 @@ impl Emitter {
 
     /// An operation without a result.
     pub fn effect(&mut self, op: Op, args: &[Value]) {
+        if op.accesses().is_some() {
+            self.mark();
+        }
         self.builder.inst(op, args);
     }
 

@@ -107,7 +107,7 @@ impl<'k> Lowering<'k> {
         let row = self.row(&tensor, &axes, outer, rows, None)?;
         let (head, _) = self.scope(
             &row,
-            Bits { constant: 0, value: None, divide: Pure::IDivU, group: None, within: None },
+            Bits { constant: 0, value: None, divide: Pure::IDivU, group: None, within: None, ahead: None },
             Scope::Tensor,
         )?;
         let size = self.emit.i64(i64::from(rows.unit));

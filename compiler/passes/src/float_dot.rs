@@ -101,7 +101,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// Code `index` of a run with its bias, an f32.
-    fn float_code(
+    pub(crate) fn float_code(
         &mut self,
         from: Reading<'_, 'k>,
         run: &Run,

@@ -67,6 +67,15 @@ pub enum Product {
     Column,
     /// In bytes of integers, rows that share unpacked codes together.
     Integers,
+    /// The loop around it, by matrices that lanes multiply together.
+    Fragments {
+        /// Extent of the sums along M.
+        m: u32,
+        /// And along N.
+        n: u32,
+        /// Elements of K that are staged at once.
+        turn: u32,
+    },
     /// The loop around it, its turns shared out.
     Spread {
         /// Lanes of one sum.
@@ -83,6 +92,9 @@ impl fmt::Display for Product {
             }
             Product::Column => write!(f, "a product of one column, lanes along K"),
             Product::Integers => write!(f, "a product of bytes (dot4)"),
+            Product::Fragments { m, n, turn } => {
+                write!(f, "{m} x {n} sums in fragments, {turn} of K at once")
+            }
             Product::Spread { lanes } => write!(f, "a product whose sums have {lanes} lanes each"),
         }
     }

@@ -14,7 +14,7 @@ use crate::packing::Packing;
 use crate::pipeline::{self, Pipelined, pipelined};
 use crate::plan::plan;
 use crate::scratch::share;
-use crate::target::{Ahead, Target};
+use crate::target::{Ahead, Fragments, Target};
 use std::collections::HashMap;
 use tvmc_ir::lane::{self, Arena};
 use tvmc_ir::tile::{Kernel, MAX_PIPELINE, Value};
@@ -58,6 +58,12 @@ pub(crate) struct Swept {
 
 /// Emits and cleans up, with more lanes where that helps (`Target::spread_lanes`).
 pub(crate) fn swept(kernel: &Kernel, target: &Target, options: &Options) -> Result<Swept, LowerError> {
+    if let Some(fragments) = target.fragments {
+        if let Some(swept) = by_fragments(kernel, target, options, fragments) {
+            return Ok(swept);
+        }
+        return swept(kernel, &Target { fragments: None, ..*target }, options);
+    }
     if target.spread_lanes > target.lanes && options.packing.contains(&Packing::Planar) {
         let wide = Target { lanes: target.spread_lanes, ..*target };
         let swept = swept_for(kernel, &wide, options)?;
@@ -68,6 +74,37 @@ pub(crate) fn swept(kernel: &Kernel, target: &Target, options: &Options) -> Resu
         }
     }
     swept_for(kernel, target, options)
+}
+
+/// What a block of a kernel brings to scratch for each element of K, in elements of the factors of its products, where all of them are made by fragments: of two tilings of one
+/// kernel that have blocks enough, the one that brings less in all is the better.
+pub fn staged_by_fragments(kernel: &Kernel, target: &Target) -> Option<u64> {
+    let swept = by_fragments(kernel, target, &Options::default(), target.fragments?)?;
+    let staged = |product: &Product| match product {
+        Product::Fragments { m, n, .. } => u64::from(m + n),
+        Product::Rows
+        | Product::MicroTiles { .. }
+        | Product::Column
+        | Product::Integers
+        | Product::Spread { .. } => 0,
+    };
+    Some(swept.emitted.products.values().map(staged).sum())
+}
+
+/// A kernel all of whose products are made by fragments, with as many groups as they have work for; none where they are not, or take too much scratch.
+fn by_fragments(kernel: &Kernel, target: &Target, options: &Options, fragments: Fragments) -> Option<Swept> {
+    let logs = 0..=fragments.groups.max(1).ilog2();
+    logs.rev().map(|log| 1 << log).find_map(|groups: u32| {
+        let lanes = groups * fragments.group;
+        if kernel.lanes.is_some_and(|pinned| pinned != lanes) {
+            return None;
+        }
+        let swept = swept_for(kernel, &Target { lanes, ..*target }, options).ok()?;
+        let products = &swept.emitted.products;
+        let all = products.values().all(|product| matches!(product, Product::Fragments { .. }));
+        let fits = swept.emitted.lowered.function.arena_bytes() <= u64::from(fragments.scratch);
+        (all && fits && !products.is_empty()).then_some(swept)
+    })
 }
 
 /// How much scratch is needed is known only at the end: where rings of `pipeline` make it too much, they become smaller.

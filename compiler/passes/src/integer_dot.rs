@@ -43,7 +43,7 @@ const MAX_QUADS: u32 = 8192;
 pub(crate) struct Side<'k> {
     inst: &'k Inst,
     indices: &'k [Index],
-    tensor: Tensor,
+    pub tensor: Tensor,
     /// Its format.
     pub id: FormatId,
     pub format: Cow<'k, Format>,
@@ -56,7 +56,7 @@ pub(crate) struct Side<'k> {
 pub(crate) struct Opened {
     pub row: Row,
     /// 0 for rows outside the tensor, else absent.
-    inside: Option<lane::Value>,
+    pub inside: Option<lane::Value>,
     /// Bits at which the tile's first group begins.
     pub start: Bits,
 }

@@ -34,6 +34,8 @@
 //! | `integer_dot` | products of stored operands in integers |
 //! | `float_dot` | products of stored operands with floats, where lanes are many |
 //! | `spread` | loops of a product whose turns are shared out among lanes |
+//! | `fragments` | the same by matrices that lanes multiply together |
+//! | `staging` | their factors brought to scratch |
 //! | `dot` | micro-tiles of matrix products |
 //! | `cleanup` | barriers and values that nobody needs |
 //! | `scratch` | arenas that are never needed at the same time |
@@ -57,6 +59,7 @@ mod encode;
 mod eval;
 mod fields;
 mod float_dot;
+mod fragments;
 mod history;
 mod instance;
 mod integer_dot;
@@ -74,11 +77,12 @@ mod scatter;
 mod scratch;
 mod shares;
 mod spread;
+mod staging;
 mod stored;
 pub mod target;
 mod view;
 
 pub use bounds::{Bounds, Length, check as check_bounds};
 pub use history::{History, Placement, Product, lower_with_history};
-pub use instance::{lower, steps};
+pub use instance::{lower, staged_by_fragments, steps};
 pub use lower::{LowerError, Lowered, Options, ScalarBinding};

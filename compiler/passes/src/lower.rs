@@ -13,6 +13,7 @@ use crate::bounds::{self, Bounds, Length};
 use crate::codes::Tables;
 use crate::emitter::Emitter;
 use crate::eval::{Coord, Position};
+use crate::fragments::Sums;
 use crate::history::{Placement, Product};
 use crate::instance::Emitted;
 use crate::packing::Packing;
@@ -165,6 +166,8 @@ pub(crate) struct Lowering<'k> {
     generated: u32,
     arena_bytes: u64,
     values: usize,
+    /// Products that lie in fragments until they are stored.
+    pub sums: HashMap<Value, Sums>,
     /// How products were made, for people.
     pub products: HashMap<Value, Product>,
 }
@@ -225,6 +228,7 @@ impl<'k> Lowering<'k> {
             generated: 0,
             arena_bytes: 0,
             values: 0,
+            sums: HashMap::new(),
             products: HashMap::new(),
         }
     }
@@ -328,9 +332,23 @@ impl<'k> Lowering<'k> {
     }
 
     /// New block scratch for a tile whose rows are so far apart.
-    fn arena_of_rows(&mut self, shape: &[u32], row: u32, scalar: Scalar) -> Result<ArenaTile, LowerError> {
+    pub(crate) fn arena_of_rows(
+        &mut self,
+        shape: &[u32],
+        row: u32,
+        scalar: Scalar,
+    ) -> Result<ArenaTile, LowerError> {
         let rows: u64 = shape.iter().rev().skip(1).map(|d| u64::from(*d)).product();
-        let bytes = rows * u64::from(row) * 4;
+        let arena = self.scratch_of(rows * u64::from(row) * 4)?;
+        Ok(ArenaTile { arena, shape: shape.to_vec(), row, scalar, tail: Tail::Written })
+    }
+
+    /// New block scratch, whose user puts the barriers.
+    pub(crate) fn scratch(&mut self, bytes: u32) -> Result<Arena, LowerError> {
+        self.scratch_of(u64::from(bytes))
+    }
+
+    fn scratch_of(&mut self, bytes: u64) -> Result<Arena, LowerError> {
         self.arena_bytes += bytes;
         if self.arena_bytes > MAX_ARENA_BYTES {
             return Err(LowerError::TooLarge {
@@ -342,7 +360,7 @@ impl<'k> Lowering<'k> {
         }
         let arena = self.emit.arena(bytes as u32);
         self.traffic.push(Traffic::default());
-        Ok(ArenaTile { arena, shape: shape.to_vec(), row, scalar, tail: Tail::Written })
+        Ok(arena)
     }
 
     /// To be called before reading an arena.
@@ -432,7 +450,7 @@ impl<'k> Lowering<'k> {
             match stmt {
                 Stmt::Inst(inst) => self.inst(inst)?,
                 Stmt::For { counter, from, to, step, carried, body, yields, results, .. } => {
-                    if self.spread_loop(stmt)? {
+                    if self.fragment_loop(stmt)? || self.spread_loop(stmt)? {
                         continue;
                     }
                     let (first, end) = (self.uniform(*from)?, self.uniform(*to)?);
@@ -533,7 +551,12 @@ impl<'k> Lowering<'k> {
         }
         self.locate(inst.location);
         match (&inst.op, inst.result) {
-            (Op::Store { memory, indices }, _) => self.store(inst, *memory, indices),
+            (Op::Store { memory, indices }, _) => {
+                match inst.args.last().and_then(|value| self.sums_of(*value)) {
+                    Some(sums) => self.store_sums(inst, *memory, sums),
+                    None => self.store(inst, *memory, indices),
+                }
+            }
             (Op::StoreHead { tensor, indices }, _) => self.store_head(inst, *tensor, indices),
             (Op::StoreGroups { memory, indices }, _) => self.store_groups(inst, *memory, indices),
             // The copy is there at once, for whoever passes the barrier that comes before its first reader.

@@ -189,6 +189,30 @@ impl<'k> Lowering<'k> {
         }
     }
 
+    /// Whether all of an axis' slice lies inside, as a uniform condition; none where that is known.
+    pub fn slice_inside(&mut self, axis: &Axis, extent: Extent) -> Option<lane::Value> {
+        let size = axis.slice.map_or(1, i64::from);
+        let offset = axis.offset;
+        if let Extent::Constant(extent) = extent
+            && offset.lo() >= 0
+            && offset.hi() + size <= extent
+        {
+            return None;
+        }
+        let limit = match extent {
+            Extent::Constant(extent) => self.emit.i32(extent.min(i64::from(i32::MAX)) as i32),
+            Extent::Runtime(limit, _) => limit,
+        };
+        let first = self.position_value(offset);
+        let size = self.emit.i32(size as i32);
+        // A limit below the size gives a negative last place.
+        let last = self.emit.pure(Pure::ISub, &[limit, size]);
+        let before = self.emit.pure(Pure::ILeS, &[first, last]);
+        let zero = self.emit.i32(0);
+        let behind = self.emit.pure(Pure::ILeS, &[zero, first]);
+        Some(self.emit.pure(Pure::BAnd, &[behind, before]))
+    }
+
     /// The mask of an access, if one is needed: uniform conditions first, so that they hoist.
     pub fn mask(&mut self, axes: &[Axis], extents: &[Extent]) -> Option<lane::Value> {
         let mut uniform = None;
@@ -280,6 +304,14 @@ impl<'k> Lowering<'k> {
         Stride::Runtime(self.scale(factor, stride))
     }
 
+    /// A stride as a u.i64.
+    pub fn wide_stride(&mut self, stride: Stride) -> lane::Value {
+        match stride {
+            Stride::Constant(s) => self.emit.i64(s),
+            Stride::Runtime(v) => v,
+        }
+    }
+
     /// A stride as a u.i32.
     pub fn stride_value(&mut self, stride: Stride) -> lane::Value {
         match stride {
@@ -312,6 +344,10 @@ impl<'k> Lowering<'k> {
                 let place = Place::Buffer(tensor.buffer);
                 match (tensor.access, address.stride) {
                     (Access::Read, _) => self.load_at(mem, place, address, mask),
+                    // Each lane has an element of its own.
+                    (Access::Write | Access::ReadWrite, None) if address.spread.is_some() => {
+                        self.load_at(mem, place, address, mask)
+                    }
                     (Access::Write | Access::ReadWrite, None) => {
                         self.load_by_first_lane(mem, place, address.base, mask)
                     }

@@ -221,6 +221,7 @@ impl<'k> Lowering<'k> {
         self.add_block(&mut place, planar, size);
         self.add(&mut place, Some(planar.within), per_unit);
         self.add(&mut place, bits.group, i64::from(units) * rows * per_unit);
+        self.add(&mut place, bits.ahead, rows * per_unit);
         let fixed = self.emit.i64(fixed);
         place.base = self.emit.ladd(place.base, fixed);
         self.load_spot(row, place, mem, row.mask)

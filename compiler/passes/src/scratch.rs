@@ -16,16 +16,20 @@
 //! **Invariants.** Two arenas become one only if their times do not overlap. Before an arena that shares its bytes is first accessed in its time there
 //! is a barrier that follows the last access of the one before it on every path, the way round a loop included: other lanes may still be reading.
 //!
+//! Arenas of halves (`fragment.stage`) share with such alone.
+//!
 //! Greedy, in the order of the first access: each takes, of the arenas that are free again, the smallest that is large enough, else the largest.
 
 use std::collections::HashMap;
-use tvmc_ir::lane::{Arena, ArenaDecl, Function, Inst, Op, Place, Region, Stmt};
+use tvmc_ir::lane::{Arena, ArenaDecl, FragmentOp, Function, Inst, Op, Place, Region, Stmt};
 
 /// Numbers of statements, both included.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 struct Time {
     first: u32,
     last: u32,
+    /// Whether halves are accessed.
+    halves: bool,
 }
 
 /// Merges arenas that take more than `spare` bytes together; gives the new arena of each old one. `held` are those of block-shared tensors.
@@ -56,6 +60,18 @@ struct Access {
     at: u32,
     loops: Vec<usize>,
     stores: bool,
+    /// Whether it is of halves, whose arenas a backend declares as such.
+    halves: bool,
+}
+
+impl Access {
+    fn of(op: &Op, at: u32, loops: &[usize]) -> Self {
+        let (stores, halves) = match op {
+            Op::Fragment(op) => (op.is_store(), !matches!(op, FragmentOp::Store { .. })),
+            op => (op.has_effect(), false),
+        };
+        Access { at, loops: loops.to_vec(), stores, halves }
+    }
 }
 
 /// One walk over the code, which numbers its statements.
@@ -85,10 +101,10 @@ impl Walk {
                 0
             };
             let spans = accesses.iter().map(|access| match access.loops.get(anew) {
-                Some(whole) => walk.loops[*whole],
-                None => Time { first: access.at, last: access.at },
+                Some(whole) => Time { halves: access.halves, ..walk.loops[*whole] },
+                None => Time { first: access.at, last: access.at, halves: access.halves },
             });
-            spans.reduce(|a, b| Time { first: a.first.min(b.first), last: a.last.max(b.last) })
+            spans.reduce(|a, b| Time { first: a.first.min(b.first), last: a.last.max(b.last), ..a })
         };
         walk.accesses.iter().enumerate().map(time).collect()
     }
@@ -100,13 +116,13 @@ impl Walk {
             match stmt {
                 Stmt::Inst(inst) => {
                     if let Some(arena) = arena_of(inst) {
-                        let access = Access { at, loops: self.open.clone(), stores: inst.op.has_effect() };
+                        let access = Access::of(&inst.op, at, &self.open);
                         self.accesses[arena.index()].push(access);
                     }
                 }
                 Stmt::For { body, .. } | Stmt::Loop { body, .. } => {
                     self.open.push(self.loops.len());
-                    self.loops.push(Time { first: at, last: at });
+                    self.loops.push(Time { first: at, last: at, halves: false });
                     self.region(body);
                     if let Some(number) = self.open.pop() {
                         self.loops[number].last = self.next - 1;
@@ -128,24 +144,24 @@ fn assign(function: &Function, times: &[Option<Time>]) -> (Vec<Arena>, Vec<u32>)
     let mut order: Vec<(Time, usize)> =
         times.iter().enumerate().filter_map(|(number, time)| time.map(|time| (time, number))).collect();
     order.sort_by_key(|(time, number)| (time.first, *number));
-    // Size, and the last statement that needs it.
-    let mut slots: Vec<(u32, u32)> = Vec::new();
+    // Size, the last statement that needs it, and whether it is of halves.
+    let mut slots: Vec<(u32, u32, bool)> = Vec::new();
     for (time, number) in order {
         let bytes = function.arenas[number].bytes;
-        let free = |slot: &&usize| slots[**slot].1 < time.first;
+        let free = |slot: &&usize| slots[**slot].1 < time.first && slots[**slot].2 == time.halves;
         let fits = |slot: &usize| match slots[*slot].0 {
             size if size >= bytes => (0, size),
             size => (1, u32::MAX - size),
         };
         let all: Vec<usize> = (0..slots.len()).collect();
         let slot = all.iter().filter(free).min_by_key(|slot| fits(slot)).copied().unwrap_or_else(|| {
-            slots.push((0, 0));
+            slots.push((0, 0, time.halves));
             slots.len() - 1
         });
-        slots[slot] = (slots[slot].0.max(bytes), time.last);
+        slots[slot] = (slots[slot].0.max(bytes), time.last, time.halves);
         new[number] = Arena(slot as u32);
     }
-    (new, slots.into_iter().map(|(size, _)| size).collect())
+    (new, slots.into_iter().map(|(size, ..)| size).collect())
 }
 
 /// For statements with which the time of a shared arena begins: the statement after which a barrier must come. For the first of those that share it
@@ -212,6 +228,11 @@ impl Rewrite<'_> {
             | Op::LoadUnpack { place: Place::Arena(arena), .. } => {
                 *arena = self.new[arena.index()];
             }
+            Op::Fragment(
+                FragmentOp::Stage { arena, .. }
+                | FragmentOp::Load { arena, .. }
+                | FragmentOp::Store { place: Place::Arena(arena), .. },
+            ) => *arena = self.new[arena.index()],
             Op::Barrier => self.pass(at),
             Op::Memory { place: Place::Buffer(_), .. }
             | Op::LoadUnpack { place: Place::Buffer(_), .. }
@@ -231,6 +252,11 @@ impl Rewrite<'_> {
             | Op::Unpack { .. }
             | Op::TableLookup(_)
             | Op::TableBytes(_)
+            | Op::Fragment(
+                FragmentOp::Zero(_)
+                | FragmentOp::MultiplyAdd { .. }
+                | FragmentOp::Store { place: Place::Buffer(_), .. },
+            )
             | Op::BufferBarrier
             | Op::Assert(_)
             | Op::Print(_) => {}

@@ -49,19 +49,19 @@ use tvmc_ir::tile::{Element, Index, Inst, Memory, Op, Stmt, TensorDecl, Value};
 const MAX_JOINED: u32 = 512;
 
 /// The loop, taken apart.
-struct Product<'k> {
-    counter: Value,
-    from: Value,
-    to: Value,
-    step: u32,
-    initial: Value,
-    insts: Vec<&'k Inst>,
-    a: Value,
-    b: Value,
-    result: Value,
+pub(crate) struct Product<'k> {
+    pub counter: Value,
+    pub from: Value,
+    pub to: Value,
+    pub step: u32,
+    pub initial: Value,
+    pub insts: Vec<&'k Inst>,
+    pub a: Value,
+    pub b: Value,
+    pub result: Value,
     /// Extents of the variable.
-    m: u32,
-    n: u32,
+    pub m: u32,
+    pub n: u32,
 }
 
 impl<'k> Lowering<'k> {
@@ -111,7 +111,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// Whether everything from outside can be read at positions that differ by lane.
-    fn is_within_reach(&self, product: &Product<'_>) -> bool {
+    pub(crate) fn is_within_reach(&self, product: &Product<'_>) -> bool {
         let inside: Vec<Value> = product.insts.iter().filter_map(|inst| inst.result).collect();
         let operands = product.insts.iter().flat_map(|inst| &inst.args);
         let operands = operands.chain([&product.a, &product.b, &product.initial]);
@@ -119,7 +119,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// The loop as a product, or `None` if it does more.
-    fn product<'s>(&self, stmt: &'s Stmt) -> Option<Product<'s>> {
+    pub(crate) fn product<'s>(&self, stmt: &'s Stmt) -> Option<Product<'s>> {
         let Stmt::For { counter, from, to, step, carried, body, yields, results, .. } = stmt else {
             return None;
         };
@@ -218,7 +218,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// How the memory that a load reads lies.
-    fn packing_of(&self, inst: &Inst) -> Packing {
+    pub(crate) fn packing_of(&self, inst: &Inst) -> Packing {
         match &inst.op {
             Op::Load { memory: Memory::Param(param), .. } => {
                 let declared = self.buffers.get(param.index()).copied().flatten();
@@ -246,7 +246,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// The elements that a load of the body decodes together.
-    fn group_of(&self, inst: &Inst) -> u32 {
+    pub(crate) fn group_of(&self, inst: &Inst) -> u32 {
         let memory = match &inst.op {
             Op::Load { memory, .. } => memory,
             Op::LoadField { tensor, field, .. } => {
@@ -266,7 +266,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// The granule. Turns are joined where they are shorter and may be.
-    fn granule(&self, product: &mut Product<'_>, neighbours: Neighbours) -> u32 {
+    pub(crate) fn granule(&self, product: &mut Product<'_>, neighbours: Neighbours) -> u32 {
         let granule = product.insts.iter().fold(1, |size, inst| lcm(size, self.group_of(inst)));
         if product.step.is_multiple_of(granule) {
             return granule;
@@ -283,7 +283,7 @@ impl<'k> Lowering<'k> {
         product.step
     }
 
-    fn bounds(&self, product: &Product<'_>) -> (Option<i64>, Option<i64>) {
+    pub(crate) fn bounds(&self, product: &Product<'_>) -> (Option<i64>, Option<i64>) {
         (self.facts[product.from.index()].as_constant(), self.facts[product.to.index()].as_constant())
     }
 
@@ -580,7 +580,7 @@ impl<'k> Lowering<'k> {
 
 /// Whether the body depends on the counter, and on where in a turn an element lies, only by slices that begin at the counter: then the slices of a turn
 /// continue into those of the next.
-fn reads_slices(product: &Product<'_>) -> bool {
+pub(crate) fn reads_slices(product: &Product<'_>) -> bool {
     product.insts.iter().all(|inst| match &inst.op {
         Op::Load { indices, .. } => inst
             .args
@@ -593,6 +593,6 @@ fn reads_slices(product: &Product<'_>) -> bool {
 }
 
 /// The least common multiple of two positive numbers.
-fn lcm(a: u32, b: u32) -> u32 {
+pub(crate) fn lcm(a: u32, b: u32) -> u32 {
     a / gcd(a.into(), b.into()) as u32 * b
 }

@@ -35,6 +35,8 @@ pub(crate) struct Bits {
     /// The computed part again, as whole groups and what lies beyond them.
     pub group: Option<lane::Value>,
     pub within: Option<lane::Value>,
+    /// Units of planes beyond all that, where lanes share a group (`staging`).
+    pub ahead: Option<lane::Value>,
 }
 
 impl Bits {
@@ -244,6 +246,7 @@ impl<'k> Lowering<'k> {
             divide: Pure::IDivU,
             group: Some(number),
             within: None,
+            ahead: None,
         };
         Group { start, index }
     }
@@ -259,7 +262,7 @@ impl<'k> Lowering<'k> {
             let bits = self.emit.i32(group_bits as i32);
             self.emit.pure(Pure::IMul, &[number, bits])
         });
-        Bits { constant, value, divide, group: number, within: None }
+        Bits { constant, value, divide, group: number, within: None, ahead: None }
     }
 
     /// Runs a decode body.
@@ -355,7 +358,8 @@ impl<'k> Lowering<'k> {
 
     /// The units in which fields of a scope lie, and the bit where it begins in them: `group` is that of the group.
     pub(crate) fn scope(&mut self, row: &Row, group: Bits, scope: Scope) -> Result<(Row, Bits), LowerError> {
-        let start = Bits { constant: 0, value: None, divide: Pure::IDivU, group: None, within: None };
+        let start =
+            Bits { constant: 0, value: None, divide: Pure::IDivU, group: None, within: None, ahead: None };
         match (scope, row.matrix) {
             (Scope::Group, _) => Ok((*row, group)),
             (Scope::Row, _) => Ok((*row, start)),

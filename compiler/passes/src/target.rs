@@ -37,6 +37,28 @@ pub enum Ahead {
     },
 }
 
+/// Matrices that the lanes of a group multiply together (`lane::fragment`), where a device offers that for halves and sums in f32.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Fragments {
+    /// Lanes of a group.
+    pub group: u32,
+    /// Groups of a block at most, in kernels that do not pin their lanes.
+    pub groups: u32,
+    /// Sums that a group keeps in registers.
+    pub sums: u32,
+    /// Bytes of scratch that a block may take.
+    pub scratch: u32,
+    /// Blocks that keep such a device busy: with fewer, some of it is idle.
+    pub blocks: u64,
+}
+
+impl Fragments {
+    /// Those of a device by the size of its subgroups and the scratch of a block.
+    pub const fn of(group: u32, scratch: u32) -> Self {
+        Self { group, groups: 4, sums: 16, scratch, blocks: 256 }
+    }
+}
+
 /// A machine as the lowering sees it.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Target {
@@ -69,6 +91,8 @@ pub struct Target {
     pub spare_scratch: u32,
     /// Who loads ahead in loops that ask for it.
     pub ahead: Ahead,
+    /// Whether whole matrices are multiplied. It depends on the device, so no row has it; who knows a device that does puts it in.
+    pub fragments: Option<Fragments>,
     /// Blocks that keep a machine of this kind busy: with fewer, finer tiles are chosen where a kernel offers them.
     pub blocks: u64,
 }
@@ -89,6 +113,7 @@ pub const X86_V4: Target = Target {
     spread_lanes: 16,
     spare_scratch: 0,
     ahead: Ahead::Processor,
+    fragments: None,
     blocks: 1,
 };
 
@@ -108,6 +133,7 @@ pub const X86_V3: Target = Target {
     spread_lanes: 16,
     spare_scratch: 0,
     ahead: Ahead::Processor,
+    fragments: None,
     blocks: 1,
 };
 
@@ -127,6 +153,7 @@ pub const CRANELIFT: Target = Target {
     spread_lanes: 16,
     spare_scratch: 0,
     ahead: Ahead::Processor,
+    fragments: None,
     blocks: 1,
 };
 
@@ -146,6 +173,7 @@ pub const WGSL: Target = Target {
     spread_lanes: 128,
     spare_scratch: 16 << 10,
     ahead: Ahead::Scratch { bytes: 16 << 10, loads: Loads::Factors },
+    fragments: None,
     blocks: 512,
 };
 

@@ -452,6 +452,9 @@ pub struct BenchOptions {
     /// launch reads from memory.
     #[arg(long, default_value = "1")]
     pub copies: std::num::NonZeroU32,
+    /// Whether a launch on a GPU waits for the one before.
+    #[arg(long, value_enum, default_value_t = LaunchOrder::Dependent, help_heading = "Kernel")]
+    pub order: LaunchOrder,
     /// Form of the result.
     #[arg(short, long, value_enum, default_value_t = TableFormat::Md)]
     pub output: TableFormat,
@@ -499,6 +502,15 @@ pub struct TuneOptions {
     /// The same as -o json.
     #[arg(long)]
     pub json: bool,
+}
+
+/// How launches of a kernel that is timed on a GPU follow each other.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
+pub enum LaunchOrder {
+    /// All write the same memory, so each waits for the one before, as in a model.
+    Dependent,
+    /// Neighbouring ones write different memory, so the device may run them at once.
+    Overlapped,
 }
 
 /// The form of a table of results.

@@ -323,6 +323,7 @@ fn drawn(random: &mut Random) -> Target {
             Ahead::Scratch { bytes: 16 << 10, loads: Loads::Factors },
             Ahead::Scratch { bytes: 16 << 10, loads: Loads::All },
         ]),
+        fragments: None,
         blocks: 1,
     }
 }

@@ -312,6 +312,7 @@ fn limit(error: &WgslError) -> Option<&'static str> {
         WgslError::Tables { .. } => Some("tables"),
         WgslError::Arguments { .. } => Some("arguments"),
         WgslError::Nesting => Some("nesting"),
+        WgslError::Fragments { .. } => Some("cooperative matrices"),
         WgslError::Invalid(_) => None,
     }
 }

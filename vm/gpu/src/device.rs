@@ -134,6 +134,20 @@ fn subgroup_size(adapter: &wgpu::Adapter) -> Option<u32> {
     (fixed && offered).then_some(info.subgroup_min_size)
 }
 
+/// What shaders with cooperative matrices need.
+const MATRICES: wgpu::Features =
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16);
+
+/// Whether subgroups multiply matrices of 16 by 16 halves and add the products to floats.
+fn cooperative_matrices(adapter: &wgpu::Adapter) -> bool {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    adapter.features().contains(MATRICES)
+        && adapter.cooperative_matrix_properties().iter().any(|matrix| {
+            let sizes = [matrix.m_size, matrix.n_size, matrix.k_size];
+            sizes == [16; 3] && matrix.ab_type == F16 && matrix.cr_type == F32
+        })
+}
+
 /// All adapters, best first.
 pub(crate) fn installed() -> Vec<wgpu::Adapter> {
     let descriptor = wgpu::InstanceDescriptor {
@@ -185,9 +199,20 @@ impl GpuDevice {
             return Err(unusable("it has no compute shaders".to_owned()));
         }
         let limits = adapter.limits();
+        let matrices = cooperative_matrices(adapter);
+        #[allow(unsafe_code)]
+        let experimental_features = if matrices {
+            // SAFETY: what is experimental about cooperative matrices is how WGSL spells them. Shaders that use them are made by our backend alone, from
+            // lane IR whose rules keep every fragment in its memory, and only where the adapter says that it multiplies such matrices.
+            unsafe { wgpu::ExperimentalFeatures::enabled() }
+        } else {
+            wgpu::ExperimentalFeatures::disabled()
+        };
+        let wanted = if matrices { wgpu::Features::SUBGROUP | MATRICES } else { wgpu::Features::SUBGROUP };
         let descriptor = wgpu::DeviceDescriptor {
             label: None,
-            required_features: adapter.features() & wgpu::Features::SUBGROUP,
+            required_features: adapter.features() & wanted,
+            experimental_features,
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::Performance,
             ..wgpu::DeviceDescriptor::default()
@@ -215,6 +240,7 @@ impl GpuDevice {
             // both are asked of the device below
             fused_fma: true,
             subgroup: subgroup_size(adapter),
+            cooperative_matrix: matrices,
         };
         let mut opened = Self(Arc::new(Inner {
             device,

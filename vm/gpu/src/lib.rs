@@ -23,7 +23,7 @@
 //!
 //! Not done here: splitting a buffer that exceeds the device's binding size ([`GpuError::BindingTooLarge`] says so), and
 //! proving that a kernel's indices are in range (the WGSL implementation's own checks keep them inside the binding).
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod adapters;
 mod buffer;

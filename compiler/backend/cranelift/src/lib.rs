@@ -66,6 +66,8 @@ pub enum Error {
     Target(String),
     /// The function is beyond a limit.
     TooLarge(String),
+    /// The function multiplies matrices that lanes hold together (fragments): no lowering makes such for a CPU.
+    Fragments,
     /// Cranelift or the module refused.
     Refused(String),
     /// Cranelift panicked. The module it worked on is not to be used again.
@@ -77,6 +79,7 @@ impl fmt::Display for Error {
         match self {
             Error::Target(what) => write!(f, "the portable backend has no code for this target: {what}"),
             Error::TooLarge(what) => write!(f, "the kernel is too large for the portable backend: {what}"),
+            Error::Fragments => write!(f, "the portable backend does not compile `fragment`"),
             Error::Refused(what) => write!(f, "the portable backend failed: {what}"),
             Error::Panicked(what) => write!(f, "internal error of the portable backend: {what}"),
         }
@@ -193,6 +196,9 @@ fn translate(
     tables: Vec<ir::GlobalValue>,
     isa: &dyn TargetIsa,
 ) -> Result<(), Error> {
+    if !function.fragments.is_empty() {
+        return Err(Error::Fragments);
+    }
     for &table in &tables {
         // Data may lie further from the code than 32-bit displacements reach.
         if let ir::GlobalValueData::Symbol { colocated, .. } = &mut context.func.global_values[table] {

@@ -338,6 +338,7 @@ impl<'a> Translator<'a> {
             Op::Atomic { update, buffer } => self.atomic(update, buffer, &inst.args),
             // One worker runs all lanes of a block in step: what came before has happened.
             Op::Barrier | Op::BufferBarrier => return,
+            Op::Fragment(_) => unreachable!("refused before"),
             Op::Assert(message) => return self.assert(message, inst.args[0]),
             Op::Print(message) => return self.print(message, &inst.args),
         };

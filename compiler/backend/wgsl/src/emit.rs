@@ -18,12 +18,13 @@ use std::fmt::Write;
 use tvmc_ir::lane::{Carried, Function, Inst, Op, Pure, Region, Scalar, Sign, Stmt, Type, Value};
 
 use crate::BufferMode;
+use crate::fragments::{Half, fragment_type};
 use crate::helpers::Helper;
 use crate::limits::{Error, Limits};
 use crate::memory::vector_type;
 use crate::report;
 use crate::shader::{Binding, BindingKind, Params, PrintSite, Shader};
-use crate::usage::Usage;
+use crate::usage::{PlaceUsage, Usage};
 use crate::vectors::Vectors;
 
 /// State of one translation.
@@ -41,6 +42,9 @@ pub(crate) struct Emitter<'f> {
     /// Loads that are parts of vectors, and the names of those that are loaded.
     pub vectors: Vectors,
     pub vector_names: HashMap<usize, String>,
+    /// Values that are halves of words: which, and whether the upper one; as words of 16 bits, and as floats.
+    pub half_words: HashMap<Value, Half>,
+    pub halves: HashMap<Value, Half>,
     /// The expression that names a value.
     names: Vec<String>,
     body: String,
@@ -116,12 +120,17 @@ pub(crate) fn emit(
             BufferMode::AllWritable => Vectors::none(function),
         },
         vector_names: HashMap::new(),
+        half_words: HashMap::new(),
+        halves: HashMap::new(),
         names: (0..function.values.len()).map(|v| Value(v as u32).to_string()).collect(),
         body: String::new(),
         indent: 1,
         fresh: 0,
     };
     emitter.prologue(params);
+    for (at, fragment) in function.fragments.iter().enumerate() {
+        emitter.line(&format!("var g{at}: {};", fragment_type(fragment.role)));
+    }
     emitter.region(&function.body);
 
     let bindings = bindings(function, usage, mode, !constants.is_empty());
@@ -339,6 +348,7 @@ impl Emitter<'_> {
         let args: Vec<String> = inst.args.iter().map(|a| self.name(*a).to_owned()).collect();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let arg = |at: usize| args.get(at).copied().unwrap_or("");
+        self.note_half(inst, arg(0));
         let expression = match inst.op {
             Op::Pure(Pure::I32ToF32) if self.usage.is_small(inst.args[0], Sign::Signed) => {
                 self.small_to_float(arg(0))
@@ -383,6 +393,7 @@ impl Emitter<'_> {
                 }
                 return;
             }
+            Op::Fragment(op) => return self.fragment(op, &args, &inst.args),
             Op::Barrier => return self.barrier(self.usage.storage_barrier()),
             Op::BufferBarrier => return self.barrier(true),
             Op::Assert(message) => return self.assert(message, arg(0)),
@@ -414,6 +425,9 @@ impl Emitter<'_> {
             let _ = writeln!(out, "{text}");
         };
         put(format_args!("// kernel {name}, {} lanes", self.function.lanes));
+        if !self.function.fragments.is_empty() {
+            put(format_args!("enable f16;\nenable wgpu_cooperative_matrix;"));
+        }
         if self.usage.asserts || self.usage.prints {
             put(format_args!(
                 "struct Report {{ status: atomic<u32>, cursor: atomic<u32>, dropped: atomic<u32>, log: array<u32> }}"
@@ -435,17 +449,19 @@ impl Emitter<'_> {
                 BindingKind::Buffer(at) => put(format_args!(
                     "@group(0) @binding({index}) var<storage, {access}> b{at}: array<{}>;",
                     match self.vectors.words[*at as usize] {
-                        1 => word_type(self.usage.buffers[*at as usize].atomic),
+                        1 => word_type(self.usage.buffers[*at as usize]),
                         words => vector_type(words),
                     }
                 )),
             }
         }
         for (at, arena) in self.function.arenas.iter().enumerate() {
+            let usage = self.usage.arenas[at];
+            let size = if usage.packed { 8 } else { 4 };
             put(format_args!(
                 "var<workgroup> a{at}: array<{}, {}>;",
-                word_type(self.usage.arenas[at].atomic),
-                arena.bytes.div_ceil(4).max(1)
+                word_type(usage),
+                arena.bytes.div_ceil(size).max(1)
             ));
         }
         if self.usage.scratch > 0 {
@@ -466,9 +482,14 @@ impl Emitter<'_> {
     }
 }
 
-/// The element type of a word array.
-fn word_type(atomic: bool) -> &'static str {
-    if atomic { "atomic<u32>" } else { "u32" }
+/// The element type of an array.
+fn word_type(usage: PlaceUsage) -> &'static str {
+    match usage {
+        PlaceUsage { atomic: true, .. } => "atomic<u32>",
+        PlaceUsage { packed: true, .. } => "vec4<f16>",
+        PlaceUsage { floats: true, .. } => "f32",
+        PlaceUsage { .. } => "u32",
+    }
 }
 
 // the report struct above and its decoder agree on the number of counters

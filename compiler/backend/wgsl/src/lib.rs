@@ -6,7 +6,8 @@
 //! | `i64` (uniform) | `vec2<u32>`: low word, high word; exact 64-bit arithmetic |
 //! | uniform value | the same value, computed by every invocation |
 //! | buffer | `array<u32>` storage binding, or `array<vec4<u32>>` where `vectors` finds whole vectors; 8 and 16-bit elements are cut out of words |
-//! | arena | `var<workgroup>` array of words |
+//! | arena | `var<workgroup>` array of words; of halves or floats where fragments have it |
+//! | fragment | cooperative matrix ([`fragments`]) |
 //! | constant table | a slice of one read-only storage binding, padded to a power of two |
 //! | scalar arguments, grid, view offsets | one small uniform buffer ([`Params`]) |
 //! | reduce, shuffle, extract | subgroup shuffles or workgroup memory, in the tree order of the IR |
@@ -44,13 +45,14 @@
 //! | subnormals | kept | a device may flush operands and results to zero (NVIDIA's driver does) |
 //! | NaN | comparisons false, `fne` true | a driver may assume that none occurs; conversions and `fne` test bits or are safe |
 //!
-//! Refused: more lanes than the device runs in one workgroup, more workgroup memory or bindings than it has,
+//! Refused: fragments where a device has no cooperative matrices, or subgroups of another size than its groups, more lanes than the device runs in one workgroup, more workgroup memory or bindings than it has,
 //! control flow nested deeper than [`MAX_NESTING`].
 #![forbid(unsafe_code)]
 
 mod atomic;
 mod collective;
 mod emit;
+mod fragments;
 mod helpers;
 mod limits;
 mod memory;
@@ -99,6 +101,8 @@ fn validate(source: &str, limits: &Limits) -> Result<(), Error> {
     let mut capabilities = naga::valid::Capabilities::empty();
     capabilities.set(naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32, limits.f16_in_f32);
     capabilities.set(naga::valid::Capabilities::SUBGROUP, limits.subgroup.is_some());
+    let fragments = naga::valid::Capabilities::COOPERATIVE_MATRIX | naga::valid::Capabilities::SHADER_FLOAT16;
+    capabilities.set(fragments, limits.cooperative_matrix);
     naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|e| Error::Invalid(e.emit_to_string(source)))?;

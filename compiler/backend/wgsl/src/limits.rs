@@ -28,6 +28,8 @@ pub struct Limits {
     /// and invocation `i` of a workgroup is number `i % n` of subgroup `i / n`. No specification promises the latter;
     /// `None` is always right, reductions and shuffles then go through workgroup memory.
     pub subgroup: Option<u32>,
+    /// Whether subgroups multiply matrices of 16 by 16 halves and add them to floats, and shaders compute in f16.
+    pub cooperative_matrix: bool,
 }
 
 impl Default for Limits {
@@ -41,6 +43,7 @@ impl Default for Limits {
             f16_in_f32: true,
             fused_fma: false,
             subgroup: None,
+            cooperative_matrix: false,
         }
     }
 }
@@ -103,6 +106,13 @@ pub enum Error {
         /// What the device offers.
         limit: u64,
     },
+    /// Fragments, and no cooperative matrices, or subgroups of another size than the kernel's groups.
+    Fragments {
+        /// Lanes of a group.
+        group: u32,
+        /// Lanes of a subgroup, where cooperative matrices are offered.
+        subgroup: Option<u32>,
+    },
     /// The scalar arguments are larger than a uniform binding.
     Arguments {
         /// Bytes of all scalar arguments.
@@ -138,6 +148,13 @@ impl fmt::Display for Error {
             }
             Error::Arguments { bytes, limit } => {
                 write!(f, "the scalar arguments take {bytes} bytes, a uniform binding holds at most {limit}")
+            }
+            Error::Fragments { group, subgroup: None } => write!(
+                f,
+                "the kernel multiplies matrices in groups of {group} lanes, the device offers no cooperative matrices"
+            ),
+            Error::Fragments { group, subgroup: Some(size) } => {
+                write!(f, "the kernel has groups of {group} lanes, the device subgroups of {size}")
             }
             Error::Nesting => write!(f, "control flow is nested deeper than {MAX_NESTING} levels"),
             Error::Invalid(text) => write!(f, "internal error: the generated WGSL is invalid:\n{text}"),

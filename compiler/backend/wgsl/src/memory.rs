@@ -19,6 +19,7 @@
 use tvmc_ir::lane::{Mem, MemoryOp, Place, Sign, Table, Value};
 
 use crate::emit::{Emitter, from_bits, to_bits, type_name};
+use crate::fragments::Half;
 use crate::helpers::Helper;
 use crate::vectors::{Part, Vector};
 
@@ -114,7 +115,10 @@ impl Emitter<'_> {
             Mem::U8 | Mem::U16 => format!("{} & {:#x}u", down(&word), element_mask(mem)),
             Mem::I8 => format!("u32(i32({word} << {}u) >> 24u)", 24 - shift),
             Mem::I16 => format!("u32(i32({word} << {}u) >> 16u)", 16 - shift),
-            Mem::F16 => self.half_to_float(&down(&word)),
+            Mem::F16 => {
+                self.halves.insert(result, Half { word: word.clone(), upper: shift == 16 });
+                self.half_to_float(&down(&word))
+            }
             Mem::Bf16 if shift == 0 => format!("bitcast<f32>({word} << 16u)"),
             Mem::Bf16 => format!("bitcast<f32>({word} & 0xffff0000u)"),
         };
@@ -216,6 +220,8 @@ impl Emitter<'_> {
             let at = self.word_index(place, index);
             if self.usage.place(place).atomic {
                 self.line(&format!("atomicStore(&{array}[{at}], {bits});"));
+            } else if self.usage.place(place).floats {
+                self.line(&format!("{array}[{at}] = bitcast<f32>({bits});"));
             } else {
                 self.line(&format!("{array}[{at}] = {bits};"));
             }
@@ -257,6 +263,8 @@ impl Emitter<'_> {
     fn word(&self, place: Place, at: &str) -> String {
         if self.usage.place(place).atomic {
             format!("atomicLoad(&{}[{at}])", array(place))
+        } else if self.usage.place(place).floats {
+            format!("bitcast<u32>({}[{at}])", array(place))
         } else {
             match place {
                 Place::Buffer(b) if self.vectors.words[b.index()] > 1 => {

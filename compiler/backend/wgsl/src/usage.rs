@@ -2,7 +2,9 @@
 //! or stored in pieces of a word, and which parts of the machinery (scratch, report, block index) are needed.
 
 use std::collections::{HashMap, HashSet};
-use tvmc_ir::lane::{Function, Inst, Mem, MemoryOp, Op, Place, Pure, Region, Sign, Stmt, Value};
+use tvmc_ir::lane::{
+    FragmentOp, Function, Inst, Mem, MemoryOp, Op, Place, Pure, Region, Sign, Stmt, Touch, Value,
+};
 
 use crate::limits::{Error, Limits, MAX_NESTING};
 
@@ -17,6 +19,10 @@ pub(crate) struct PlaceUsage {
     pub stored_uniform: bool,
     /// Some store writes elements below 32 bits, or elements are updated atomically: its words must be atomic.
     pub atomic: bool,
+    /// Fragments are loaded from it: it holds halves.
+    pub packed: bool,
+    /// Sums of fragments are stored to it: it holds floats.
+    pub floats: bool,
     /// It is addressed in words, half-words, bytes.
     pub words: bool,
     /// See `words`.
@@ -96,6 +102,12 @@ pub(crate) struct Usage {
 impl Usage {
     /// Walks the function.
     pub fn of(function: &Function, limits: &Limits) -> Result<Self, Error> {
+        if function.group > 0 {
+            let subgroup = limits.subgroup.filter(|_| limits.cooperative_matrix);
+            if subgroup != Some(function.group) {
+                return Err(Error::Fragments { group: function.group, subgroup });
+            }
+        }
         let mut usage = Usage {
             buffers: vec![PlaceUsage::default(); function.buffers.len()],
             arenas: vec![PlaceUsage::default(); function.arenas.len()],
@@ -136,6 +148,14 @@ impl Usage {
         };
         let bounds = self.numbers.get(&value).and_then(|n| n.bounds());
         bounds.is_some_and(|(low, high)| low >= least && high < SMALL)
+    }
+
+    /// The constant that an integer is, if it is known.
+    pub fn constant(&self, value: Value) -> Option<i32> {
+        match self.numbers.get(&value) {
+            Some(Number::Constant(constant)) => Some(*constant),
+            Some(Number::Lane | Number::Partner(_) | Number::Between(..)) | None => None,
+        }
     }
 
     /// Whether each byte of a word is known to be below 128, so that it is the same with a sign and without.
@@ -203,6 +223,7 @@ impl Usage {
                 let usage = &mut self.buffers[buffer.index()];
                 (usage.stored, usage.atomic, usage.words) = (true, true, true);
             }
+            Op::Fragment(op) => self.fragment(op),
             Op::Reduce(_) | Op::Shuffle => self.scratch = self.scratch.max(crossing[0]),
             Op::Extract => self.scratch = self.scratch.max(crossing[1]),
             Op::Assert(_) => self.asserts = true,
@@ -224,6 +245,20 @@ impl Usage {
             | Op::TableBytes(_)
             | Op::Barrier
             | Op::BufferBarrier => {}
+        }
+    }
+
+    fn fragment(&mut self, op: FragmentOp) {
+        let Some(Touch { place, .. }) = op.accesses() else { return };
+        let usage = match place {
+            Place::Buffer(b) => &mut self.buffers[b.index()],
+            Place::Arena(a) => &mut self.arenas[a.index()],
+        };
+        match op {
+            FragmentOp::Store { .. } => (usage.stored, usage.floats, usage.words) = (true, true, true),
+            FragmentOp::Stage { .. } => (usage.stored, usage.packed) = (true, true),
+            FragmentOp::Load { .. } => (usage.loaded, usage.packed) = (true, true),
+            FragmentOp::Zero(_) | FragmentOp::MultiplyAdd { .. } => {}
         }
     }
 
@@ -285,6 +320,7 @@ impl Usage {
             | Op::TableLookup(_)
             | Op::TableBytes(_)
             | Op::Atomic { .. }
+            | Op::Fragment(_)
             | Op::Barrier
             | Op::BufferBarrier
             | Op::Assert(_)

@@ -3,9 +3,10 @@
 //!
 //! Regions nest on a stack: `begin_for` opens one, `end_for` closes it and gives the results.
 
+use super::fragment::{FragmentDecl, Role};
 use super::function::{
-    Access, Arena, ArenaDecl, Buffer, BufferDecl, Carried, Function, Inst, Message, Region, ScalarDecl, Stmt,
-    Table, TableDecl, Value,
+    Access, Arena, ArenaDecl, Buffer, BufferDecl, Carried, Fragment, Function, Inst, Message, Region,
+    ScalarDecl, Stmt, Table, TableDecl, Value,
 };
 use super::op::{MemoryOp, Op, Place, Pure, Reduce, Slot, Update};
 use super::types::{Mem, Scalar, Type, Uniformity};
@@ -49,6 +50,13 @@ impl Builder {
     pub fn arena(&mut self, bytes: u32) -> Arena {
         self.function.arenas.push(ArenaDecl { bytes });
         Arena(self.function.arenas.len() as u32 - 1)
+    }
+
+    /// Declares a fragment; groups have so many lanes.
+    pub fn fragment(&mut self, role: Role, group: u32) -> Fragment {
+        self.function.group = group;
+        self.function.fragments.push(FragmentDecl { role });
+        Fragment(self.function.fragments.len() as u32 - 1)
     }
 
     /// Entries of a table.
@@ -147,7 +155,7 @@ impl Builder {
                 MemoryOp::StoreUniform | MemoryOp::StoreContig | MemoryOp::Scatter => None,
             },
             Op::Atomic { update, .. } => varying(update.scalar()),
-            Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => None,
+            Op::Fragment(_) | Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => None,
         }
     }
 

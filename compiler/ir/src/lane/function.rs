@@ -1,6 +1,7 @@
 //! The container: a [`Function`] is one kernel's code for one block. Plain data; `verify` says what
 //! well-formed means, `print` and `parse` give it a text form.
 
+use super::fragment::FragmentDecl;
 use super::op::Op;
 use super::types::{Mem, Scalar, Type};
 use crate::entity;
@@ -17,6 +18,9 @@ entity!(
 entity!(
     /// A constant table.
     Table, "t");
+entity!(
+    /// A matrix that the lanes of a group hold together.
+    Fragment, "g");
 
 /// What a kernel may do with a buffer.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -163,12 +167,16 @@ pub struct Function {
     pub name: String,
     /// Number of virtual lanes, 1 to 1024.
     pub lanes: u32,
+    /// Lanes of a group, which hold fragments together; 0 in a function without any.
+    pub group: u32,
     /// Buffer arguments.
     pub buffers: Vec<BufferDecl>,
     /// Scalar arguments.
     pub scalars: Vec<ScalarDecl>,
     /// Scratch memories.
     pub arenas: Vec<ArenaDecl>,
+    /// Fragments of each group.
+    pub fragments: Vec<FragmentDecl>,
     /// Constant tables.
     pub tables: Vec<TableDecl>,
     /// Texts of asserts and prints.

@@ -8,7 +8,7 @@
 //! loop-carried values and results instead of phis. Memory is reached only through explicit operations
 //! on buffers (arguments), arenas (block-shared scratch) and constant tables.
 //!
-//! Reading order: `types` (what a value is), `op` (the op table), `function` (the container),
+//! Reading order: `types` (what a value is), `op` (the op table), `fragment` (matrices that lanes hold together), `function` (the container),
 //! `builder`, `print`, `parse`, `verify` (the rules), `stats`.
 //!
 //! # Example: y[i] += a * x[i], 16 lanes, ragged n
@@ -37,6 +37,7 @@
 //! ```
 
 mod builder;
+pub mod fragment;
 mod function;
 mod message;
 mod op;
@@ -51,9 +52,10 @@ pub mod abi;
 
 pub use crate::text::ParseError;
 pub use builder::Builder;
+pub use fragment::{FragmentDecl, FragmentOp, Order, Role};
 pub use function::{
-    Access, Arena, ArenaDecl, Buffer, BufferDecl, Carried, Function, Inst, Message, Region, ScalarDecl, Stmt,
-    Table, TableDecl, Value,
+    Access, Arena, ArenaDecl, Buffer, BufferDecl, Carried, Fragment, Function, Inst, Message, Region,
+    ScalarDecl, Stmt, Table, TableDecl, Value,
 };
 pub use message::spell_out;
 pub use op::{Form, MemoryOp, Op, Place, Pure, PureInfo, Reduce, Sign, Slot, Touch, Update};

@@ -16,6 +16,7 @@
 //! * **Float to integer** truncates towards zero, saturates at the ends, NaN gives 0.
 //! * `fma` rounds once.
 
+use super::fragment::FragmentOp;
 use super::function::{Arena, Buffer, Table};
 use super::types::{Mem, Scalar};
 
@@ -506,6 +507,8 @@ pub enum Op {
         /// What is updated.
         buffer: Buffer,
     },
+    /// Matrices that groups of lanes hold together ([`super::fragment`]).
+    Fragment(FragmentOp),
     /// Orders all lanes' arena accesses before it against those after it. Uniform control flow only, by construction.
     Barrier,
     /// A barrier that orders this block's buffer accesses, too.
@@ -533,7 +536,12 @@ impl Op {
     pub const fn has_effect(&self) -> bool {
         match self {
             Op::Memory { form, .. } => form.is_store(),
-            Op::Atomic { .. } | Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => true,
+            Op::Atomic { .. }
+            | Op::Fragment(_)
+            | Op::Barrier
+            | Op::BufferBarrier
+            | Op::Assert(_)
+            | Op::Print(_) => true,
             Op::Pure(_)
             | Op::ConstF32(_)
             | Op::ConstI32(_)
@@ -561,6 +569,7 @@ impl Op {
             Op::Atomic { buffer, .. } => {
                 Some(Touch { place: Place::Buffer(*buffer), bytes: 4, atomic: true })
             }
+            Op::Fragment(op) => op.accesses(),
             Op::Pure(_)
             | Op::ConstF32(_)
             | Op::ConstI32(_)
@@ -628,6 +637,7 @@ forms! {
     TableBytes "table.bytes" Op::TableBytes(_),
     Memory "memory" Op::Memory { .. },
     Atomic "atomic" Op::Atomic { .. },
+    Fragment "fragment" Op::Fragment(_),
     Barrier "barrier" Op::Barrier,
     BufferBarrier "barrier.buffers" Op::BufferBarrier,
     Assert "assert" Op::Assert(_),

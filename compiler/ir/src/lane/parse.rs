@@ -16,9 +16,10 @@
 //! assert_eq!((error.line, error.column), (2, 7));
 //! ```
 
+use super::fragment::{ALIGNMENT, FragmentDecl, FragmentOp, Order, Role};
 use super::function::{
-    Access, Arena, ArenaDecl, Buffer, BufferDecl, Carried, Function, Inst, Message, Region, ScalarDecl, Stmt,
-    Table, TableDecl, Value,
+    Access, Arena, ArenaDecl, Buffer, BufferDecl, Carried, Fragment, Function, Inst, Message, Region,
+    ScalarDecl, Stmt, Table, TableDecl, Value,
 };
 use super::op::{MemoryOp, Op, Place, Pure, Reduce, Sign, Update};
 use super::types::{Mem, Scalar, Type};
@@ -107,8 +108,10 @@ impl<'a> Parser<'a> {
         let name = self.at.name("the kernel's name")?;
         self.at.keyword("lanes")?;
         let lanes = self.at.u32("the number of lanes")?;
+        let group =
+            if self.at.eat_word("group")? { self.at.u32("the number of lanes of a group")? } else { 0 };
         self.at.punct('{')?;
-        let mut function = Function { name, lanes, ..Function::default() };
+        let mut function = Function { name, lanes, group, ..Function::default() };
         while self.declaration(&mut function)? {}
         function.body = self.region(0)?;
         let end = self.at.start;
@@ -148,6 +151,15 @@ impl<'a> Parser<'a> {
         } else if self.at.eat_word("arena")? {
             self.at.numbered('a', function.arenas.len())?;
             function.arenas.push(ArenaDecl { bytes: self.at.u32("a size in bytes")? });
+        } else if self.at.eat_word("fragment")? {
+            self.at.numbered('g', function.fragments.len())?;
+            let role = match self.at.token {
+                Token::Word(word) => Role::ALL.into_iter().find(|role| role.name() == word),
+                Token::Number(_) | Token::Text(_) | Token::Punct(_) | Token::DotDot | Token::End => None,
+            };
+            let role = role.ok_or_else(|| self.at.expected("`left`, `right` or `sum`"))?;
+            self.at.advance()?;
+            function.fragments.push(FragmentDecl { role });
         } else if self.at.is_word("table") {
             self.at.advance()?;
             self.at.numbered('t', function.tables.len())?;
@@ -386,6 +398,7 @@ impl<'a> Parser<'a> {
                 self.at.punct(']')?;
                 return Ok((Op::LoadUnpack { place, bits, sign }, vec![base]));
             }
+            "fragment" | "fragment.load" => return self.fragment(here),
             "atomic" => {
                 let update = Update::ALL
                     .into_iter()
@@ -418,6 +431,69 @@ impl<'a> Parser<'a> {
             args.push(self.value()?);
         }
         Ok((Op::Memory { form, mem, place, masked }, args))
+    }
+
+    /// `g0`
+    fn fragment_number(&mut self) -> Parsed<Fragment> {
+        self.at.entity('g', "a fragment such as `g0`").map(Fragment)
+    }
+
+    /// `[v1 + v2]`
+    fn address(&mut self) -> Parsed<Vec<Value>> {
+        self.at.punct('[')?;
+        let base = self.value()?;
+        self.at.punct('+')?;
+        let offset = self.value()?;
+        self.at.punct(']')?;
+        Ok(vec![base, offset])
+    }
+
+    /// Operations of `fragment`.
+    fn fragment(&mut self, here: (&str, usize)) -> Parsed<(Op, Vec<Value>)> {
+        let (op, args) = match here.0 {
+            "fragment.stage" => {
+                let arena = Arena(self.at.entity('a', "an arena such as `a0`")?);
+                let mut args = self.address()?;
+                for _ in 0..ALIGNMENT {
+                    self.at.punct(',')?;
+                    args.push(self.value()?);
+                }
+                let masked = self.at.eat_word("mask")?;
+                if masked {
+                    args.push(self.value()?);
+                }
+                (FragmentOp::Stage { arena, masked }, args)
+            }
+            "fragment.zero" => (FragmentOp::Zero(self.fragment_number()?), vec![]),
+            "fragment.load.rows" | "fragment.load.columns" => {
+                let order = if here.0.ends_with("rows") { Order::Rows } else { Order::Columns };
+                let fragment = self.fragment_number()?;
+                self.at.punct(',')?;
+                let arena = Arena(self.at.entity('a', "an arena such as `a0`")?);
+                let mut args = self.address()?;
+                self.at.keyword("stride")?;
+                args.push(self.value()?);
+                (FragmentOp::Load { fragment, arena, order }, args)
+            }
+            "fragment.multiply_add" => {
+                let sum = self.fragment_number()?;
+                self.at.punct(',')?;
+                let left = self.fragment_number()?;
+                self.at.punct(',')?;
+                let right = self.fragment_number()?;
+                (FragmentOp::MultiplyAdd { sum, left, right }, vec![])
+            }
+            "fragment.store" => {
+                let place = self.place()?;
+                let mut args = self.address()?;
+                self.at.keyword("stride")?;
+                args.push(self.value()?);
+                self.at.punct(',')?;
+                (FragmentOp::Store { fragment: self.fragment_number()?, place }, args)
+            }
+            _ => return Err(self.unknown(here)),
+        };
+        Ok((Op::Fragment(op), args))
     }
 
     /// `b0[v1 + v2], v3 mask v4`

@@ -6,6 +6,7 @@
 //!   buffer b0 "x" read                         ; read | write | readwrite
 //!   scalar v0: u.i32 "n"
 //!   arena a0 1024                              ; bytes
+//!   fragment g0 left                           ; left | right | sum, where the head has `group 32`
 //!   table t0 f32 [0x3f800000, 0x40000000]      ; bit patterns
 //!   message 0 "n is {}" at "file:1:2"          ; `at` is left out when there is no place
 //!   (v9: v.f32) = for v7: u.i32 in v1..v2 step 4 carry (v8: v.f32 = v5) {
@@ -23,6 +24,7 @@
 
 use std::fmt::{self, Write as _};
 
+use super::fragment::{ALIGNMENT, FragmentOp};
 use super::function::{Access, Carried, Function, Inst, Region, Stmt, Value};
 use super::op::{MemoryOp, Op, Place, Sign};
 use super::verify::MAX_DEPTH;
@@ -102,6 +104,7 @@ impl fmt::Display for Op {
             Op::TableBytes(_) => f.write_str("table.bytes"),
             Op::Memory { form, mem, .. } => write!(f, "{}.{}", form.name(), mem.name()),
             Op::Atomic { update, .. } => write!(f, "atomic.{}", update.name()),
+            Op::Fragment(op) => f.write_str(op.name()),
             Op::Barrier => f.write_str("barrier"),
             Op::BufferBarrier => f.write_str("barrier.buffers"),
             Op::Assert(_) => f.write_str("assert"),
@@ -172,6 +175,7 @@ impl fmt::Display for Inst {
                 }
                 write!(f, " mask {}", args.next())?;
             }
+            Op::Fragment(op) => fragment(f, op, &mut args)?,
             Op::Assert(message) => write!(f, " {message} {}", args.next())?,
             Op::Print(message) => {
                 write!(f, " {message}")?;
@@ -180,6 +184,27 @@ impl fmt::Display for Inst {
             }
         }
         if args.args.is_empty() { Ok(()) } else { separate(f, " surplus ", args.args) }
+    }
+}
+
+/// The operands of a fragment operation.
+fn fragment(f: &mut fmt::Formatter<'_>, op: FragmentOp, args: &mut Operands<'_>) -> fmt::Result {
+    match op {
+        FragmentOp::Stage { arena, masked } => {
+            write!(f, " {arena}[{} + {}]", args.next(), args.next())?;
+            for _ in 0..ALIGNMENT {
+                write!(f, ", {}", args.next())?;
+            }
+            if masked { write!(f, " mask {}", args.next()) } else { Ok(()) }
+        }
+        FragmentOp::Zero(fragment) => write!(f, " {fragment}"),
+        FragmentOp::Load { fragment, arena, order: _ } => {
+            write!(f, " {fragment}, {arena}[{} + {}] stride {}", args.next(), args.next(), args.next())
+        }
+        FragmentOp::MultiplyAdd { sum, left, right } => write!(f, " {sum}, {left}, {right}"),
+        FragmentOp::Store { fragment, place } => {
+            write!(f, " {place}[{} + {}] stride {}, {fragment}", args.next(), args.next(), args.next())
+        }
     }
 }
 
@@ -309,7 +334,11 @@ impl Printer<'_, '_, '_> {
 
 impl fmt::Display for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "kernel @{} lanes {} {{", Name(&self.name), self.lanes)?;
+        write!(f, "kernel @{} lanes {} ", Name(&self.name), self.lanes)?;
+        if self.group > 0 {
+            write!(f, "group {} ", self.group)?;
+        }
+        f.write_str("{\n")?;
         for (at, buffer) in self.buffers.iter().enumerate() {
             writeln!(f, "  buffer b{at} {} {}", Quoted(&buffer.name), buffer.access)?;
         }
@@ -318,6 +347,9 @@ impl fmt::Display for Function {
         }
         for (at, arena) in self.arenas.iter().enumerate() {
             writeln!(f, "  arena a{at} {}", arena.bytes)?;
+        }
+        for (at, fragment) in self.fragments.iter().enumerate() {
+            writeln!(f, "  fragment g{at} {}", fragment.role.name())?;
         }
         for (at, table) in self.tables.iter().enumerate() {
             write!(f, "  table t{at} {} [", table.scalar.name())?;

@@ -1,7 +1,8 @@
 //! What each operation takes and gives: the rules of the verifier that concern one instruction,
 //! as functions of the operation and its operand types alone.
 
-use super::function::{Access, Arena, Function};
+use super::fragment::{ALIGNMENT, FragmentOp, Role};
+use super::function::{Access, Arena, Fragment, Function};
 use super::op::{MemoryOp, Op, Place, Pure, Slot};
 use super::types::{Scalar, Type, Uniformity};
 use super::verify::Rule;
@@ -178,6 +179,7 @@ pub(super) fn check(function: &Function, op: Op, types: &[Type]) -> Result<Optio
             operands(&expected, types)?;
             Ok(Some(Type::varying(update.scalar())))
         }
+        Op::Fragment(op) => fragment(function, op, types).map(|()| None),
         Op::Barrier | Op::BufferBarrier => operands(&none, types).map(|()| None),
         Op::Assert(message) => {
             self::message(function, message)?;
@@ -191,6 +193,52 @@ pub(super) fn check(function: &Function, op: Op, types: &[Type]) -> Result<Optio
                 return fail(Rule::Message, text);
             }
             Ok(None)
+        }
+    }
+}
+
+/// Rules 5 to 7, 10, 11 and 21 for an operation of fragments.
+fn fragment(function: &Function, op: FragmentOp, types: &[Type]) -> Result<(), Vec<Broken>> {
+    let role = |fragment: Fragment, wanted: &[Role]| match function.fragments.get(fragment.index()) {
+        None => fail(Rule::Fragment, format!("{fragment} does not exist")),
+        Some(decl) if !wanted.contains(&decl.role) => {
+            let names: Vec<&str> = wanted.iter().map(|role| role.name()).collect();
+            let message = format!("{fragment} is a {}, must be a {}", decl.role.name(), names.join(" or a "));
+            fail(Rule::Fragment, message)
+        }
+        Some(_) => Ok(()),
+    };
+    let address = [expect("base", Some(Scalar::I64), UNIFORM), expect("offset", Some(Scalar::I32), VARYING)];
+    let stride = expect("stride", Some(Scalar::I32), UNIFORM);
+    match op {
+        FragmentOp::Stage { arena, masked } => {
+            place(function, Place::Arena(arena), true)?;
+            let mut expected = address.to_vec();
+            expected.extend([expect("value", Some(Scalar::F32), VARYING); ALIGNMENT as usize]);
+            if masked {
+                expected.push(expect("mask", Some(Scalar::Bool), VARYING));
+            }
+            operands(&expected, types)
+        }
+        FragmentOp::Zero(fragment) => {
+            role(fragment, &[Role::Sum])?;
+            operands(&[], types)
+        }
+        FragmentOp::Load { fragment, arena, order: _ } => {
+            place(function, Place::Arena(arena), false)?;
+            role(fragment, &[Role::Left, Role::Right])?;
+            operands(&[address[0], address[1], stride], types)
+        }
+        FragmentOp::MultiplyAdd { sum, left, right } => {
+            role(sum, &[Role::Sum])?;
+            role(left, &[Role::Left])?;
+            role(right, &[Role::Right])?;
+            operands(&[], types)
+        }
+        FragmentOp::Store { fragment, place: to } => {
+            place(function, to, true)?;
+            role(fragment, &[Role::Sum])?;
+            operands(&[address[0], address[1], stride], types)
         }
     }
 }
@@ -269,6 +317,7 @@ pub(super) fn fold(op: Op, operand: impl Fn(usize) -> Option<i64>) -> Option<i64
         | Op::TableBytes(_)
         | Op::Memory { .. }
         | Op::Atomic { .. }
+        | Op::Fragment(_)
         | Op::Barrier
         | Op::BufferBarrier
         | Op::Assert(_)
@@ -311,6 +360,7 @@ pub(super) fn arena_span(function: &Function, op: Op) -> Option<(Arena, u32, u64
         | Op::TableLookup(_)
         | Op::TableBytes(_)
         | Op::Atomic { .. }
+        | Op::Fragment(_)
         | Op::Barrier
         | Op::BufferBarrier
         | Op::Assert(_)

@@ -33,6 +33,9 @@
 //! 18. **Messages.** The number exists; the text of a `print` has one `{}` for each operand.
 //! 19. **Scalar arguments** are uniform, of the declared kind.
 //! 20. **Atomic.** A buffer that is updated atomically is accessed in no other way.
+//! 21. **Fragments.** A function with fragments has groups, of a power of two of lanes that divides the lanes; one without has none. A fragment exists and
+//!     has the role that its operation takes. An arena of halves is accessed by `fragment.stage` and `fragment.load` alone; a place that sums are stored to,
+//!     in elements of 32 bits and not atomically.
 //!
 //! Errors come in program order, at most [`MAX_ERRORS`] of them. Each names its rule and its place:
 //!
@@ -47,8 +50,9 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use super::fragment::{FragmentOp, MAX_FRAGMENTS};
 use super::function::{Buffer, Carried, Function, Inst, Region, Stmt, Value};
-use super::op::{Place, Touch};
+use super::op::{Op, Place, Touch};
 use super::signature;
 use super::types::{Scalar, Type};
 use crate::rules::rules;
@@ -128,6 +132,8 @@ rules! {
         ScalarArgument,
         /// Buffers with atomic updates.
         Atomic,
+        /// Fragments, their groups and their memory.
+        Fragment,
     }
 }
 
@@ -160,11 +166,24 @@ pub fn verify(function: Function) -> Result<Verified, Vec<VerifyError>> {
         constants: Vec::new(),
         scope: Vec::new(),
         accesses: HashMap::new(),
+        held: HashMap::new(),
         errors: Vec::new(),
     };
     verifier.function();
     let errors = verifier.errors;
     if errors.is_empty() { Ok(Verified(function)) } else { Err(errors) }
+}
+
+/// What the accesses to a place say of what it holds.
+#[derive(Copy, Clone, Default)]
+struct Held {
+    /// Halves of fragments.
+    halves: bool,
+    /// Sums of fragments.
+    sums: bool,
+    /// Elements that lanes access: of any kind, and of less than 32 bits or atomic ones.
+    elements: bool,
+    narrow: bool,
 }
 
 /// A step of a statement's path.
@@ -188,6 +207,8 @@ struct Verifier<'a> {
     scope: Vec<Value>,
     /// Whether the first access to a buffer is an atomic update.
     accesses: HashMap<Buffer, bool>,
+    /// How a place is accessed.
+    held: HashMap<Place, Held>,
     errors: Vec<VerifyError>,
 }
 
@@ -233,6 +254,7 @@ impl Verifier<'_> {
             let message = format!("{arena_bytes} bytes of arenas, may be {MAX_ARENA_BYTES}");
             self.error_at(Rule::Limits, "kernel".to_owned(), message);
         }
+        self.groups();
         for (number, table) in function.tables.iter().enumerate() {
             let at = format!("table t{number}");
             match table.scalar {
@@ -278,6 +300,21 @@ impl Verifier<'_> {
                 let message = "is never defined".to_owned();
                 self.error_at(Rule::SingleDefinition, format!("v{number}"), message);
             }
+        }
+    }
+
+    /// The first half of rule 21, and how many fragments there may be.
+    fn groups(&mut self) {
+        let Function { lanes, group, ref fragments, .. } = *self.function;
+        let at = "kernel".to_owned();
+        if fragments.len() > MAX_FRAGMENTS {
+            let message = format!("{} fragments, may be {MAX_FRAGMENTS}", fragments.len());
+            self.error_at(Rule::Limits, at, message);
+        } else if fragments.is_empty() && group != 0 {
+            self.error_at(Rule::Fragment, at, "has groups and no fragments".to_owned());
+        } else if !fragments.is_empty() && !(group.is_power_of_two() && lanes.is_multiple_of(group)) {
+            let message = format!("groups of {group} lanes, must be a power of two that divides {lanes}");
+            self.error_at(Rule::Fragment, at, message);
         }
     }
 
@@ -494,12 +531,36 @@ impl Verifier<'_> {
             let message = format!("{buffer} is updated atomically, and accessed in another way");
             self.error(Rule::Atomic, message);
         }
+        self.held_by_fragments(inst.op);
         if let Some(result) = inst.result {
             self.define(result);
             let constant = self.constant(inst);
             if let Some(slot) = self.constants.get_mut(result.index()) {
                 *slot = constant;
             }
+        }
+    }
+
+    /// The second half of rule 21.
+    fn held_by_fragments(&mut self, op: Op) {
+        let Some(Touch { place, bytes, atomic }) = op.accesses() else { return };
+        let held = self.held.entry(place).or_default();
+        match op {
+            Op::Fragment(FragmentOp::Store { .. }) => held.sums = true,
+            Op::Fragment(_) => held.halves = true,
+            _ => {
+                held.elements = true;
+                held.narrow |= bytes < 4 || atomic;
+            }
+        }
+        let held = *held;
+        if held.halves && (held.sums || held.elements) {
+            let message = format!("{place} holds halves of fragments, and is accessed in another way");
+            self.error(Rule::Fragment, message);
+        } else if held.sums && held.narrow {
+            let message =
+                format!("{place} holds sums of fragments, and is accessed in other than whole words");
+            self.error(Rule::Fragment, message);
         }
     }
 

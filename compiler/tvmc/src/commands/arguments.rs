@@ -5,14 +5,16 @@
 //! Names that the kernel does not have are refused, with the nearest that it has.
 
 use super::{Failure, random};
-use crate::cli::MachineOptions;
+use crate::cli::{LaunchOrder, MachineOptions};
 use crate::engine::{Engine, Instance, Interface, InterfaceElement, InterfaceParam, Library};
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tvmc_ir::host::{Expr, Number};
+use tvmc_ir::lane::Access;
 use tvmc_ir::module::Key;
+use tvmc_ir::tile::TensorDecl;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_model::executor::{Argument, Arrangement, Device, Extent, LaunchId, Purpose, Slice};
 use tvmc_types::dtype::DType;
@@ -431,19 +433,22 @@ impl Bound {
 }
 
 impl Job {
-    /// As [`Self::placed`], and compiles the instance that the arguments ask for.
+    /// As [`Self::placed`], and compiles the instance that the arguments ask for. On a GPU `order` decides which launches write the same memory.
     pub fn prepare(
         &self,
         library: Library,
         machine: &MachineOptions,
-        copies: NonZeroU32,
+        (copies, order): (NonZeroU32, LaunchOrder),
     ) -> Result<Bound, Failure> {
-        let (mut engine, copies) = self.placed(library, machine, copies)?;
+        let (mut engine, mut copies) = self.placed(library, machine, copies)?;
         let interface = engine.library().required_interface(&self.kernel)?;
         let (with, set) = self.settings.split(&interface);
         let key = engine.key(&self.kernel, &copies[0], &with, &set).map_err(Failure::from_error)?;
         let instance = engine.instance(&key).map_err(Failure::from_error)?;
         let binding = engine.bind(&instance, &copies[0]).map_err(Failure::from_error)?;
+        if let Some(batch) = engine.machine().batch() {
+            copies = ordered(&mut engine, &instance, copies, (order, batch))?;
+        }
         let kept = vec![None; copies.len()];
         Ok(Bound { engine, instance, choices: key.choices, binding, copies, kept, turn: 0 })
     }
@@ -456,8 +461,13 @@ impl Job {
         copies: NonZeroU32,
     ) -> Result<(Engine, Vec<Vec<Argument>>), Failure> {
         let mut engine = Engine::new(library, machine)?;
-        let copies = (0..copies.get()).map(|_| self.place(&mut engine)).collect::<Result<_, _>>()?;
-        Ok((engine, copies))
+        let first = self.place(&mut engine)?;
+        let mut all = vec![first];
+        for _ in 1..copies.get() {
+            let copy = all[0].iter().map(|argument| engine.duplicate(argument)).collect::<Result<_, _>>();
+            all.push(copy.map_err(Failure::from_error)?);
+        }
+        Ok((engine, all))
     }
 
     /// Puts the arguments into a machine's memory.
@@ -535,6 +545,34 @@ impl Job {
         }
         Ok(())
     }
+}
+
+/// Lists of arguments for launches on a device that runs neighbouring ones at once where it may: what a kernel writes is the same memory in all of
+/// them, or in none of a batch.
+fn ordered(
+    engine: &mut Engine,
+    instance: &Instance,
+    copies: Vec<Vec<Argument>>,
+    (order, batch): (LaunchOrder, usize),
+) -> Result<Vec<Vec<Argument>>, Failure> {
+    let written = |at: usize| matches!(&instance.kernel.params[at], TensorDecl::Tensor { access, .. } if *access != Access::Read);
+    let lists = match order {
+        LaunchOrder::Dependent => copies.len(),
+        LaunchOrder::Overlapped => batch.next_multiple_of(copies.len()),
+    };
+    let mut all: Vec<Vec<Argument>> = Vec::with_capacity(lists);
+    for number in 0..lists {
+        let mut list = copies[number % copies.len()].clone();
+        for (at, argument) in list.iter_mut().enumerate().filter(|(at, _)| written(*at)) {
+            *argument = match order {
+                LaunchOrder::Dependent => copies[0][at].clone(),
+                LaunchOrder::Overlapped if number < copies.len() => continue,
+                LaunchOrder::Overlapped => engine.duplicate(argument).map_err(Failure::from_error)?,
+            };
+        }
+        all.push(list);
+    }
+    Ok(all)
 }
 
 /// Whether each row of a matrix is a whole number of bytes.

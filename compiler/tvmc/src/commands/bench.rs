@@ -9,7 +9,7 @@ use super::arguments;
 use super::kernels::holds_kernels;
 use super::table::{Cell, Summary, Table};
 use super::{Failure, models};
-use crate::cli::{BenchOptions, MachineOptions, ModelOptions, TableFormat, TargetName};
+use crate::cli::{BenchOptions, LaunchOrder, MachineOptions, ModelOptions, TableFormat, TargetName};
 use crate::engine::{Library, default_threads};
 use crate::output;
 use crate::probe::ReadProbe;
@@ -132,7 +132,11 @@ fn kernels(
         let threads = if machine.target == TargetName::Interp || on_gpu { 1 } else { threads };
         // First the probe: threads made after the machine's would share its launching thread's processor.
         let probe = if on_gpu { None } else { ReadProbe::new(threads) };
-        let mut bound = job.prepare(Library::open(path)?, &with_threads(machine, threads), options.copies)?;
+        let mut bound = job.prepare(
+            Library::open(path)?,
+            &with_threads(machine, threads),
+            (options.copies, options.order),
+        )?;
         for line in bound.launch()? {
             output::note(&line);
         }
@@ -189,6 +193,7 @@ fn kernels(
         );
         match &probe {
             Some(probe) => flags += &format!("; read probe over {} MiB", probe.bytes() >> 20),
+            None if on_gpu && options.order == LaunchOrder::Overlapped => flags += "; launches may overlap",
             None if on_gpu => flags += "; no read probe: it reads the CPU's memory",
             None => flags += "; no read probe: too little free memory",
         }

@@ -5,7 +5,7 @@
 
 use super::arguments::{Job, given, outputs, settings, shapes};
 use super::{Failure, say};
-use crate::cli::{MachineOptions, RunOptions, TargetName};
+use crate::cli::{LaunchOrder, MachineOptions, RunOptions, TargetName};
 use crate::engine::{Library, Listener};
 use crate::files::write_whole_with;
 use crate::output;
@@ -44,7 +44,7 @@ fn run_kernel(options: &RunOptions, library: Library, kernel: &str) -> Result<()
     let shapes = shapes(&library, &interface.params, &given, &outputs, &settings)?;
     let job = Job { kernel: kernel.to_owned(), params: interface.params, shapes, given, settings };
     let (mut results, expected) = on_targets(options, library, &mut |library, machine, trace| {
-        let mut bound = job.prepare(library, machine, NonZeroU32::MIN)?;
+        let mut bound = job.prepare(library, machine, (NonZeroU32::MIN, LaunchOrder::Dependent))?;
         if let Some(trace) = trace {
             bound.engine.trace(trace.listener())?;
         }

@@ -5,12 +5,16 @@ use super::machine::{MachineArgument, Printed, code_for_gpu, failure, lowered, s
 use tvmc_gpu::{Commands, GpuBuffer, GpuDevice, GpuError, GpuKernel, GpuLaunch, Submission};
 use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::Binding;
-use tvmc_model::executor::{DeviceError, MemoryId};
+use tvmc_model::executor::{DeviceError, MemoryId, Slice};
 use tvmc_passes::packing::Packing;
+use tvmc_passes::target::{Fragments, Target, WGSL};
 use tvmc_passes::{Bounds, ScalarBinding};
 
 /// Launches in one submission.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
+
+/// Bytes of a workgroup's memory that kernels with fragments leave to values that cross lanes.
+const SPARE_SCRATCH: u32 = 2 << 10;
 
 /// A compiled kernel.
 pub struct GpuCode {
@@ -49,7 +53,7 @@ impl GpuMachine {
     }
 
     pub(super) fn allocate(&mut self, bytes: u64) -> Result<MemoryId, DeviceError> {
-        self.memory.push(self.device.buffer(bytes.max(4)).map_err(failure)?);
+        self.memory.push(self.device.buffer(bytes.max(1).next_multiple_of(4)).map_err(failure)?);
         Ok(MemoryId(self.memory.len() - 1))
     }
 
@@ -77,6 +81,17 @@ impl GpuMachine {
     ) -> Result<(), DeviceError> {
         self.flush()?;
         self.device.download(self.buffer(memory)?, offset, bytes).map_err(failure)
+    }
+
+    /// Copies whole words, of which memory is made.
+    pub(super) fn copy(&mut self, from: Slice, to: Slice) -> Result<(), DeviceError> {
+        let view = |slice: Slice| {
+            let end = slice.offset + slice.bytes.next_multiple_of(4);
+            self.buffer(slice.memory)?.view(slice.offset..end).map_err(failure)
+        };
+        let (from, to) = (view(from)?, view(to)?);
+        let device = &self.device;
+        self.commands.get_or_insert_with(|| device.commands()).copy(&from, &to).map_err(failure)
     }
 
     pub(super) fn clear(&mut self, memory: MemoryId) -> Result<(), DeviceError> {
@@ -125,8 +140,17 @@ impl GpuMachine {
         Ok(printed)
     }
 
+    /// The row of the target table, with what the device has beyond it.
+    pub(super) fn row(&self) -> Target {
+        let limits = self.device.limits();
+        let fragments = limits.subgroup.filter(|_| limits.cooperative_matrix);
+        // Some words are for values that cross lanes.
+        let scratch = limits.workgroup_bytes.saturating_sub(SPARE_SCRATCH);
+        Target { fragments: fragments.map(|group| Fragments::of(group, scratch)), ..WGSL }
+    }
+
     pub(super) fn compile(&mut self, tile: &Kernel, packing: Vec<Packing>) -> Result<GpuCode, DeviceError> {
-        let (function, scalars) = lowered(tile, &tvmc_passes::target::WGSL, packing, self.bounds)?;
+        let (function, scalars) = lowered(tile, &self.row(), packing, self.bounds)?;
         fn reason(error: &GpuError) -> Option<&tvmc_backend_wgsl::Error> {
             match error {
                 GpuError::Compile { error, .. } => Some(error),

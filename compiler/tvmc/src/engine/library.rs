@@ -357,12 +357,15 @@ impl Library {
             if with.iter().any(|(name, _)| *name == tune.name) {
                 continue;
             }
-            for (at, value) in tune.values.iter().enumerate() {
+            // A value that is above the one before begins those that only tuning and targets with matrices choose.
+            let finer = tune.values.windows(2).take_while(|pair| pair[1] < pair[0]).count() + 1;
+            let finer = finer.min(tune.values.len());
+            for (at, value) in tune.values[..finer].iter().enumerate() {
                 for (_, chosen) in key.tunes.iter_mut().filter(|(name, _)| *name == tune.name) {
                     *chosen = *value;
                 }
                 // Nothing finer is left to try, so its grid need not be known.
-                if at + 1 == tune.values.len() {
+                if at + 1 == finer {
                     break;
                 }
                 let count = self.instantiate(key)?.grid.iter().try_fold(1i64, |count, axis| {

@@ -114,6 +114,28 @@ impl Machine {
         }
     }
 
+    /// Memory of its own with the same bytes.
+    pub fn duplicate(&mut self, slice: Slice) -> Result<Slice, DeviceError> {
+        let copy = self.allocate_weight(slice.bytes)?;
+        match self {
+            Machine::Gpu(m) => m.copy(slice, copy)?,
+            Machine::Cpu(_) | Machine::Interp(_) => {
+                let mut bytes = vec![0; usize::try_from(slice.bytes).map_err(failure)?];
+                self.read(slice.memory, slice.offset, &mut bytes)?;
+                self.write(copy.memory, copy.offset, &bytes)?;
+            }
+        }
+        Ok(copy)
+    }
+
+    /// Launches that a machine may run at once where none needs what another writes; none where each is done before the next.
+    pub fn batch(&self) -> Option<usize> {
+        match self {
+            Machine::Gpu(_) => Some(super::gpu::BATCH),
+            Machine::Cpu(_) | Machine::Interp(_) => None,
+        }
+    }
+
     /// What a tuned choice holds for, in words: the same words on the same machine. None for the interpreter, which nobody tunes.
     pub fn description(&self) -> Option<String> {
         match self {

@@ -19,6 +19,7 @@ mod library;
 mod machine;
 mod module;
 mod storage;
+mod tiles;
 mod tuning;
 
 pub use emit::{Forms, blocks};
@@ -29,6 +30,7 @@ pub use library::{Declarations, Library, source};
 pub use machine::{Code, Machine, MachineArgument};
 pub use module::{Specialisation, build_name, of_library, read as read_module};
 pub use storage::{ProgramChoices, Storage, element};
+use tiles::Tilings;
 pub use tuning::{Choices, Measured, Measurements, Tuning};
 
 use crate::cli::{CpuLevel, MachineOptions, TargetName, TunedChoices, spelled};
@@ -126,6 +128,8 @@ pub struct Statistics {
 pub struct Engine {
     library: Library,
     machine: Machine,
+    /// What is known of tiles for a device that multiplies whole matrices.
+    tilings: Tilings,
     target: TargetName,
     threads: usize,
     instances: HashMap<InstanceKey, Rc<Instance>>,
@@ -157,6 +161,7 @@ impl Engine {
         Ok(Self {
             library,
             machine,
+            tilings: Tilings::default(),
             target: options.target,
             threads,
             instances: HashMap::new(),
@@ -373,6 +378,9 @@ impl Engine {
         let interface = self.library.interface_for(&key)?;
         key.tunes = interface.choose(&sizes, with)?;
         self.library.busy(&mut key, &sizes, with, blocks(self.target))?;
+        if let Machine::Gpu(gpu) = &self.machine {
+            self.tilings.choose(&self.library, &mut key, &sizes, with, &gpu.row())?;
+        }
         let mut key = InstanceKey { choices: key.sorted(), packing };
         if let Tuning::Stored(choices) = &self.tuning
             && !choices.is_empty()
@@ -474,6 +482,15 @@ impl Engine {
 
     fn weight_memory(&mut self, bytes: u64, what: &str) -> Result<Slice, DeviceError> {
         self.machine.allocate_weight(bytes).map_err(|e| refused(bytes, what, &e))
+    }
+
+    /// An argument with memory of its own, which holds the same.
+    pub fn duplicate(&mut self, argument: &Argument) -> Result<Argument, DeviceError> {
+        let mut copy = argument.clone();
+        if let Argument::Tensor { slice, .. } = &mut copy {
+            *slice = self.machine.duplicate(*slice)?;
+        }
+        Ok(copy)
     }
 
     /// The machine.

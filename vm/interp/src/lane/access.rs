@@ -34,7 +34,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Whether lane `lane` is active; a uniform mask has one word.
-    fn active(&self, mask: Option<usize>, lane: u32) -> bool {
+    pub(super) fn active(&self, mask: Option<usize>, lane: u32) -> bool {
         mask.is_none_or(|mask| self.words[mask][lane as usize] != 0)
     }
 
@@ -89,11 +89,31 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn load_element(&mut self, place: Place, mem: Mem, index: i128, lane: u32) -> Result<u32, Fault> {
+    pub(super) fn load_element(
+        &mut self,
+        place: Place,
+        mem: Mem,
+        index: i128,
+        lane: u32,
+    ) -> Result<u32, Fault> {
         let who = self.who(place, lane);
         let area = self.area(place);
         let loaded = area.locate(index, mem.bytes()).and_then(|start| area.load(start, mem, who));
         loaded.map_err(|kind| Fault::at(kind, lane, place, index))
+    }
+
+    pub(super) fn store_element(
+        &mut self,
+        place: Place,
+        mem: Mem,
+        index: i128,
+        lane: u32,
+        word: u32,
+    ) -> Result<(), Fault> {
+        let who = self.who(place, lane);
+        let area = self.area(place);
+        let stored = area.locate(index, mem.bytes()).and_then(|start| area.store(start, mem, word, who));
+        stored.map_err(|kind| Fault::at(kind, lane, place, index))
     }
 
     pub(super) fn store(&mut self, inst: &Inst) -> Result<(), Fault> {
@@ -131,11 +151,8 @@ impl<'a> Machine<'a> {
             }
         }
         for &(index, lane) in &targets {
-            let who = self.who(place, lane);
             let word = self.words[values][lane as usize];
-            let area = self.area(place);
-            let stored = area.locate(index, mem.bytes()).and_then(|start| area.store(start, mem, word, who));
-            stored.map_err(|kind| Fault::at(kind, lane, place, index))?;
+            self.store_element(place, mem, index, lane, word)?;
         }
         self.targets = targets;
         Ok(())

@@ -8,6 +8,7 @@ use std::mem;
 
 use tvmc_ir::lane::{Access, Carried, Function, Inst, Op, Place, Region, Scalar, Stmt, Value, Verified};
 
+use super::fragments::Fragments;
 use super::memory::{Area, EVERY_LANE, granules};
 use super::pure::{Operands, evaluate, reduce, unpack};
 use super::{
@@ -31,6 +32,8 @@ pub(super) struct Machine<'a> {
     pub(super) wides: Vec<i64>,
     pub(super) buffers: Vec<Area<'a>>,
     pub(super) arenas: Vec<Area<'a>>,
+    /// What groups hold.
+    pub(super) fragments: Fragments,
     /// Of arenas: every barrier moves it on.
     pub(super) arena_clock: Clock,
     /// Of buffers: only `barrier.buffers` moves it on.
@@ -56,7 +59,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    fn plain(kind: TrapKind) -> Self {
+    pub(super) fn plain(kind: TrapKind) -> Self {
         Self { kind, lane: None, place: None, index: None }
     }
 
@@ -121,6 +124,7 @@ pub(super) fn run(function: &Verified, launch: Launch<'_>) -> Result<Outcome, Bo
         wides: vec![0; function.values.len()],
         buffers,
         arenas,
+        fragments: Fragments::of(function),
         arena_clock: Clock::default(),
         buffer_clock: Clock::default(),
         order: lane_order(launch.order, function.lanes),
@@ -203,7 +207,7 @@ impl<'a> Machine<'a> {
         })
     }
 
-    fn burn(&mut self, units: u64) -> Result<(), Fault> {
+    pub(super) fn burn(&mut self, units: u64) -> Result<(), Fault> {
         match self.fuel.checked_sub(units) {
             Some(left) => {
                 self.fuel = left;
@@ -219,6 +223,7 @@ impl<'a> Machine<'a> {
             clock.epoch += 1;
             clock.block_epoch = clock.epoch;
         }
+        self.fragments.clear();
         self.burn(1).map_err(|fault| self.trap(None, fault))?;
         let function = self.function;
         self.region(&function.body)
@@ -335,7 +340,9 @@ impl<'a> Machine<'a> {
         let function = self.function;
         let varies = |value: &Value| function.ty(*value).is_varying();
         let result_varies = inst.result.as_ref().is_some_and(varies);
-        let varying = result_varies || inst.args.iter().any(varies);
+        // A multiply-add of fragments has no operands, and most work of all.
+        let whole = matches!(inst.op, Op::Fragment(_));
+        let varying = whole || result_varies || inst.args.iter().any(varies);
         self.burn(if varying { u64::from(function.lanes) } else { 1 })?;
         let Some(result) = inst.result else { return self.effect(inst) };
         let mut out = mem::take(&mut self.words[result.index()]);
@@ -412,7 +419,7 @@ impl<'a> Machine<'a> {
             }
             Op::Memory { .. } => self.load(inst, out)?,
             Op::Atomic { update, buffer } => self.atomic(inst, update, buffer, out)?,
-            Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => {}
+            Op::Fragment(_) | Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => {}
         }
         Ok(())
     }
@@ -433,6 +440,7 @@ impl<'a> Machine<'a> {
             }
             Op::Print(message) => self.print(inst, message)?,
             Op::Memory { .. } => self.store(inst)?,
+            Op::Fragment(op) => self.fragment(inst, op)?,
             Op::Pure(_)
             | Op::ConstF32(_)
             | Op::ConstI32(_)

@@ -33,13 +33,14 @@
 //! ```
 
 mod access;
+mod fragments;
 mod machine;
 mod memory;
 mod pure;
 
 use std::fmt;
 
-use tvmc_ir::lane::{Place, Value, Verified};
+use tvmc_ir::lane::{Fragment, Place, Value, Verified};
 
 /// A buffer argument.
 pub enum Argument<'a> {
@@ -153,6 +154,18 @@ pub enum TrapKind {
     },
     /// An arena element is read that this block never wrote.
     Uninitialised,
+    /// A fragment is read before this block put anything there.
+    UnsetFragment(Fragment),
+    /// Lanes of this group disagree on where a fragment lies.
+    TornFragment {
+        /// The group.
+        group: u32,
+    },
+    /// Halves lie at an element, or rows of them so far apart, that is no multiple of 8.
+    MisalignedFragment {
+        /// The element or distance.
+        place: i128,
+    },
     /// A barrier is missing between this access and an earlier one, or (buffers) two invocations of the launch touch one
     /// element and at least one of them writes.
     Race {
@@ -207,6 +220,13 @@ impl fmt::Display for Trap {
             TrapKind::OutOfBounds { elements } => write!(f, "is outside its {elements} elements"),
             TrapKind::ScatterConflict { other_lane } => write!(f, "is named by lane {other_lane} as well"),
             TrapKind::Uninitialised => f.write_str("is read before it is written"),
+            TrapKind::UnsetFragment(fragment) => write!(f, "{fragment} is read before it is set"),
+            TrapKind::TornFragment { group } => {
+                write!(f, "lanes of group {group} disagree on where the fragment lies")
+            }
+            TrapKind::MisalignedFragment { place } => {
+                write!(f, "halves lie at or apart by {place} elements, no multiple of 8")
+            }
             TrapKind::Race { hazard, other_lane } => {
                 let (now, before) = match hazard {
                     Hazard::ReadAfterWrite => ("read", "written"),

@@ -19,7 +19,7 @@ use crate::mir::{Addr, GPR, Inst, MASK, Rm, VEC, hw};
 impl<'f> Lower<'f> {
     /// One statement: waits for its use, or is emitted.
     pub(super) fn inst(&mut self, inst: &'f LaneInst) -> Result<(), Error> {
-        if let Op::Print(_) = inst.op {
+        if let Op::Print(_) | Op::Fragment(_) = inst.op {
             return Err(Error::Unsupported { op: inst.op.form().name() });
         }
         match inst.result {
@@ -115,7 +115,7 @@ impl<'f> Lower<'f> {
             (Op::Barrier | Op::BufferBarrier, _) => {}
             (Op::Assert(message), _) => self.assert(args[0], *message),
             (Op::Atomic { update, buffer }, _) => self.atomic(*update, *buffer, inst),
-            (Op::Print(_), _) => unreachable!("refused before"),
+            (Op::Print(_) | Op::Fragment(_), _) => unreachable!("refused before"),
             (op, None) => unreachable!("{op:?} has a result"),
         }
     }

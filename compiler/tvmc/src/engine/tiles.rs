@@ -1,0 +1,114 @@
+//! Tiles for a device that multiplies whole matrices: which of the values that a kernel's `tune` names offer suit it best.
+//!
+//! Each block brings `m + n` elements to scratch for each element of K (`tvmc_passes::staged_by_fragments`), and a device is busy with some number of blocks
+//! (`Fragments::blocks`), so the tiling is taken for which
+//!
+//! ```text
+//! (m + n) * max(blocks, enough)        is least; of equal ones that which stands first
+//! ```
+//!
+//! Products of 16 rows get narrow tiles so, large ones square tiles as large as are offered. Asked only of kernels that read halves, where a size that tiles are to `fit`
+//! is at least [`LEAST`]; where no tiling is made by fragments the choice stays as it was.
+
+use super::interface::{Interface, InterfaceElement, InterfaceParam};
+use super::library::Library;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use tvmc_ir::host::{Expr, Number};
+use tvmc_ir::module::Key;
+use tvmc_model::executor::DeviceError;
+use tvmc_passes::staged_by_fragments;
+use tvmc_passes::target::Target;
+use tvmc_types::dtype::DType;
+
+/// Rows from which on a fragment is full enough.
+const LEAST: i64 = 8;
+/// Most tilings that are tried.
+const MOST: usize = 64;
+
+/// What is known of a tiling: the grid, and what a block stages; none where it is not made by fragments.
+type Known = Option<(Vec<Expr>, u64)>;
+
+/// What was found of tilings so far.
+#[derive(Default)]
+pub struct Tilings(RefCell<HashMap<Key, Known>>);
+
+/// Whether some argument of a kernel is stored as f16.
+fn reads_halves(interface: &Interface, key: &Key) -> bool {
+    interface.params.iter().any(|param| match param {
+        InterfaceParam::Tensor { element: InterfaceElement::Named(name), .. } => *name == DType::F16.name(),
+        InterfaceParam::Tensor { element: InterfaceElement::Generic(generic), .. } => {
+            key.elements.iter().any(|(name, element)| name == generic && *element == DType::F16.name())
+        }
+        InterfaceParam::Scalar { .. } => false,
+    })
+}
+
+impl Tilings {
+    /// Changes a key's tune values to those that suit `target` best; those in `with` stay.
+    pub fn choose(
+        &self,
+        library: &Library,
+        key: &mut Key,
+        sizes: &dyn Fn(&str) -> Option<Number>,
+        with: &[(String, i64)],
+        target: &Target,
+    ) -> Result<(), DeviceError> {
+        let Some(fragments) = target.fragments else { return Ok(()) };
+        let interface = library.interface_for(key)?;
+        let tunes = &interface.declared.tunes;
+        let mut fits = tunes.iter().filter_map(|tune| tune.fit.as_ref()).peekable();
+        let few =
+            fits.peek().is_some() && fits.all(|size| size.eval_int(sizes).is_ok_and(|size| size < LEAST));
+        if few || !reads_halves(&interface, key) {
+            return Ok(());
+        }
+        let mut tilings = vec![Vec::new()];
+        for tune in tunes {
+            let fixed = with.iter().find(|(name, _)| *name == tune.name).map(|(_, value)| vec![*value]);
+            let values = fixed.unwrap_or_else(|| tune.values.clone());
+            tilings = tilings
+                .iter()
+                .flat_map(|chosen: &Vec<(String, i64)>| {
+                    values.iter().map(|value| {
+                        let mut chosen = chosen.clone();
+                        chosen.push((tune.name.clone(), *value));
+                        chosen
+                    })
+                })
+                .take(MOST)
+                .collect();
+        }
+        let mut best: Option<(u64, Vec<(String, i64)>)> = None;
+        for tunes in tilings {
+            let mut tiling = key.clone();
+            tiling.tunes.clone_from(&tunes);
+            let Some((grid, staged)) = self.known(library, &tiling, target) else { continue };
+            let blocks = grid.iter().try_fold(1u64, |count, axis| {
+                let axis = u64::try_from(axis.eval_int(sizes).ok()?).ok()?;
+                count.checked_mul(axis)
+            });
+            let Some(blocks) = blocks else { continue };
+            let cost = staged.saturating_mul(blocks.max(fragments.blocks));
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, tunes));
+            }
+        }
+        if let Some((_, tunes)) = best {
+            key.tunes = tunes;
+        }
+        Ok(())
+    }
+
+    /// A tiling that no instance can be made of is as one that is not made by fragments.
+    fn known(&self, library: &Library, tiling: &Key, target: &Target) -> Known {
+        if let Some(known) = self.0.borrow().get(tiling) {
+            return known.clone();
+        }
+        let kernel = library.instantiate(tiling).ok();
+        let found =
+            kernel.and_then(|kernel| Some((kernel.grid.to_vec(), staged_by_fragments(&kernel, target)?)));
+        self.0.borrow_mut().insert(tiling.clone(), found.clone());
+        found
+    }
+}
