@@ -2,7 +2,7 @@
 //! reference, and one row alone has the bits that it has among others.
 //!
 //! `TVMC_SPEED=1 cargo test --release -p tvmc-tests --test integer_dot -- --ignored --nocapture` prints weights per nanosecond on one core; `TVMC_SPEED=x86-64-v4,q4_0,q6_k`
-//! only those of the machines and formats that are named.
+//! only those of the machines and formats that are named; `TVMC_LISTINGS=FOLDER` writes their code there.
 
 use std::fmt::Write as _;
 use tvmc_cpu::{AlignedBuffer, BufferArg, CompiledKernel, Pool, Target as CpuTarget};
@@ -64,6 +64,13 @@ fn source() -> String {
     }
     // The upper half of a byte: four of them are shifted at once, and must not keep bits of their neighbours.
     text += "format upper_halves { group 32 { d: f16; q: u8[32]; } value[i] = d * (q[i] >> 4); }\n";
+    // Floats of a wide range, with and without infinities.
+    for name in ["e3m4", "e5m1", "e4m2", "e7m0"] {
+        let _ = writeln!(
+            text,
+            "format {name}_codes {{ group 32 {{ d: f16; e: f16; q: {name}[32]; }} value[i] = d * q[i] + e; }}"
+        );
+    }
     text + LINEAR
 }
 
@@ -333,6 +340,11 @@ fn speed() {
                 let ready = ready(&format, bm, m, n, k);
                 let (x, w) = operands(&ready, 5);
                 let code = compiled(&ready, &target, true);
+                if let (Ok(folder), CpuTarget::X86(features)) = (std::env::var("TVMC_LISTINGS"), cpu) {
+                    let machine = tvmc_backend_x86::compile(&code.function, &features).expect("it compiles");
+                    let text = format!("{}\n{}", *code.function, tvmc_backend_x86::disassemble(&machine));
+                    std::fs::write(format!("{folder}/{format}_{m}"), text).expect("a folder");
+                }
                 let kernel = CompiledKernel::compile(&code.function, cpu).expect("it compiles");
                 let x = AlignedBuffer::from_bytes(&x).expect("memory");
                 let w = AlignedBuffer::from_bytes(&code.weights(&ready, &w)).expect("memory");

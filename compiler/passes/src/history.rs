@@ -67,6 +67,8 @@ pub enum Product {
     Column,
     /// In bytes of integers, rows that share unpacked codes together.
     Integers,
+    /// In f32, numbers put together from tables of bytes, rows that share them together.
+    Numbers,
     /// The loop around it, its turns shared out.
     Spread {
         /// Lanes of one sum.
@@ -83,6 +85,7 @@ impl fmt::Display for Product {
             }
             Product::Column => write!(f, "a product of one column, lanes along K"),
             Product::Integers => write!(f, "a product of bytes (dot4)"),
+            Product::Numbers => write!(f, "a product with numbers from tables of bytes"),
             Product::Spread { lanes } => write!(f, "a product whose sums have {lanes} lanes each"),
         }
     }

@@ -68,6 +68,8 @@ pub(crate) struct Group {
     pub start: Bits,
     /// The element's index in its group.
     pub index: lane::Value,
+    /// That of lane 0, where lane `l` has the `l`th after it.
+    pub first: Option<u32>,
 }
 
 impl<'k> Lowering<'k> {
@@ -220,14 +222,14 @@ impl<'k> Lowering<'k> {
         if multiple && one_group && total.offset >= 0 {
             let start = self.group_bits(total, group, group_bits).plus(head);
             let constant = self.emit.i32(first as i32);
-            let index = match column.coord {
-                Coord::At(_) => constant,
+            let (index, first) = match column.coord {
+                Coord::At(_) => (constant, None),
                 Coord::Lanes(_) => {
                     let lane = self.emit.lane_index();
-                    self.emit.pure(Pure::IAdd, &[lane, constant])
+                    (self.emit.pure(Pure::IAdd, &[lane, constant]), Some(first as u32))
                 }
             };
-            return Group { start, index };
+            return Group { start, index, first };
         }
         let k = match column.coord {
             Coord::At(_) => self.position_value(total),
@@ -245,7 +247,7 @@ impl<'k> Lowering<'k> {
             group: Some(number),
             within: None,
         };
-        Group { start, index }
+        Group { start, index, first: None }
     }
 
     fn group_bits(&mut self, total: Position, group: i64, group_bits: i64) -> Bits {
@@ -337,6 +339,11 @@ impl<'k> Lowering<'k> {
         let width = field.dtype.bits();
         let (row, start) = self.scope(row, group.start, field.scope)?;
         let start = start.plus(i64::from(field.bit_offset));
+        if let Some(first) = group.first.filter(|_| index == group.index && field.scope == Scope::Group)
+            && let Some(codes) = self.stream(&row, start, field, first)
+        {
+            return Ok(codes);
+        }
         let bits = match self.emit.known_i32(index) {
             Some(index) => start.plus(i64::from(field.slot(index as u32)) * i64::from(width)),
             None => {

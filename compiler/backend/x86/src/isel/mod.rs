@@ -5,7 +5,7 @@
 //! A uniform value is one register; a varying one is a register per *part* of `P` lanes. Some values
 //! have no register until one is asked for: constants, the lane index, `i64` sums (see `address`), and
 //! **pending** operations, which wait for their only use to take them in: a load becomes a memory
-//! operand, a splat a broadcast operand, a comparison the flags of a jump.
+//! operand, a splat a broadcast operand, a comparison the flags of a jump, a bitwise operation a part of another.
 //!
 //! # Where code goes
 //!
@@ -17,7 +17,11 @@
 
 mod address;
 mod arith;
+<<<<<<< HEAD
 mod atomic;
+=======
+mod bitwise;
+>>>>>>> 43130df (Weights whose codes are bf16 but no small integers multiply by tables of bytes; two bitwise operations on three values are one instruction; bytes that lanes find side by side are one load)
 mod control;
 mod convert;
 mod cross_lane;
