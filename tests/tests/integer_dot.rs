@@ -11,6 +11,7 @@ use tvmc_ir::lane::verify;
 use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::{ArgumentShape, Binding, bind};
 use tvmc_passes::packing::{Packing, pack, packed_bytes, unit_bytes};
+use tvmc_passes::planes::{self, Planes};
 use tvmc_passes::target::{CRANELIFT, Target, X86_V3, X86_V4};
 use tvmc_passes::{Options, ScalarBinding, lower};
 use tvmc_sema::{ElementChoice, Instance, Loaded};
@@ -186,12 +187,18 @@ struct Compiled {
     function: tvmc_ir::lane::Verified,
     scalars: Vec<u64>,
     packed: bool,
+    words: Option<Planes>,
     unit: usize,
     row_bytes: usize,
 }
 
 fn compiled(ready: &Ready, target: &Target, packed: bool) -> Compiled {
-    let order = if packed { Packing::Interleaved } else { Packing::AsDeclared };
+    let words = Planes::words_of_format(ready.kernel.formats.last().expect("a format"));
+    let order = match words {
+        _ if !packed => Packing::AsDeclared,
+        Some(_) => Packing::Words,
+        None => Packing::Interleaved,
+    };
     let options =
         Options { packing: vec![Packing::AsDeclared, order, Packing::AsDeclared], ..Options::default() };
     let lowered = lower(&ready.kernel, target, &options).expect("it lowers");
@@ -206,7 +213,14 @@ fn compiled(ready: &Ready, target: &Target, packed: bool) -> Compiled {
     let format = ready.kernel.formats.last().expect("a format");
     let unit = unit_bytes(format.bytes as usize);
     let row_bytes = (ready.k / u64::from(format.group)) as usize * format.bytes as usize;
-    Compiled { function: verify(lowered.function).expect("it verifies"), scalars, packed, unit, row_bytes }
+    Compiled {
+        function: verify(lowered.function).expect("it verifies"),
+        scalars,
+        packed,
+        words,
+        unit,
+        row_bytes,
+    }
 }
 
 impl Compiled {
@@ -216,7 +230,10 @@ impl Compiled {
         }
         let rows = ready.n as usize;
         let mut out = vec![0; packed_bytes(rows, self.row_bytes).expect("it fits")];
-        pack(w, rows, self.row_bytes, self.unit, &mut out);
+        match &self.words {
+            Some(words) => planes::pack(w, rows, self.row_bytes, words, &mut out),
+            None => pack(w, rows, self.row_bytes, self.unit, &mut out),
+        }
         out
     }
 

@@ -349,7 +349,7 @@ impl<'k> Lowering<'k> {
         };
         let packed = matches!(
             self.buffers[param.index()],
-            Some((_, Packing::Interleaved | Packing::Filled | Packing::Planar))
+            Some((_, Packing::Interleaved | Packing::Filled | Packing::Planar | Packing::Words))
         );
         if packed || *padded || crate::memory::mem_of(*dtype).is_none() {
             return false;

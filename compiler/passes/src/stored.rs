@@ -123,7 +123,7 @@ impl<'k> Lowering<'k> {
         };
         let least = (1..=8).find(|n| (n * bits).is_multiple_of(8)).unwrap_or(8);
         let group = match tensor.packing {
-            Packing::AsDeclared | Packing::Interleaved | Packing::Filled => least,
+            Packing::AsDeclared | Packing::Interleaved | Packing::Filled | Packing::Words => least,
             Packing::Planar => dtype_group(bits, columns.max(0) as u64).unwrap_or(least),
         };
         if group > 1 && (columns % i64::from(group) != 0) {
@@ -188,9 +188,14 @@ impl<'k> Lowering<'k> {
         mask: Option<lane::Value>,
     ) -> Result<Row, LowerError> {
         let groups = (columns.max(0) as u64).div_ceil(u64::from(format.group));
-        if tensor.packing == Packing::Planar {
+        let planes = match tensor.packing {
+            Packing::Planar => Some(Planes::of_format(format)),
+            Packing::Words => Planes::words_of_format(format),
+            Packing::AsDeclared | Packing::Interleaved | Packing::Filled => None,
+        };
+        if let Some(planes) = planes {
             let place = Place::Buffer(tensor.buffer);
-            let planar = self.planar_row((outer, extents), Planes::of_format(format), groups as i64)?;
+            let planar = self.planar_row((outer, extents), planes, groups as i64)?;
             let base = self.emit.i64(0);
             let planar = Some(planar);
             let apart = Distance::Constant(1);

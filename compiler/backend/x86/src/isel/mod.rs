@@ -17,11 +17,8 @@
 
 mod address;
 mod arith;
-<<<<<<< HEAD
 mod atomic;
-=======
 mod bitwise;
->>>>>>> 43130df (Weights whose codes are bf16 but no small integers multiply by tables of bytes; two bitwise operations on three values are one instruction; bytes that lanes find side by side are one load)
 mod control;
 mod convert;
 mod cross_lane;
