@@ -2,7 +2,7 @@
 //! reference, and one row alone has the bits that it has among others.
 //!
 //! `TVMC_SPEED=1 cargo test --release -p tvmc-tests --test integer_dot -- --ignored --nocapture` prints weights per nanosecond on one core; `TVMC_SPEED=x86-64-v4,q4_0,q6_k`
-//! only those of the machines and formats that are named.
+//! only those of the machines and formats that are named; `TVMC_LISTINGS=FOLDER` writes their code there.
 
 use std::fmt::Write as _;
 use tvmc_cpu::{AlignedBuffer, BufferArg, CompiledKernel, Pool, Target as CpuTarget};
@@ -11,6 +11,7 @@ use tvmc_ir::lane::verify;
 use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::{ArgumentShape, Binding, bind};
 use tvmc_passes::packing::{Packing, pack, packed_bytes, unit_bytes};
+use tvmc_passes::planes::{self, Planes};
 use tvmc_passes::target::{CRANELIFT, Target, X86_V3, X86_V4};
 use tvmc_passes::{Options, ScalarBinding, lower};
 use tvmc_sema::{ElementChoice, Instance, Loaded};
@@ -64,6 +65,13 @@ fn source() -> String {
     }
     // The upper half of a byte: four of them are shifted at once, and must not keep bits of their neighbours.
     text += "format upper_halves { group 32 { d: f16; q: u8[32]; } value[i] = d * (q[i] >> 4); }\n";
+    // Floats of a wide range, with and without infinities.
+    for name in ["e3m4", "e5m1", "e4m2", "e7m0"] {
+        let _ = writeln!(
+            text,
+            "format {name}_codes {{ group 32 {{ d: f16; e: f16; q: {name}[32]; }} value[i] = d * q[i] + e; }}"
+        );
+    }
     text + LINEAR
 }
 
@@ -179,12 +187,18 @@ struct Compiled {
     function: tvmc_ir::lane::Verified,
     scalars: Vec<u64>,
     packed: bool,
+    words: Option<Planes>,
     unit: usize,
     row_bytes: usize,
 }
 
 fn compiled(ready: &Ready, target: &Target, packed: bool) -> Compiled {
-    let order = if packed { Packing::Interleaved } else { Packing::AsDeclared };
+    let words = Planes::words_of_format(ready.kernel.formats.last().expect("a format"));
+    let order = match words {
+        _ if !packed => Packing::AsDeclared,
+        Some(_) => Packing::Words,
+        None => Packing::Interleaved,
+    };
     let options =
         Options { packing: vec![Packing::AsDeclared, order, Packing::AsDeclared], ..Options::default() };
     let lowered = lower(&ready.kernel, target, &options).expect("it lowers");
@@ -199,7 +213,14 @@ fn compiled(ready: &Ready, target: &Target, packed: bool) -> Compiled {
     let format = ready.kernel.formats.last().expect("a format");
     let unit = unit_bytes(format.bytes as usize);
     let row_bytes = (ready.k / u64::from(format.group)) as usize * format.bytes as usize;
-    Compiled { function: verify(lowered.function).expect("it verifies"), scalars, packed, unit, row_bytes }
+    Compiled {
+        function: verify(lowered.function).expect("it verifies"),
+        scalars,
+        packed,
+        words,
+        unit,
+        row_bytes,
+    }
 }
 
 impl Compiled {
@@ -209,7 +230,10 @@ impl Compiled {
         }
         let rows = ready.n as usize;
         let mut out = vec![0; packed_bytes(rows, self.row_bytes).expect("it fits")];
-        pack(w, rows, self.row_bytes, self.unit, &mut out);
+        match &self.words {
+            Some(words) => planes::pack(w, rows, self.row_bytes, words, &mut out),
+            None => pack(w, rows, self.row_bytes, self.unit, &mut out),
+        }
         out
     }
 
@@ -333,6 +357,11 @@ fn speed() {
                 let ready = ready(&format, bm, m, n, k);
                 let (x, w) = operands(&ready, 5);
                 let code = compiled(&ready, &target, true);
+                if let (Ok(folder), CpuTarget::X86(features)) = (std::env::var("TVMC_LISTINGS"), cpu) {
+                    let machine = tvmc_backend_x86::compile(&code.function, &features).expect("it compiles");
+                    let text = format!("{}\n{}", *code.function, tvmc_backend_x86::disassemble(&machine));
+                    std::fs::write(format!("{folder}/{format}_{m}"), text).expect("a folder");
+                }
                 let kernel = CompiledKernel::compile(&code.function, cpu).expect("it compiles");
                 let x = AlignedBuffer::from_bytes(&x).expect("memory");
                 let w = AlignedBuffer::from_bytes(&code.weights(&ready, &w)).expect("memory");

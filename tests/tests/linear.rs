@@ -197,6 +197,11 @@ fn interpreted(kernel: &Kernel, x: &[f32], w: &Weights, m: u64) -> Vec<f32> {
     floats(&Case { kernel: kernel.clone(), arguments, portable: false }.interpreted(2))
 }
 
+/// The words in which a CPU keeps the weights, if their groups are no whole number of them.
+fn words_of(kernel: &Kernel) -> Option<Planes> {
+    Planes::words_of_format(kernel.formats.last().expect("a format"))
+}
+
 struct Lowered {
     function: Verified,
     scalars: Vec<ScalarBinding>,
@@ -204,7 +209,11 @@ struct Lowered {
 
 impl Lowered {
     fn new(kernel: &Kernel, target: &Target) -> Self {
-        let weights = if target.name == WGSL.name { Packing::Planar } else { Packing::Interleaved };
+        let weights = match words_of(kernel) {
+            _ if target.name == WGSL.name => Packing::Planar,
+            Some(_) => Packing::Words,
+            None => Packing::Interleaved,
+        };
         let options = Options {
             packing: vec![Packing::AsDeclared, weights, Packing::AsDeclared],
             ..Options::default()
@@ -222,10 +231,14 @@ impl Lowered {
     }
 }
 
-fn packed(w: &Weights) -> Vec<u8> {
+/// As a CPU takes them.
+fn packed(kernel: &Kernel, w: &Weights) -> Vec<u8> {
     let row_bytes = w.bytes.len() / N as usize;
     let mut out = vec![0; packed_bytes(N as usize, row_bytes).expect("it fits")];
-    pack(&w.bytes, N as usize, row_bytes, unit_bytes(w.group_bytes), &mut out);
+    match words_of(kernel) {
+        Some(words) => planes::pack(&w.bytes, N as usize, row_bytes, &words, &mut out),
+        None => pack(&w.bytes, N as usize, row_bytes, unit_bytes(w.group_bytes), &mut out),
+    }
     out
 }
 
@@ -233,8 +246,9 @@ fn packed(w: &Weights) -> Vec<u8> {
 fn in_planes(kernel: &Kernel, w: &Weights) -> Vec<u8> {
     let row_bytes = w.bytes.len() / N as usize;
     let format = kernel.formats.last().expect("a format");
-    let mut out = vec![0; planes::packed_bytes(N as usize, row_bytes).expect("it fits")];
-    planes::pack(&w.bytes, N as usize, row_bytes, &Planes::of_format(format), &mut out);
+    let planes = Planes::of_format(format);
+    let mut out = vec![0; planes::packed_bytes(N as usize, row_bytes, &planes).expect("it fits")];
+    planes::pack(&w.bytes, N as usize, row_bytes, &planes, &mut out);
     out
 }
 
@@ -291,7 +305,7 @@ fn on_cpus(chosen: impl Fn(DType) -> bool) {
         let sizes = if full() { &GROUPS[..] } else { &GROUPS[turn % 5..][..1] };
         for group in sizes.iter().copied() {
             let w = weights(codes, group);
-            let (want, stored) = (exact(&x, &w), packed(&w));
+            let want = exact(&x, &w);
             let mut kernels: Vec<(Vec<(String, i64)>, Kernel)> = Vec::new();
             let at = ROWS.map(|m| {
                 let made = kernel(&w, m, &[]);
@@ -300,6 +314,7 @@ fn on_cpus(chosen: impl Fn(DType) -> bool) {
                     kernels.len() - 1
                 })
             });
+            let stored = packed(&kernels[0].1, &w);
             let first = interpreted(&kernels[at[0]].1, &x, &w, INTERPRETED);
             let mut all: Option<Vec<u32>> = None;
             for (target, cpu) in &cpus {

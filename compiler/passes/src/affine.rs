@@ -16,7 +16,8 @@
 //!
 //! Matches on operations end in `_`: what this analysis does not name it does not understand, and the general way is always right.
 //!
-//! Small floats and entries of float tables are *levels*: a power of two times integers, if those span no more than a code may.
+//! Small floats and entries of float tables are *levels*: a power of two times integers, if those span no more than a code may. Where they span more,
+//! or are no numbers at all, but are floats of 16 bits (bf16), codes are those *numbers*: e4m3 with its NaN, e5m2, and everything of more exponent bits.
 //!
 //! Refused (`None`): bodies that are not of this form (a product of two codes, levels that are no small integers), codes that
 //! span more than 256 values, groups that are no multiple of the shortest run.
@@ -49,6 +50,8 @@ pub(crate) enum Term {
     Slot { field: u32, slot: u32 },
     /// An entry of a table, i32, modulo the next power of two of its length; zero past the end.
     Levels(Rc<[i32]>, Node),
+    /// The same of f32 bits, of which the lower half is zero.
+    Numbers(Rc<[u32]>, Node),
     /// An operation of the tile table.
     Op(Op, Vec<Node>),
 }
@@ -68,7 +71,7 @@ pub(crate) struct Run {
     pub codes: Vec<Node>,
     /// Makes the codes unsigned; `bias` has it subtracted.
     pub lift: i32,
-    /// Bytes of a code, 1 to 3: only levels have more than one.
+    /// Bytes of a code, 1 to 3: only levels have more than one. 0 where all codes are numbers, which have neither bias nor lift.
     pub planes: u32,
 }
 
@@ -107,8 +110,13 @@ impl Affine {
                 let known = self.ranges[node.0 as usize];
                 known.is_some() && known == self.ranges[args[0].0 as usize]
             }
-            Term::Const(_) | Term::Slot { .. } | Term::Levels(..) | Term::Op(..) => false,
+            Term::Const(_) | Term::Slot { .. } | Term::Levels(..) | Term::Numbers(..) | Term::Op(..) => false,
         }
+    }
+
+    /// Whether codes are numbers, not integers.
+    pub fn has_numbers(&self) -> bool {
+        self.runs.iter().any(|run| run.planes == 0)
     }
 
     /// What a node is computed from, and itself, operands first.
@@ -120,7 +128,7 @@ impl Affine {
             }
             match &self.terms[node.0 as usize].0 {
                 Term::Const(_) | Term::Slot { .. } => {}
-                Term::Levels(_, index) => open.push(*index),
+                Term::Levels(_, index) | Term::Numbers(_, index) => open.push(*index),
                 Term::Op(_, args) => open.extend(args),
             }
         }
@@ -179,7 +187,7 @@ impl Body<'_> {
     fn constant(&self, node: Node) -> Option<u32> {
         match self.terms[node.0 as usize].0 {
             Term::Const(bits) => Some(bits),
-            Term::Slot { .. } | Term::Levels(..) | Term::Op(..) => None,
+            Term::Slot { .. } | Term::Levels(..) | Term::Numbers(..) | Term::Op(..) => None,
         }
     }
 
@@ -246,7 +254,7 @@ impl Body<'_> {
                 Term::Slot { field, slot } => {
                     found.insert((*field, *slot));
                 }
-                Term::Levels(_, index) => open.push(*index),
+                Term::Levels(_, index) | Term::Numbers(_, index) => open.push(*index),
                 Term::Op(_, args) => open.extend(args),
             }
         }
@@ -265,6 +273,11 @@ impl Body<'_> {
             return None;
         }
         let codes: Vec<Node> = forms.iter().map(|f| f.code).collect();
+        let (scale, offset) = (head.scale, head.offset);
+        let is_number = |code: &Node| matches!(self.terms[code.0 as usize].0, Term::Numbers(..));
+        if head.bias == 0 && codes.iter().all(is_number) {
+            return Some(Run { first, scale, offset, bias: 0, codes, lift: 0, planes: 0 });
+        }
         let ranges: Vec<(i64, i64)> = codes.iter().map(|code| self.range(*code)).collect::<Option<_>>()?;
         let low = ranges.iter().map(|r| r.0).min()?.min(0);
         let high = ranges.iter().map(|r| r.1).max()?;
@@ -277,7 +290,7 @@ impl Body<'_> {
         };
         let lift = i32::try_from(-low).ok()?;
         let bias = head.bias.checked_sub(lift).filter(|bias| bias.abs() <= MAX_LEVEL)?;
-        Some(Run { first, scale: head.scale, offset: head.offset, bias, codes, lift, planes })
+        Some(Run { first, scale, offset, bias, codes, lift, planes })
     }
 
     fn is_steady(&self, node: Node, steady: &HashSet<(u32, u32)>) -> bool {
@@ -310,7 +323,9 @@ impl Body<'_> {
                 return self.levels(&values, code);
             }
             Term::Op(op, args) if dtype == DType::F32 => (op, args),
-            Term::Const(_) | Term::Slot { .. } | Term::Levels(..) | Term::Op(..) => return None,
+            Term::Const(_) | Term::Slot { .. } | Term::Levels(..) | Term::Numbers(..) | Term::Op(..) => {
+                return None;
+            }
         };
         match op {
             Op::Cast(CastRule::Exact | CastRule::Round) if self.dtype(args[0]).is_float() => {
@@ -363,23 +378,31 @@ impl Body<'_> {
         }
     }
 
-    /// Numbers that are small integers times a power of two, by their place.
+    /// Numbers by their place: small integers times a power of two, or such as are bf16.
     fn levels(&mut self, values: &[f64], index: Node) -> Option<Form> {
-        let whole = |power: i32| values.iter().all(|value| (value * 2f64.powi(power)).fract() == 0.0);
-        let power = (0..=MAX_POWER).find(|power| whole(*power))?;
-        let levels: Option<Rc<[i32]>> = values
-            .iter()
-            .map(|value| {
-                let level = value * 2f64.powi(power);
-                (level.abs() <= f64::from(MAX_LEVEL)).then_some(level as i32)
-            })
-            .collect();
-        let code = self.node(Term::Levels(levels?, index), DType::I32);
+        let Some((power, levels)) = integers(values) else { return self.numbers(values, index) };
+        let code = self.node(Term::Levels(levels, index), DType::I32);
         let scale = match power {
             0 => None,
             _ => Some(self.node(Term::Const(2f32.powi(-power).to_bits()), DType::F32)),
         };
         Some(Form { scale, offset: None, bias: 0, code })
+    }
+
+    fn numbers(&mut self, values: &[f64], index: Node) -> Option<Form> {
+        let bits = |(at, value): (usize, &f64)| {
+            if value.is_nan() {
+                // The upper half of a type's codes are the lower with a sign. A NaN's means nothing, so that it may keep to this.
+                let sign = if 2 * at >= values.len() { 1 << 31 } else { 0 };
+                return Some(f32::INFINITY.to_bits() | 1 << 22 | sign);
+            }
+            let number = *value as f32;
+            let exact = f64::from(number) == *value && number.to_bits() & 0xffff == 0;
+            exact.then_some(number.to_bits())
+        };
+        let entries: Option<Rc<[u32]>> = values.iter().enumerate().map(bits).collect();
+        let code = self.node(Term::Numbers(entries?, index), DType::F32);
+        Some(Form { scale: None, offset: None, bias: 0, code })
     }
 
     /// The operand that varies, then the steady one.
@@ -449,6 +472,7 @@ impl Body<'_> {
                 let values = || levels.iter().map(|level| i64::from(*level)).chain([0]);
                 Some((values().min()?, values().max()?))
             }
+            Term::Numbers(..) => None,
             Term::Op(op, args) => {
                 let at = |i: usize| self.range_within(args[i], depth);
                 let found = match op {
@@ -495,6 +519,17 @@ impl Body<'_> {
             }
         }
     }
+}
+
+/// The least power of two that makes integers of all these, and those, if they are small.
+fn integers(values: &[f64]) -> Option<(i32, Rc<[i32]>)> {
+    let whole = |power: i32| values.iter().all(|value| (value * 2f64.powi(power)).fract() == 0.0);
+    let power = (0..=MAX_POWER).find(|power| whole(*power))?;
+    let level = |value: &f64| {
+        let level = value * 2f64.powi(power);
+        (level.abs() <= f64::from(MAX_LEVEL)).then_some(level as i32)
+    };
+    Some((power, values.iter().map(level).collect::<Option<_>>()?))
 }
 
 /// Bounds of `a op b`.

@@ -148,7 +148,7 @@ impl<'k> Lowering<'k> {
                 let word = self.emit.i32(word as i32);
                 Some(self.emit.splat(word))
             }
-            Term::Levels(..) => None,
+            Term::Levels(..) | Term::Numbers(..) => None,
             Term::Slot { field, slot } => {
                 let declared = &from.side.format.fields[*field as usize];
                 let width = declared.dtype.bits();
@@ -416,7 +416,7 @@ fn operands_of(affine: &Affine, nodes: [Node; 4]) -> Option<Vec<[Node; 4]>> {
 fn constant_of(affine: &Affine, nodes: [Node; 4]) -> Option<u32> {
     match affine.term(nodes[0]).0 {
         Term::Const(bits) if nodes.iter().all(|node| *node == nodes[0]) => Some(bits),
-        Term::Const(_) | Term::Slot { .. } | Term::Levels(..) | Term::Op(..) => None,
+        Term::Const(_) | Term::Slot { .. } | Term::Levels(..) | Term::Numbers(..) | Term::Op(..) => None,
     }
 }
 
@@ -425,7 +425,7 @@ fn piece_of(affine: &Affine, node: Node) -> Option<(Node, u32, u32)> {
     let Term::Op(Op::Binary(op), args) = &affine.term(node).0 else { return None };
     let known = match affine.term(args[1]).0 {
         Term::Const(bits) => bits,
-        Term::Slot { .. } | Term::Levels(..) | Term::Op(..) => return None,
+        Term::Slot { .. } | Term::Levels(..) | Term::Numbers(..) | Term::Op(..) => return None,
     };
     match op {
         Binary::And if (1..=0xff).contains(&known) && (known + 1).is_power_of_two() => {
@@ -477,7 +477,7 @@ fn add_steps(
     }
     let step = match &affine.term(node).0 {
         Term::Const(bits) => Step::Const(*bits),
-        Term::Slot { .. } => return None,
+        Term::Slot { .. } | Term::Numbers(..) => return None,
         Term::Levels(levels, index) => {
             Step::Levels(levels.clone(), add_steps(affine, *index, steps, known, depth)?)
         }

@@ -38,6 +38,10 @@ impl<'k> Lowering<'k> {
             self.products.insert(result, Product::Integers);
             return Ok(());
         }
+        if self.number_dot((a, b, c), result, (m, k, n))? {
+            self.products.insert(result, Product::Numbers);
+            return Ok(());
+        }
         if n == 1 {
             self.products.insert(result, Product::Column);
             return self.dot_column(a, b, c, result, m, k);
@@ -326,7 +330,7 @@ impl<'k> Lowering<'k> {
 
     /// Whether an operand can be read again and again as it is: scratch, or a load from read-only memory that needs no mask
     /// and no decoding (and whose lanes are neighbours, for b).
-    fn is_plain(&mut self, value: Value, lanes_last: bool) -> bool {
+    pub(crate) fn is_plain(&mut self, value: Value, lanes_last: bool) -> bool {
         match &self.repr[value.index()] {
             Some(Repr::Arena(_) | Repr::Uniform(_)) => return true,
             Some(Repr::Registers(_)) | None => return false,
@@ -345,7 +349,7 @@ impl<'k> Lowering<'k> {
         };
         let packed = matches!(
             self.buffers[param.index()],
-            Some((_, Packing::Interleaved | Packing::Filled | Packing::Planar))
+            Some((_, Packing::Interleaved | Packing::Filled | Packing::Planar | Packing::Words))
         );
         if packed || *padded || crate::memory::mem_of(*dtype).is_none() {
             return false;

@@ -76,6 +76,8 @@ pub enum Product {
         /// Elements of K that are staged at once.
         turn: u32,
     },
+    /// In f32, numbers put together from tables of bytes, rows that share them together.
+    Numbers,
     /// The loop around it, its turns shared out.
     Spread {
         /// Lanes of one sum.
@@ -95,6 +97,7 @@ impl fmt::Display for Product {
             Product::Fragments { m, n, turn } => {
                 write!(f, "{m} x {n} sums in fragments, {turn} of K at once")
             }
+            Product::Numbers => write!(f, "a product with numbers from tables of bytes"),
             Product::Spread { lanes } => write!(f, "a product whose sums have {lanes} lanes each"),
         }
     }

@@ -85,7 +85,7 @@ pub fn staged_by_fragments(kernel: &Kernel, target: &Target) -> Option<u64> {
         Product::Rows
         | Product::MicroTiles { .. }
         | Product::Column
-        | Product::Integers
+        | Product::Integers | Product::Numbers
         | Product::Spread { .. } => 0,
     };
     Some(swept.emitted.products.values().map(staged).sum())

@@ -61,6 +61,13 @@ pub(crate) struct Opened {
     pub start: Bits,
 }
 
+/// Adds the products of rows and columns, over all of a tile's K, to their sums.
+pub(crate) type Runs<'a, 'k> = &'a mut dyn FnMut(
+    &mut Lowering<'k>,
+    (&[Coord], &[Coord]),
+    Vec<lane::Value>,
+) -> Result<Vec<lane::Value>, LowerError>;
+
 impl<'k> Lowering<'k> {
     /// Lowers a product in integers, if it is one that this file describes.
     pub(crate) fn integer_dot(
@@ -73,20 +80,33 @@ impl<'k> Lowering<'k> {
             return Ok(false);
         }
         let Some((x, w)) = self.sides(a, b, k)? else { return Ok(false) };
-        let lanes = self.target.lanes;
-        let chunks = n.div_ceil(lanes);
+        let chunks = n.div_ceil(self.target.lanes);
         if k / QUAD * chunks > MAX_QUADS {
             return Ok(false);
         }
+        self.by_runs((c, result), (m, chunks), &mut |this, tile, sums| {
+            this.runs(&x, &w, tile, Coord::zero(), k, sums)
+        })?;
+        Ok(true)
+    }
+
+    /// Makes a product of `m` rows and so many chunks of columns by `runs`, which adds the products of given rows and columns to sums.
+    pub(crate) fn by_runs(
+        &mut self,
+        (c, result): (Value, Value),
+        (m, chunks): (u32, u32),
+        runs: Runs<'_, 'k>,
+    ) -> Result<(), LowerError> {
+        let lanes = self.target.lanes;
         if m * chunks <= self.target.tile_registers.min(self.target.accumulators) {
             let rows: Vec<Coord> = (0..m).map(Coord::at).collect();
             let columns: Vec<Coord> = (0..chunks).map(|chunk| Coord::lanes(chunk * lanes)).collect();
             let sums = self.starts(c, &rows, &columns)?;
-            let sums = self.runs(&x, &w, (&rows, &columns), Coord::zero(), k, sums)?;
+            let sums = runs(self, (&rows, &columns), sums)?;
             let one = self.kernel.ty(result).elements() == 1;
             self.repr[result.index()] =
                 Some(if one { Repr::Uniform(sums[0]) } else { Repr::Registers(sums) });
-            return Ok(true);
+            return Ok(());
         }
         let tile = match self.plan.in_place.get(&result).and_then(|v| self.repr[v.index()].clone()) {
             Some(Repr::Arena(tile)) => tile,
@@ -98,13 +118,13 @@ impl<'k> Lowering<'k> {
         let rows = self.target.integer_rows.clamp(1, m);
         let whole = m / rows * rows;
         let fixed = self.needs_constants(c);
-        let block = |this: &mut Self, first: Position, count: u32| {
+        let mut block = |this: &mut Self, first: Position, count: u32| {
             let rows: Vec<Coord> = (0..count).map(|row| Coord::At(first.plus(i64::from(row)))).collect();
             // Value numbering shares what depends on the rows alone among the chunks.
             for chunk in 0..chunks {
                 let columns = [Coord::lanes(chunk * lanes)];
                 let sums = this.starts(c, &rows, &columns)?;
-                let sums = this.runs(&x, &w, (&rows, &columns), Coord::zero(), k, sums)?;
+                let sums = runs(this, (&rows, &columns), sums)?;
                 for (row, sum) in rows.iter().zip(sums) {
                     this.put(&tile, &[*row, columns[0]], sum);
                 }
@@ -124,7 +144,7 @@ impl<'k> Lowering<'k> {
             block(self, Position::constant(i64::from(whole)), m - whole)?;
         }
         self.repr[result.index()] = Some(Repr::Arena(tile));
-        Ok(true)
+        Ok(())
     }
 
     /// The operands, if they are stored in formats that this file multiplies.
@@ -135,7 +155,7 @@ impl<'k> Lowering<'k> {
         k: u32,
     ) -> Result<Option<(Side<'k>, Side<'k>)>, LowerError> {
         let Some(x) = self.side(a, k)?.filter(is_activation) else { return Ok(None) };
-        let w = self.weights(b, k)?;
+        let w = self.weights(b, k)?.filter(|w| !w.affine.has_numbers());
         Ok(w.map(|w| (x, w)))
     }
 
@@ -456,6 +476,10 @@ impl<'k> Lowering<'k> {
                     let table = self.emit.table(Scalar::I32, entries);
                     self.emit.lane_op(LaneOp::TableLookup(table), &[values[index].0])
                 }
+                Term::Numbers(bits, index) => {
+                    let table = self.emit.table(Scalar::F32, bits.to_vec());
+                    self.emit.lane_op(LaneOp::TableLookup(table), &[values[index].0])
+                }
                 Term::Op(op, args) => {
                     let args: Vec<(lane::Value, DType)> = args.iter().map(|arg| values[arg]).collect();
                     self.decode_op(op, &args, *dtype, &side.format, side.inst)?
@@ -468,7 +492,7 @@ impl<'k> Lowering<'k> {
 }
 
 /// Signed bytes in storage order, on whole units of four bytes, with a scale and nothing else.
-fn is_activation(side: &Side<'_>) -> bool {
+pub(crate) fn is_activation(side: &Side<'_>) -> bool {
     let units = side.format.bytes.is_multiple_of(4) && side.tensor.packing == Packing::AsDeclared;
     units
         && side.affine.runs.iter().all(|run| {
@@ -490,7 +514,7 @@ fn is_activation(side: &Side<'_>) -> bool {
 pub(crate) fn slot_of(affine: &Affine, node: Node) -> Option<(u32, u32)> {
     match &affine.term(node).0 {
         Term::Slot { field, slot } => Some((*field, *slot)),
-        Term::Const(_) | Term::Levels(..) => None,
+        Term::Const(_) | Term::Levels(..) | Term::Numbers(..) => None,
         // A conversion that changes no value.
         Term::Op(Op::Cast(_), args) if affine.is_exact_cast(node) => slot_of(affine, args[0]),
         Term::Op(..) => None,

@@ -23,6 +23,7 @@
 //! | `elementwise` | one operation on lane values |
 //! | `memory` | addresses and masks of plain tensors |
 //! | `stored` | decoding of formats and sub-byte types, packed or not |
+//! | `stream` | codes that lanes find side by side |
 //! | `rows` | where their rows and heads lie |
 //! | `fields` | fields as tiles, and stores of what a tensor holds once |
 //! | `planar` | the same where a group's bytes lie in planes (`planes`) |
@@ -32,6 +33,7 @@
 //! | `affine` | which formats are scales times small integers |
 //! | `codes` | four codes at once as bytes |
 //! | `integer_dot` | products of stored operands in integers |
+//! | `number_dot` | products with stored operands whose codes are floats |
 //! | `float_dot` | products of stored operands with floats, where lanes are many |
 //! | `spread` | loops of a product whose turns are shared out among lanes |
 //! | `fragments` | the same by matrices that lanes multiply together |
@@ -67,6 +69,7 @@ mod known;
 mod lower;
 mod materialise;
 mod memory;
+mod number_dot;
 pub mod packing;
 mod pipeline;
 mod plan;
@@ -79,6 +82,7 @@ mod shares;
 mod spread;
 mod staging;
 mod stored;
+mod stream;
 pub mod target;
 mod view;
 

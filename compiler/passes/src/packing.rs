@@ -34,8 +34,10 @@ pub enum Packing {
     Interleaved,
     /// Row-interleaved, the last block filled up with rows that nobody reads.
     Filled,
-    /// Plane by plane (`planes`).
+    /// Plane by plane in vectors (`planes`), the last block filled up.
     Planar,
+    /// Plane by plane in words, the last block as short as it is. Only for formats that have such planes ([`crate::planes::Planes::words_of_format`]).
+    Words,
 }
 
 /// Bytes of a unit for groups of this many bytes.

@@ -4,8 +4,10 @@
 //! that is narrower:
 //!
 //! ```text
-//! byte j of group g in a plane of n units of u bytes from byte s:   block + 64 groups s + ((g n + (j - s) / u) 64 + r) u + (j - s) % u
+//! byte j of group g in a plane of n units of u bytes from byte s, p before it:   block + D groups p + ((g n + (j - s) / u) D + r) u + (j - s) % u
 //! ```
+//!
+//! D is the block's rows: 64, or in words (`LastBlock::Short`) what the last block has. There, neighbouring rows in neighbouring lanes are one contiguous load.
 //!
 //! Pieces of one unit differ by a constant, so that a backend can read all of them at once. What is the same for all lanes is counted in the 64 bits of the
 //! base, the rest in the 32 bits of the offset.
@@ -13,9 +15,9 @@
 use crate::eval::Coord;
 use crate::lower::{LowerError, Lowering};
 use crate::memory::{Axis, Extent};
-use crate::packing::ROWS;
-use crate::planes::{Plane, Planes};
-use crate::rows::Row;
+use crate::packing::{Packing, ROWS};
+use crate::planes::{LastBlock, Plane, Planes};
+use crate::rows::{Distance, Row};
 use crate::stored::{Bits, unit_mem};
 use tvmc_ir::lane::{self, Mem, MemoryOp, Pure};
 use tvmc_types::dtype::DType;
@@ -32,8 +34,12 @@ pub(crate) struct Planar {
     /// Number of the block, u.i64, and what lanes add to it, v.i32.
     block: lane::Value,
     more: Option<lane::Value>,
-    /// Place in the block, i32.
+    /// Place in the block, i32; of lane 0 where `neighbours`.
     within: lane::Value,
+    /// Whether lane `l` has the `l`th row after lane 0's, in the same block.
+    neighbours: bool,
+    /// Rows of the block.
+    rows: Distance,
 }
 
 impl Planar {
@@ -59,6 +65,10 @@ impl<'k> Lowering<'k> {
             return self.unsupported("a packed tensor without rows", None);
         };
         let size = ROWS as i64;
+        let short = planes.last == LastBlock::Short;
+        if short && !matrix.is_empty() {
+            return self.unsupported("several matrices whose rows lie in words", None);
+        }
         let matrix = self.address(matrix, extents);
         let blocks = self.planar_blocks(*rows);
         let lanes = if axis.coord.has_lanes() { i64::from(self.target.lanes) } else { 1 };
@@ -69,11 +79,12 @@ impl<'k> Lowering<'k> {
         let aligned = 1i64 << aligned.trailing_zeros();
         let one_block = coord.lo() >= 0 && coord.hi() + lanes <= aligned;
         let fixed = offset.value.is_none_or(|value| !self.emit.is_varying(value));
+        let neighbours = short && one_block && fixed && axis.coord.has_lanes();
         let (block, within) = if one_block && fixed {
             let (block, first) = self.block_of_rows(offset, size as i32);
             let ahead = match axis.coord {
-                Coord::At(_) => self.position_value(coord),
-                Coord::Lanes(_) => self.coord_value(axis.coord),
+                Coord::Lanes(_) if !neighbours => self.coord_value(axis.coord),
+                Coord::At(_) | Coord::Lanes(_) => self.position_value(coord),
             };
             (block, self.emit.pure(Pure::IAdd, &[first, ahead]))
         } else {
@@ -86,6 +97,8 @@ impl<'k> Lowering<'k> {
             let block = self.emit.pure(Pure::IDivU, &[index, rows]);
             (block, self.emit.pure(Pure::IRemU, &[index, rows]))
         };
+        let packing = if short { Packing::Words } else { Packing::Planar };
+        let block_rows = self.block_rows(packing, *rows, block);
         let mut before = self.emit.lmul(matrix.base, blocks);
         let mut more = None;
         if self.emit.is_varying(block) {
@@ -99,7 +112,7 @@ impl<'k> Lowering<'k> {
             let skipped = self.emit.pure(Pure::IMul, &[matrix, blocks]);
             more = Some(self.sum(more, skipped));
         }
-        Ok(Planar { planes, groups, block: before, more, within })
+        Ok(Planar { planes, groups, block: before, more, within, neighbours, rows: block_rows })
     }
 
     /// Blocks of rows of a matrix, u.i64.
@@ -209,22 +222,39 @@ impl<'k> Lowering<'k> {
         let (number, bit) =
             (bits.constant.div_euclid(planar.group_bits()), bits.constant.rem_euclid(planar.group_bits()));
         let plane = planar.planes.of_byte((bit / 8) as u32);
-        let Plane { start, unit, units } = plane;
+        let Plane { start, unit, units, before } = plane;
         let at = (bit / 8) as u32 - start;
-        let (rows, wide) = (ROWS as i64, i64::from(size));
+        let wide = i64::from(size);
         let per_unit = i64::from(unit / size);
         let unit_number = number * i64::from(units) + i64::from(at / unit);
-        let fixed = rows * planar.groups * i64::from(start) / wide
-            + unit_number * rows * per_unit
-            + i64::from(at % unit) / wide;
         let mut place = Spot { base: self.emit.i64(0), offset: None };
         self.add_block(&mut place, planar, size);
         self.add(&mut place, Some(planar.within), per_unit);
-        self.add(&mut place, bits.group, i64::from(units) * rows * per_unit);
-        self.add(&mut place, bits.ahead, rows * per_unit);
+        let bytes_before = planar.groups * i64::from(before);
+        let group_units = i64::from(units) * per_unit;
+        let fixed = i64::from(at % unit) / wide;
+        let fixed = match planar.rows {
+            Distance::Constant(rows) => {
+                let rows = i64::from(rows);
+                self.add(&mut place, bits.group, group_units * rows);
+                self.add(&mut place, bits.ahead, per_unit * rows);
+                fixed + rows * bytes_before / wide + rows * unit_number * per_unit
+            }
+            Distance::Value(rows) => {
+                // What stands before a plane of a short block is in wider units, so this is whole.
+                self.add(&mut place, Some(rows), bytes_before / wide + unit_number * per_unit);
+                for (count, units) in [(bits.group, group_units), (bits.ahead, per_unit)] {
+                    if let Some(count) = count {
+                        let rows = self.emit.pure(Pure::IMul, &[rows, count]);
+                        self.add(&mut place, Some(rows), units);
+                    }
+                }
+                fixed
+            }
+        };
         let fixed = self.emit.i64(fixed);
         place.base = self.emit.ladd(place.base, fixed);
-        self.load_spot(row, place, mem, row.mask)
+        self.load_spot(row, place, mem, (row.mask, planar.neighbours))
     }
 
     fn add_block(&mut self, place: &mut Spot, planar: &Planar, size: u32) {
@@ -249,14 +279,28 @@ impl<'k> Lowering<'k> {
         }
     }
 
-    fn load_spot(&mut self, row: &Row, place: Spot, mem: Mem, mask: Option<lane::Value>) -> lane::Value {
-        let varying = mask.is_some_and(|mask| self.emit.is_varying(mask));
-        let offset = match place.offset {
-            None if varying => Some(self.emit.i32(0)),
-            offset => offset,
-        };
+    /// `neighbours`: lane `l` reads `l` further.
+    fn load_spot(
+        &mut self,
+        row: &Row,
+        place: Spot,
+        mem: Mem,
+        (mask, neighbours): (Option<lane::Value>, bool),
+    ) -> lane::Value {
+        let Spot { base, mut offset } = place;
+        if neighbours {
+            let Some(far) = offset else {
+                let mask = mask.map(|mask| self.emit.splat(mask));
+                return self.emit.load(MemoryOp::LoadContig, mem, row.place, base, None, mask);
+            };
+            let lane = self.emit.lane_index();
+            offset = Some(self.emit.pure(Pure::IAdd, &[far, lane]));
+        }
+        if offset.is_none() && mask.is_some_and(|mask| self.emit.is_varying(mask)) {
+            offset = Some(self.emit.i32(0));
+        }
         let form = if offset.is_some() { MemoryOp::Gather } else { MemoryOp::LoadUniform };
-        self.emit.load(form, mem, row.place, place.base, offset, mask)
+        self.emit.load(form, mem, row.place, base, offset, mask)
     }
 
     /// A code at a computed bit of its group: byte by byte, each from the plane that has it.
@@ -328,18 +372,27 @@ impl<'k> Lowering<'k> {
             chosen
         };
         let start = choose(self, &|plane| plane.start);
+        let before = choose(self, &|plane| plane.before);
         let units = choose(self, &|plane| plane.units);
         let log = choose(self, &|plane| plane.unit.trailing_zeros());
         let within_unit = choose(self, &|plane| plane.unit - 1);
-        let (rows, groups) =
-            (self.emit.i32(ROWS as i32), self.emit.i32((ROWS as i64 * planar.groups) as i32));
+        let rows = match planar.rows {
+            Distance::Constant(rows) => self.emit.i32(rows),
+            Distance::Value(rows) => rows,
+        };
+        let groups = self.emit.i32(planar.groups as i32);
+        let groups = self.emit.pure(Pure::IMul, &[groups, rows]);
         let ahead = self.emit.pure(Pure::ISub, &[byte, start]);
-        let before = self.emit.pure(Pure::IMul, &[start, groups]);
+        let before = self.emit.pure(Pure::IMul, &[before, groups]);
         let unit = self.emit.pure(Pure::ShrU, &[ahead, log]);
         let first = self.emit.pure(Pure::IMul, &[group, units]);
         let unit = self.emit.pure(Pure::IAdd, &[first, unit]);
         let unit = self.emit.pure(Pure::IMul, &[unit, rows]);
-        let unit = self.emit.pure(Pure::IAdd, &[unit, planar.within]);
+        let mut unit = self.emit.pure(Pure::IAdd, &[unit, planar.within]);
+        if planar.neighbours {
+            let lane = self.emit.lane_index();
+            unit = self.emit.pure(Pure::IAdd, &[unit, lane]);
+        }
         let unit = self.emit.pure(Pure::Shl, &[unit, log]);
         let rest = self.emit.pure(Pure::IAnd, &[ahead, within_unit]);
         let at = self.emit.pure(Pure::IAdd, &[before, unit]);
@@ -347,7 +400,7 @@ impl<'k> Lowering<'k> {
         let mut place = Spot { base: self.emit.i64(0), offset: None };
         self.add_block(&mut place, planar, 1);
         self.add(&mut place, Some(at), 1);
-        self.load_spot(row, place, Mem::U8, mask)
+        self.load_spot(row, place, Mem::U8, (mask, false))
     }
 }
 

@@ -1,8 +1,8 @@
-//! Planes: the order in which a matrix of a format lies in a GPU's memory, so that every load of codes is one whole vector of up to
-//! 16 bytes, and lanes that read neighbouring rows read neighbouring vectors.
+//! Planes: the order in which a matrix of a format lies in memory so that every load of codes is a whole vector of up to 16 bytes on a GPU, a whole word
+//! on a CPU, and lanes that read neighbouring rows read neighbouring vectors or words.
 //!
-//! A group's bytes are cut into *planes*, each a whole number of *units* (16 bytes if it can be, else 8, 4, 2 or 1). Rows go in blocks of [`ROWS`]; in
-//! a block plane stands after plane, and within one, unit `t` of all rows lies together:
+//! A group's bytes are cut into *planes*, each a whole number of *units* (16 bytes if it can be, or 4, else the next power of two below). Rows go in blocks
+//! of [`ROWS`]; in a block plane stands after plane, and within one, unit `t` of all rows lies together:
 //!
 //! ```text
 //! q4_0, 18 bytes: d 2, q 16      planes [0, 2) of one unit of 2 bytes, [2, 18) of one unit of 16
@@ -15,14 +15,21 @@
 //! bytes at a time. A dtype has no groups of its own: so many elements are taken for one that they fill vectors
 //! ([`dtype_group`]).
 //!
-//! It is a bijection on the bytes of whole blocks, the last one filled up with zero rows so that every plane begins at a whole vector: `pack` and
-//! `unpack` are inverse to each other.
+//! On a GPU it is a bijection on the bytes of whole blocks, the last one filled up with zero rows so that every plane begins at a whole vector. On a CPU
+//! the last block is as short as it is, and the words come first in a block, so that they are aligned in any:
+//!
+//! ```text
+//! q4_0 in words                  q00 q10 ..  (word 0 of group 0)  q01 q11 ..  (word 1)  ..  then d00 d10 ..
+//! ```
+//!
+//! `pack` and `unpack` are inverse to each other.
 
 use crate::packing::ROWS;
 use tvmc_ir::tile::Format;
 
-/// Bytes of the widest unit.
+/// Bytes of the widest unit on a GPU, and on a CPU.
 const VECTOR: u32 = 16;
+const WORD: u32 = 4;
 /// Most planes of a group: one of vectors and one of each narrower unit.
 pub const MAX_PLANES: usize = 5;
 
@@ -35,6 +42,8 @@ pub struct Plane {
     pub unit: u32,
     /// Units of a group.
     pub units: u32,
+    /// Bytes of a group that stand before it in a block.
+    pub before: u32,
 }
 
 impl Plane {
@@ -51,17 +60,33 @@ pub struct Planes {
     count: usize,
     /// Bytes of a group.
     pub bytes: u32,
+    /// How the last block of rows ends.
+    pub last: LastBlock,
+}
+
+/// What becomes of a last block that has fewer rows than others.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum LastBlock {
+    /// It is filled up with rows that nobody reads.
+    Filled,
+    /// It is as short as it is.
+    Short,
 }
 
 impl Planes {
-    /// Planes of groups of `bytes` bytes whose fields begin at the bytes `starts`. What is left of whole vectors goes first, narrow units before wide
-    /// ones, or last, wide before narrow, whichever cuts fewer fields.
+    /// Planes of vectors for groups of `bytes` bytes whose fields begin at the bytes `starts`.
     pub fn of(bytes: u32, starts: &[u32]) -> Planes {
-        let whole = bytes / VECTOR * VECTOR;
-        let rest: Vec<u32> = [8, 4, 2, 1].into_iter().filter(|unit| bytes & unit != 0).collect();
+        Planes::cut(bytes, starts, VECTOR, LastBlock::Filled)
+    }
+
+    /// What is left of the widest units goes first, narrow units before wide ones, or last, wide before narrow, whichever cuts fewer fields.
+    fn cut(bytes: u32, starts: &[u32], widest: u32, last: LastBlock) -> Planes {
+        let whole = bytes / widest * widest;
+        let narrower = [8, 4, 2, 1].into_iter().filter(|unit| *unit < widest);
+        let rest: Vec<u32> = narrower.filter(|unit| bytes & unit != 0).collect();
         let lengths = |first: bool| -> Vec<(u32, u32)> {
             let narrow = rest.iter().map(|unit| (*unit, *unit));
-            let wide = (whole > 0).then_some((whole, VECTOR));
+            let wide = (whole > 0).then_some((whole, widest));
             if first { narrow.rev().chain(wide).collect() } else { wide.into_iter().chain(narrow).collect() }
         };
         let cuts = |first: bool| {
@@ -73,25 +98,34 @@ impl Planes {
             }
             inside
         };
-        let mut planes = Planes { list: [Plane::default(); MAX_PLANES], count: 0, bytes };
+        let mut planes = Planes { list: [Plane::default(); MAX_PLANES], count: 0, bytes, last };
         let mut start = 0;
         for (length, unit) in lengths(cuts(true) <= cuts(false)) {
-            planes.list[planes.count] = Plane { start, unit, units: length / unit };
+            planes.list[planes.count] = Plane { start, unit, units: length / unit, before: start };
             planes.count += 1;
             start += length;
+        }
+        if last == LastBlock::Short {
+            let known = planes.list;
+            for plane in &mut planes.list[..planes.count] {
+                let wider = known.iter().filter(|other| other.unit > plane.unit);
+                plane.before = wider.map(|other| other.unit * other.units).sum();
+            }
         }
         planes
     }
 
     /// The planes of a format's groups.
     pub fn of_format(format: &Format) -> Planes {
-        let starts: Vec<u32> = format
-            .fields
-            .iter()
-            .filter(|field| field.bit_offset.is_multiple_of(8))
-            .map(|field| field.bit_offset / 8)
-            .collect();
-        Planes::of(format.bytes, &starts)
+        Planes::of(format.bytes, &starts_of(format))
+    }
+
+    /// The planes of a format's groups in words and what is left of those, short blocks last; `None` where interleaving by one unit is as good, or something
+    /// stands once for a row or a matrix.
+    pub fn words_of_format(format: &Format) -> Option<Planes> {
+        let plain = format.row_head == 0 && format.tensor_head == 0;
+        let uneven = !format.bytes.is_multiple_of(WORD) && format.bytes > WORD;
+        (plain && uneven).then(|| Planes::cut(format.bytes, &starts_of(format), WORD, LastBlock::Short))
     }
 
     /// The planes of rows of a dtype, or `None` where a row is no whole number of bytes.
@@ -112,6 +146,12 @@ impl Planes {
     }
 }
 
+/// The bytes at which fields begin.
+fn starts_of(format: &Format) -> Vec<u32> {
+    let whole = format.fields.iter().filter(|field| field.bit_offset.is_multiple_of(8));
+    whole.map(|field| field.bit_offset / 8).collect()
+}
+
 /// Elements of a dtype that are taken for a group: as many as fill vectors, fewer where rows of `columns` elements are no multiple of that.
 /// `None` where a row is no whole number of bytes.
 pub fn dtype_group(bits: u32, columns: u64) -> Option<u32> {
@@ -124,26 +164,62 @@ pub fn dtype_group(bits: u32, columns: u64) -> Option<u32> {
 }
 
 /// Bytes of the packed form, or `None` on overflow.
-pub fn packed_bytes(rows: usize, row_bytes: usize) -> Option<usize> {
-    rows.div_ceil(ROWS).checked_mul(ROWS)?.checked_mul(row_bytes)
+pub fn packed_bytes(rows: usize, row_bytes: usize, planes: &Planes) -> Option<usize> {
+    match planes.last {
+        LastBlock::Filled => rows.div_ceil(ROWS).checked_mul(ROWS)?.checked_mul(row_bytes),
+        LastBlock::Short => rows.checked_mul(row_bytes),
+    }
 }
 
-/// Calls `visit` with the place of each unit: row by row, its byte in the row as declared, its byte in the packed form, its bytes.
-fn units(rows: usize, row_bytes: usize, planes: &Planes, mut visit: impl FnMut(usize, usize, usize, usize)) {
+/// A stretch of a block: one unit of the same number of all its rows.
+struct Stretch {
+    /// Of the block's first row, as declared: its byte in the matrix.
+    from: usize,
+    /// Its byte in the packed form.
+    to: usize,
+    rows: usize,
+    unit: usize,
+}
+
+/// Calls `visit` with each stretch, in the order of the packed form.
+fn stretches(rows: usize, row_bytes: usize, planes: &Planes, mut visit: impl FnMut(Stretch)) {
     let groups = row_bytes / (planes.bytes as usize).max(1);
-    for row in 0..rows {
-        let block = row / ROWS * ROWS * row_bytes;
-        for plane in planes.list() {
-            let (start, unit, count) = (plane.start as usize, plane.unit as usize, plane.units as usize);
-            let base = block + start * groups * ROWS;
+    let mut order = planes.list().to_vec();
+    order.sort_by_key(|plane| plane.before);
+    for first in (0..rows).step_by(ROWS) {
+        let count = ROWS.min(rows - first);
+        let room = match planes.last {
+            LastBlock::Filled => ROWS,
+            LastBlock::Short => count,
+        };
+        for plane in &order {
+            let (start, unit, units) = (plane.start as usize, plane.unit as usize, plane.units as usize);
+            let base = first * row_bytes + plane.before as usize * groups * room;
             for group in 0..groups {
-                for number in 0..count {
-                    let from = group * planes.bytes as usize + start + number * unit;
-                    let to = base + ((group * count + number) * ROWS + row % ROWS) * unit;
-                    visit(row, from, to, unit);
+                for number in 0..units {
+                    let from = first * row_bytes + group * planes.bytes as usize + start + number * unit;
+                    let to = base + (group * units + number) * room * unit;
+                    visit(Stretch { from, to, rows: count, unit });
                 }
             }
         }
+    }
+}
+
+/// Copies units of `U` bytes, so many bytes apart.
+fn copy<const U: usize>(count: usize, (from, from_step): (&[u8], usize), (to, to_step): (&mut [u8], usize)) {
+    for at in 0..count {
+        to[at * to_step..][..U].copy_from_slice(&from[at * from_step..][..U]);
+    }
+}
+
+fn copy_units(unit: usize, count: usize, from: (&[u8], usize), to: (&mut [u8], usize)) {
+    match unit {
+        16 => copy::<16>(count, from, to),
+        8 => copy::<8>(count, from, to),
+        4 => copy::<4>(count, from, to),
+        2 => copy::<2>(count, from, to),
+        _ => copy::<1>(count, from, to),
     }
 }
 
@@ -153,11 +229,12 @@ fn units(rows: usize, row_bytes: usize, planes: &Planes, mut visit: impl FnMut(u
 /// If a length is not what the arguments say.
 pub fn pack(input: &[u8], rows: usize, row_bytes: usize, planes: &Planes, output: &mut [u8]) {
     assert_eq!(input.len(), rows * row_bytes);
-    assert_eq!(Some(output.len()), packed_bytes(rows, row_bytes));
-    output.fill(0);
-    units(rows, row_bytes, planes, |row, from, to, unit| {
-        let from = row * row_bytes + from;
-        output[to..to + unit].copy_from_slice(&input[from..from + unit]);
+    assert_eq!(Some(output.len()), packed_bytes(rows, row_bytes, planes));
+    if planes.last == LastBlock::Filled {
+        output.fill(0);
+    }
+    stretches(rows, row_bytes, planes, |Stretch { from, to, rows, unit }| {
+        copy_units(unit, rows, (&input[from..], row_bytes), (&mut output[to..], unit));
     });
 }
 
@@ -167,10 +244,9 @@ pub fn pack(input: &[u8], rows: usize, row_bytes: usize, planes: &Planes, output
 /// If a length is not what the arguments say.
 pub fn unpack(input: &[u8], rows: usize, row_bytes: usize, planes: &Planes, output: &mut [u8]) {
     assert_eq!(output.len(), rows * row_bytes);
-    assert_eq!(Some(input.len()), packed_bytes(rows, row_bytes));
-    units(rows, row_bytes, planes, |row, from, to, unit| {
-        let from = row * row_bytes + from;
-        output[from..from + unit].copy_from_slice(&input[to..to + unit]);
+    assert_eq!(Some(input.len()), packed_bytes(rows, row_bytes, planes));
+    stretches(rows, row_bytes, planes, |Stretch { from, to, rows, unit }| {
+        copy_units(unit, rows, (&input[to..], unit), (&mut output[from..], row_bytes));
     });
 }
 
@@ -204,6 +280,19 @@ mod tests {
         assert_eq!(list(144, &[0, 2, 4, 16]), [(0, 16, 9)], "q4_k");
     }
 
+    /// Words are aligned and the bytes are those declared, whatever the last block has.
+    #[test]
+    fn words_come_first_in_a_block() {
+        let planes = Planes::cut(18, &[0, 2], WORD, LastBlock::Short);
+        let list: Vec<_> = planes.list().iter().map(|p| (p.start, p.unit, p.units, p.before)).collect();
+        assert_eq!(list, [(0, 2, 1, 16), (2, 4, 4, 0)]);
+        let input: Vec<u8> = (0..3 * 18).collect();
+        let mut packed = vec![0; 3 * 18];
+        pack(&input, 3, 18, &planes, &mut packed);
+        assert_eq!(packed[..8], [2, 3, 4, 5, 20, 21, 22, 23]);
+        assert_eq!(packed[48..], [0, 1, 18, 19, 36, 37]);
+    }
+
     #[test]
     fn groups_of_dtypes_fill_vectors() {
         let groups: Vec<Option<u32>> = (1..=8).map(|bits| dtype_group(bits, 4096)).collect();
@@ -217,16 +306,17 @@ mod tests {
     #[test]
     fn unpack_inverts_pack() {
         for bytes in [1, 2, 6, 16, 18, 22, 36, 110] {
-            let planes = Planes::of(bytes, &[0]);
-            for rows in [0, 1, 63, 64, 65, 130] {
-                for groups in [0, 1, 3] {
-                    let row_bytes = bytes as usize * groups;
-                    let input: Vec<u8> = (0..rows * row_bytes).map(|i| (i * 7 + i / 251) as u8).collect();
-                    let mut packed = vec![0xff; packed_bytes(rows, row_bytes).unwrap()];
-                    pack(&input, rows, row_bytes, &planes, &mut packed);
-                    let mut back = vec![0; input.len()];
-                    unpack(&packed, rows, row_bytes, &planes, &mut back);
-                    assert_eq!(input, back, "{rows} rows of {groups} groups of {bytes} bytes");
+            for planes in [Planes::of(bytes, &[0]), Planes::cut(bytes, &[0], WORD, LastBlock::Short)] {
+                for rows in [0, 1, 63, 64, 65, 130] {
+                    for groups in [0, 1, 3] {
+                        let row_bytes = bytes as usize * groups;
+                        let input: Vec<u8> = (0..rows * row_bytes).map(|i| (i * 7 + i / 251) as u8).collect();
+                        let mut packed = vec![0xff; packed_bytes(rows, row_bytes, &planes).unwrap()];
+                        pack(&input, rows, row_bytes, &planes, &mut packed);
+                        let mut back = vec![0; input.len()];
+                        unpack(&packed, rows, row_bytes, &planes, &mut back);
+                        assert_eq!(input, back, "{rows} rows of {groups} groups of {bytes} bytes");
+                    }
                 }
             }
         }

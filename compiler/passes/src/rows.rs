@@ -91,7 +91,9 @@ impl Lowering<'_> {
         let mut at = self.emit.lmul(matrix.base, units);
         match tensor.packing {
             Packing::AsDeclared => start = self.emit.ladd(start, head),
-            Packing::Interleaved | Packing::Filled | Packing::Planar => at = self.emit.ladd(at, all_rows),
+            Packing::Interleaved | Packing::Filled | Packing::Planar | Packing::Words => {
+                at = self.emit.ladd(at, all_rows);
+            }
         }
         let mut offset = row.offset;
         let mut apart = None;
@@ -145,7 +147,9 @@ impl Lowering<'_> {
             Packing::Interleaved | Packing::Filled => {
                 self.packed_row(tensor.packing, (outer, extents), row_units, unit, place, mask)
             }
-            Packing::Planar => self.unsupported("a store to a tensor whose rows lie in planes", None),
+            Packing::Planar | Packing::Words => {
+                self.unsupported("a store to a tensor whose rows lie in planes", None)
+            }
         }
     }
 
@@ -215,15 +219,17 @@ impl Lowering<'_> {
     }
 
     /// The rows of a block.
-    fn block_rows(&mut self, packing: Packing, rows: Extent, block: lane::Value) -> Distance {
+    pub(crate) fn block_rows(&mut self, packing: Packing, rows: Extent, block: lane::Value) -> Distance {
         let size = ROWS as i64;
         match (packing, rows) {
             (Packing::Filled | Packing::Planar | Packing::AsDeclared, _) => Distance::Constant(size as i32),
-            (Packing::Interleaved, Extent::Constant(rows)) if rows % size == 0 => {
+            (Packing::Interleaved | Packing::Words, Extent::Constant(rows)) if rows % size == 0 => {
                 Distance::Constant(size as i32)
             }
-            (Packing::Interleaved, Extent::Constant(rows)) if rows < size => Distance::Constant(rows as i32),
-            (Packing::Interleaved, Extent::Constant(rows)) => {
+            (Packing::Interleaved | Packing::Words, Extent::Constant(rows)) if rows < size => {
+                Distance::Constant(rows as i32)
+            }
+            (Packing::Interleaved | Packing::Words, Extent::Constant(rows)) => {
                 let whole = rows / size;
                 if let Some(block) = self.emit.known_i32(block) {
                     let rows = if i64::from(block) < whole { size } else { rows % size };
@@ -237,7 +243,7 @@ impl Lowering<'_> {
                 let is_whole = self.emit.pure(Pure::ILtU, &[block, whole]);
                 Distance::Value(self.emit.pure(Pure::Select, &[is_whole, size, rest]))
             }
-            (Packing::Interleaved, Extent::Runtime(rows, _)) => {
+            (Packing::Interleaved | Packing::Words, Extent::Runtime(rows, _)) => {
                 let size = self.emit.i32(size as i32);
                 let before = self.emit.pure(Pure::IMul, &[block, size]);
                 let rest = self.emit.pure(Pure::ISub, &[rows, before]);
@@ -274,8 +280,10 @@ impl Lowering<'_> {
     fn packed_rows(&mut self, packing: Packing, rows: Extent) -> lane::Value {
         let size = ROWS as i64;
         match (packing, rows) {
-            (Packing::Interleaved | Packing::AsDeclared, Extent::Constant(rows)) => self.emit.i64(rows),
-            (Packing::Interleaved | Packing::AsDeclared, Extent::Runtime(rows, _)) => {
+            (Packing::Interleaved | Packing::Words | Packing::AsDeclared, Extent::Constant(rows)) => {
+                self.emit.i64(rows)
+            }
+            (Packing::Interleaved | Packing::Words | Packing::AsDeclared, Extent::Runtime(rows, _)) => {
                 self.emit.pure(Pure::I32ToI64, &[rows])
             }
             (Packing::Filled | Packing::Planar, Extent::Constant(rows)) => {

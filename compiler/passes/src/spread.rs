@@ -409,7 +409,9 @@ impl<'k> Lowering<'k> {
             None
         };
         let affine = match integers {
-            None if shares.granule > 1 => self.weights(product.b, product.step)?,
+            None if shares.granule > 1 => {
+                self.weights(product.b, product.step)?.filter(|w| !w.affine.has_numbers())
+            }
             Some(_) | None => None,
         };
         for number in 0..granules {

@@ -70,6 +70,8 @@ pub(crate) struct Group {
     pub start: Bits,
     /// The element's index in its group.
     pub index: lane::Value,
+    /// That of lane 0, where lane `l` has the `l`th after it.
+    pub first: Option<u32>,
 }
 
 impl<'k> Lowering<'k> {
@@ -123,7 +125,7 @@ impl<'k> Lowering<'k> {
         };
         let least = (1..=8).find(|n| (n * bits).is_multiple_of(8)).unwrap_or(8);
         let group = match tensor.packing {
-            Packing::AsDeclared | Packing::Interleaved | Packing::Filled => least,
+            Packing::AsDeclared | Packing::Interleaved | Packing::Filled | Packing::Words => least,
             Packing::Planar => dtype_group(bits, columns.max(0) as u64).unwrap_or(least),
         };
         if group > 1 && (columns % i64::from(group) != 0) {
@@ -188,9 +190,14 @@ impl<'k> Lowering<'k> {
         mask: Option<lane::Value>,
     ) -> Result<Row, LowerError> {
         let groups = (columns.max(0) as u64).div_ceil(u64::from(format.group));
-        if tensor.packing == Packing::Planar {
+        let planes = match tensor.packing {
+            Packing::Planar => Some(Planes::of_format(format)),
+            Packing::Words => Planes::words_of_format(format),
+            Packing::AsDeclared | Packing::Interleaved | Packing::Filled => None,
+        };
+        if let Some(planes) = planes {
             let place = Place::Buffer(tensor.buffer);
-            let planar = self.planar_row((outer, extents), Planes::of_format(format), groups as i64)?;
+            let planar = self.planar_row((outer, extents), planes, groups as i64)?;
             let base = self.emit.i64(0);
             let planar = Some(planar);
             let apart = Distance::Constant(1);
@@ -222,14 +229,14 @@ impl<'k> Lowering<'k> {
         if multiple && one_group && total.offset >= 0 {
             let start = self.group_bits(total, group, group_bits).plus(head);
             let constant = self.emit.i32(first as i32);
-            let index = match column.coord {
-                Coord::At(_) => constant,
+            let (index, first) = match column.coord {
+                Coord::At(_) => (constant, None),
                 Coord::Lanes(_) => {
                     let lane = self.emit.lane_index();
-                    self.emit.pure(Pure::IAdd, &[lane, constant])
+                    (self.emit.pure(Pure::IAdd, &[lane, constant]), Some(first as u32))
                 }
             };
-            return Group { start, index };
+            return Group { start, index, first };
         }
         let k = match column.coord {
             Coord::At(_) => self.position_value(total),
@@ -248,7 +255,7 @@ impl<'k> Lowering<'k> {
             within: None,
             ahead: None,
         };
-        Group { start, index }
+        Group { start, index, first: None }
     }
 
     fn group_bits(&mut self, total: Position, group: i64, group_bits: i64) -> Bits {
@@ -340,6 +347,11 @@ impl<'k> Lowering<'k> {
         let width = field.dtype.bits();
         let (row, start) = self.scope(row, group.start, field.scope)?;
         let start = start.plus(i64::from(field.bit_offset));
+        if let Some(first) = group.first.filter(|_| index == group.index && field.scope == Scope::Group)
+            && let Some(codes) = self.stream(&row, start, field, first)
+        {
+            return Ok(codes);
+        }
         let bits = match self.emit.known_i32(index) {
             Some(index) => start.plus(i64::from(field.slot(index as u32)) * i64::from(width)),
             None => {

@@ -41,15 +41,23 @@ fn ordered(dtype: DType, code: u64) -> i64 {
     if dtype.decode(code).is_sign_negative() { -((code & (sign - 1)) as i64) } else { code as i64 }
 }
 
-/// How a target takes a tensor: in planes what a GPU only reads; else with room for more rows, or not, by their number.
+/// How a target takes a tensor: in planes what a GPU only reads, in words what a CPU only reads; else with room for more rows, or not, by their number.
 pub(super) fn packing_of(case: &Case, data: &Data, target: &Target) -> Packing {
     if !data.packed {
         Packing::AsDeclared
     } else if target.name == WGSL.name && !data.written && planes_of(case, data).is_some() {
         Packing::Planar
+    } else if target.name != WGSL.name && !data.written && words_of(case, data).is_some() {
+        Packing::Words
     } else {
         interleaving_of(data)
     }
+}
+
+/// The words of a matrix, where its groups are no whole number of them. In turn with the other orders, by the number of rows.
+fn words_of(case: &Case, data: &Data) -> Option<Planes> {
+    let ([rows, _], Element::Format(id)) = (data.shape.as_slice(), data.element) else { return None };
+    Planes::words_of_format(&case.kernel.formats[id.index()]).filter(|_| rows % 4 != 0)
 }
 
 fn planes_of(case: &Case, data: &Data) -> Option<Planes> {
@@ -84,7 +92,7 @@ fn matrices(case: &Case, data: &Data) -> Matrices {
     let rows = outer.last().copied().unwrap_or(1) as usize;
     let room = match interleaving_of(data) {
         Packing::Filled => rows.next_multiple_of(ROWS),
-        Packing::Interleaved | Packing::Planar | Packing::AsDeclared => rows,
+        Packing::Interleaved | Packing::Planar | Packing::Words | Packing::AsDeclared => rows,
     };
     match data.element {
         Element::DType(dtype) => {
@@ -128,8 +136,16 @@ pub(super) fn packed_layout(case: &Case, data: &Data, packing: Packing) -> Vec<u
             let mut packed = Vec::new();
             for matrix in data.bytes.chunks_exact((rows * row_bytes).max(1)) {
                 let start = packed.len();
-                packed.resize(start + planes::packed_bytes(rows, row_bytes).unwrap_or(0), 0);
+                packed.resize(start + planes::packed_bytes(rows, row_bytes, &planes).unwrap_or(0), 0);
                 planes::pack(matrix, rows, row_bytes, &planes, &mut packed[start..]);
+            }
+            packed
+        }
+        (Packing::Words, _) => {
+            let Matrices { rows, row_bytes, .. } = matrices(case, data);
+            let mut packed = data.bytes.clone();
+            if let Some(words) = words_of(case, data) {
+                planes::pack(&data.bytes, rows, row_bytes, &words, &mut packed);
             }
             packed
         }

@@ -451,6 +451,14 @@ impl Library {
         }
     }
 
+    /// The planes of a format's groups in words, if it has any.
+    pub fn words(&self, element: &str) -> Result<Option<Planes>, DeviceError> {
+        match DType::from_name(element) {
+            Some(_) => Ok(None),
+            None => self.format(element, Planes::words_of_format),
+        }
+    }
+
     /// Bytes of a tensor.
     pub fn tensor_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError> {
         let large = || DeviceError(format!("a tensor of shape {shape:?} is too large"));

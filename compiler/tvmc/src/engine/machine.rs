@@ -198,7 +198,7 @@ impl Machine {
     /// How matrices lie that a kernel reads along their rows. On a GPU lanes read whole vectors of a weight.
     pub fn packing(&self, purpose: Purpose) -> Packing {
         match (self, purpose) {
-            (Machine::Cpu(_), Purpose::Weight) => Packing::Interleaved,
+            (Machine::Cpu(_), Purpose::Weight) => Packing::Words,
             (Machine::Gpu(_), Purpose::Weight) => Packing::Planar,
             (Machine::Cpu(_) | Machine::Gpu(_), Purpose::State) => Packing::Filled,
             (Machine::Interp(_), _) => Packing::AsDeclared,

@@ -49,7 +49,7 @@ use tvmc_ir::tile::launch::{ArgumentShape, Binding, bind};
 use tvmc_ir::tile::{Kernel, TensorDecl};
 use tvmc_model::executor::{Argument, Arrangement, Device, DeviceError, LaunchId, MemoryId, Purpose, Slice};
 use tvmc_passes::packing::{self, Packing};
-use tvmc_passes::planes::{self, Planes};
+use tvmc_passes::planes::{self, LastBlock, Planes};
 use tvmc_types::dtype::DType;
 
 /// How a weight is packed.
@@ -65,7 +65,7 @@ impl Pack {
     fn bytes(&self, head: usize, rows: usize, row: usize) -> Option<usize> {
         match self {
             Pack::Units(_) => packing::packed_matrix_bytes(head, rows, row),
-            Pack::Planes(_) => planes::packed_bytes(rows, row),
+            Pack::Planes(planes) => planes::packed_bytes(rows, row, planes),
         }
     }
 
@@ -409,10 +409,11 @@ impl Engine {
     /// How a weight lies: fields that stand once for a row or a matrix have no place in planes.
     fn weight_packing(&self, element: &str) -> Result<Packing, DeviceError> {
         let packing = self.machine.packing(Purpose::Weight);
-        if packing == Packing::Planar && self.library.has_heads(element)? {
-            return Ok(Packing::Interleaved);
+        match packing {
+            Packing::Planar if self.library.has_heads(element)? => Ok(Packing::Interleaved),
+            Packing::Words if self.library.words(element)?.is_none() => Ok(Packing::Interleaved),
+            _ => Ok(packing),
         }
-        Ok(packing)
     }
 
     /// Keeps a launch ready, to be made again.
@@ -595,14 +596,17 @@ impl Device for Engine {
                 Pack::Units(packing::unit_bytes(self.library.group_bytes(element)?))
             }
             Packing::Planar => Pack::Planes(self.library.planes(element, row)?),
+            Packing::Words => Pack::Planes(
+                self.library.words(element)?.ok_or_else(|| machine::failure("a format without words"))?,
+            ),
         };
         let size = pack
             .bytes(head, rows, row)
             .ok_or_else(|| DeviceError(format!("`{what}` is too large to pack")))?;
-        // Planes are filled up to whole blocks of rows; units take what is declared.
-        let units = matches!(pack, Pack::Units(_));
+        // Planes of vectors are filled up to whole blocks of rows; everything else takes what is declared.
+        let filled = matches!(&pack, Pack::Planes(planes) if planes.last == LastBlock::Filled);
         assert!(
-            !units || size as u64 * 100 <= bytes.len() as u64 * 103,
+            filled || size as u64 * 100 <= bytes.len() as u64 * 103,
             "`{what}` takes {size} bytes packed"
         );
         let slice = self.weight_memory(size as u64, what)?;

@@ -30,7 +30,7 @@ impl<'f> Lower<'f> {
     }
 
     /// Whether a source's register is free after this use.
-    fn dies(&self, source: Src) -> bool {
+    pub(super) fn dies(&self, source: Src) -> bool {
         match source {
             Src::Part(value, _) => matches!(self.uses.only_user(value), Some(User::Inst(_) | User::Control)),
             Src::Reg(_) | Src::Const(_) => false,

@@ -5,7 +5,7 @@
 //! A uniform value is one register; a varying one is a register per *part* of `P` lanes. Some values
 //! have no register until one is asked for: constants, the lane index, `i64` sums (see `address`), and
 //! **pending** operations, which wait for their only use to take them in: a load becomes a memory
-//! operand, a splat a broadcast operand, a comparison the flags of a jump.
+//! operand, a splat a broadcast operand, a comparison the flags of a jump, a bitwise operation a part of another.
 //!
 //! # Where code goes
 //!
@@ -18,6 +18,7 @@
 mod address;
 mod arith;
 mod atomic;
+mod bitwise;
 mod control;
 mod convert;
 mod cross_lane;

@@ -27,6 +27,8 @@
 //! With VBMI a byte permutation looks up 64 entries by an index's low six bits (a smaller table is repeated), one of two registers 128 by seven;
 //! 256 entries are two of those, and the index's top bit chooses. Without, a table is cut into pieces of 16 bytes: a byte shuffle
 //! gives 0 where an index lies in another piece, and the pieces are joined.
+//!
+//! Where an index's top bit changes nothing, or only the entry's top bit, as in halves of floats, half the table is looked up.
 
 use iced_x86::Code as C;
 use regalloc2::VReg;
@@ -37,6 +39,8 @@ use crate::mir::{Addr, Inst, MASK, Rm, VEC};
 
 /// `c ? a : b` bit by bit, as a truth table of `vpternlogd a, b, c`.
 const SELECT: i64 = 0xe4;
+/// `a ^ b & c`, likewise.
+const FLIP: i64 = 0x78;
 /// 128 in every byte.
 const TOP_BITS: u32 = 0x8080_8080;
 
@@ -191,11 +195,12 @@ impl<'f> Lower<'f> {
 
     /// `mask ? a : b`, bit by bit, for masks of whole bytes.
     fn select_bits(&mut self, a: VReg, b: VReg, mask: u32) -> VReg {
-        let def = self.vreg(VEC);
-        let inst = if self.v4 {
+        if self.v4 {
             let mask = self.dword_operand(mask);
-            Inst::new(C::EVEX_Vpternlogd_zmm_k1z_zmm_zmmm512b32_imm8).tied(def, a).reg(b).rm(mask).imm(SELECT)
-        } else if mask == 0x0000_ffff {
+            return self.ternary_of(a, b, mask, SELECT);
+        }
+        let def = self.vreg(VEC);
+        let inst = if mask == 0x0000_ffff {
             Inst::new(C::VEX_Vpblendw_ymm_ymm_ymmm256_imm8).def(def).reg(a).reg(b).imm(0xaa)
         } else {
             let mask = self.dword(mask);
@@ -221,6 +226,22 @@ impl<'f> Lower<'f> {
     }
 
     fn bytes_of_table(&mut self, entries: &[u8], index: VReg) -> VReg {
+        if entries.len() == 256 {
+            let (lower, upper) = entries.split_at(128);
+            let differs = |by: u8| lower.iter().zip(upper).all(|(lower, upper)| lower ^ upper == by);
+            if differs(0) {
+                return self.bytes_of_table(lower, index);
+            }
+            if differs(0x80) {
+                let found = self.bytes_of_table(lower, index);
+                if self.v4 {
+                    let top = self.dword_operand(TOP_BITS);
+                    return self.ternary_of(found, index, top, FLIP);
+                }
+                let sign = self.binary(forms::AND, &[Src::Reg(index), Src::Const(TOP_BITS)], false);
+                return self.v2(forms::XOR, found, sign);
+            }
+        }
         if !(self.v4 && self.features.vbmi) {
             return self.bytes_of_pieces(entries, index);
         }

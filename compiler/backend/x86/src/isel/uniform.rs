@@ -56,6 +56,9 @@ impl<'f> Lower<'f> {
                 && matches!(self.values[inst.args[0].index()], Val::Pending(_))
                 && (matches!(user_of_load(), Some(Op::Pure(_))) || self.is_read_again(inst.args[0], result));
         }
+        if self.waits_for_bitwise(inst, result) {
+            return true;
+        }
         let Op::Pure(pure) = inst.op else { return false };
         if FlagCompare::of(pure).is_none() || self.is_varying(inst.args[0]) {
             return false;
@@ -67,15 +70,17 @@ impl<'f> Lower<'f> {
         }
     }
 
-    /// Whether a broadcast load is an operand of each of its users, because a register would be taken too long. Memory that is only read
-    /// does not change in between.
+    /// Whether a broadcast load is an operand of each of its users, because a register would be taken too long: from memory that does not
+    /// change in between.
     fn is_read_again(&self, load: Value, splat: Value) -> bool {
-        let Val::Pending(LaneInst { op: Op::Memory { place: Place::Buffer(buffer), .. }, .. }) =
-            &self.values[load.index()]
-        else {
+        let Val::Pending(LaneInst { op: Op::Memory { place, .. }, .. }) = &self.values[load.index()] else {
             return false;
         };
-        self.f.buffers[buffer.index()].access == Access::Read && self.uses.is_far(splat)
+        let unchanged = match place {
+            Place::Buffer(buffer) => self.f.buffers[buffer.index()].access == Access::Read,
+            Place::Arena(arena) => !self.uses.is_stored_to(*arena, load, splat),
+        };
+        unchanged && self.uses.is_far(splat)
     }
 
     /// Emits an operation and defines its result.

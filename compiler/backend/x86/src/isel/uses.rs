@@ -4,7 +4,8 @@
 //! An *epoch* ends at each store, barrier and control statement. A load may move to a use of the same
 //! region and epoch: nothing in between can change what it reads.
 
-use tvmc_ir::lane::{Function, Inst, Region, Stmt, Value};
+use std::collections::HashMap;
+use tvmc_ir::lane::{Arena, Function, Inst, Op, Place, Region, Stmt, Value};
 
 use crate::Error;
 
@@ -48,6 +49,8 @@ pub(super) struct Uses<'f> {
     regions: u32,
     epoch: u32,
     operations: u32,
+    /// Numbers of the operations that store to an arena, ascending.
+    stores: HashMap<Arena, Vec<u32>>,
 }
 
 impl<'f> Uses<'f> {
@@ -55,7 +58,8 @@ impl<'f> Uses<'f> {
     pub fn of(function: &'f Function) -> Result<Self, Error> {
         let start = Position::default();
         let none = Info { count: 0, def: start, last: start, user: User::Control, span: (0, 0), local: true };
-        let mut uses = Self { infos: vec![none; function.values.len()], regions: 0, epoch: 0, operations: 0 };
+        let infos = vec![none; function.values.len()];
+        let mut uses = Self { infos, regions: 0, epoch: 0, operations: 0, stores: HashMap::new() };
         uses.region(&function.body, 0)?;
         Ok(uses)
     }
@@ -91,6 +95,11 @@ impl<'f> Uses<'f> {
                         self.defined(result, id);
                     }
                     self.epoch += u32::from(inst.op.has_effect());
+                    if let Op::Memory { form, place: Place::Arena(arena), .. } = inst.op
+                        && form.is_store()
+                    {
+                        self.stores.entry(arena).or_default().push(self.operations);
+                    }
                 }
                 Stmt::For { counter, from, to, carried, body, yields, results, .. } => {
                     self.used(*from, id, User::Control);
@@ -146,6 +155,14 @@ impl<'f> Uses<'f> {
     pub fn is_far(&self, value: Value) -> bool {
         let info = &self.infos[value.index()];
         info.local && info.span.1 - info.span.0 > FAR
+    }
+
+    /// Whether something is stored to an arena from the definition of one value to the last use of another.
+    pub fn is_stored_to(&self, arena: Arena, from: Value, to: Value) -> bool {
+        let (first, last) = (self.infos[from.index()].span.0, self.infos[to.index()].span.1);
+        let stores = self.stores.get(&arena).map_or(&[][..], Vec::as_slice);
+        let next = stores.partition_point(|store| *store < first);
+        stores.get(next).is_some_and(|store| *store <= last)
     }
 
     /// The only user, if memory cannot change between the definition and it.
