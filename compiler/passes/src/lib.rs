@@ -46,6 +46,7 @@
 
 mod affine;
 mod along;
+mod bits;
 mod bounds;
 mod carried;
 mod cleanup;

@@ -147,7 +147,7 @@ impl Builder {
                 MemoryOp::StoreUniform | MemoryOp::StoreContig | MemoryOp::Scatter => None,
             },
             Op::Atomic { update, .. } => varying(update.scalar()),
-            Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => None,
+            Op::StoreBits(_) | Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => None,
         }
     }
 

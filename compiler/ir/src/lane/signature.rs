@@ -178,6 +178,19 @@ pub(super) fn check(function: &Function, op: Op, types: &[Type]) -> Result<Optio
             operands(&expected, types)?;
             Ok(Some(Type::varying(update.scalar())))
         }
+        Op::StoreBits(buffer) => {
+            place(function, Place::Buffer(buffer), true)?;
+            let integer = |role| expect(role, Some(Scalar::I32), VARYING);
+            let expected = [
+                expect("base", Some(Scalar::I64), UNIFORM),
+                integer("offset"),
+                integer("value"),
+                integer("bits"),
+                expect("mask", Some(Scalar::Bool), VARYING),
+            ];
+            operands(&expected, types)?;
+            Ok(None)
+        }
         Op::Barrier | Op::BufferBarrier => operands(&none, types).map(|()| None),
         Op::Assert(message) => {
             self::message(function, message)?;
@@ -269,6 +282,7 @@ pub(super) fn fold(op: Op, operand: impl Fn(usize) -> Option<i64>) -> Option<i64
         | Op::TableBytes(_)
         | Op::Memory { .. }
         | Op::Atomic { .. }
+        | Op::StoreBits(_)
         | Op::Barrier
         | Op::BufferBarrier
         | Op::Assert(_)
@@ -311,6 +325,7 @@ pub(super) fn arena_span(function: &Function, op: Op) -> Option<(Arena, u32, u64
         | Op::TableLookup(_)
         | Op::TableBytes(_)
         | Op::Atomic { .. }
+        | Op::StoreBits(_)
         | Op::Barrier
         | Op::BufferBarrier
         | Op::Assert(_)

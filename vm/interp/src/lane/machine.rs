@@ -412,7 +412,7 @@ impl<'a> Machine<'a> {
             }
             Op::Memory { .. } => self.load(inst, out)?,
             Op::Atomic { update, buffer } => self.atomic(inst, update, buffer, out)?,
-            Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => {}
+            Op::StoreBits(_) | Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => {}
         }
         Ok(())
     }
@@ -433,6 +433,7 @@ impl<'a> Machine<'a> {
             }
             Op::Print(message) => self.print(inst, message)?,
             Op::Memory { .. } => self.store(inst)?,
+            Op::StoreBits(buffer) => self.store_bits(inst, buffer)?,
             Op::Pure(_)
             | Op::ConstF32(_)
             | Op::ConstI32(_)
