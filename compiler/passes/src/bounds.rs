@@ -150,13 +150,15 @@ impl Checker<'_> {
                 let op = Op::Memory { form, mem, place, masked: true };
                 out.push(Stmt::Inst(Inst { op, args, result: inst.result }));
             }
-            Op::Atomic { buffer, .. } => {
+            Op::Atomic { buffer, .. } | Op::StoreBits(buffer) => {
                 let place = Place::Buffer(buffer);
-                let count = self.count(place, 4);
+                let bits = matches!(inst.op, Op::StoreBits(_));
+                let (size, verb) = if bits { (1, Verb::Written) } else { (4, Verb::Updated) };
+                let count = self.count(place, size);
                 let inside = self.varying(inst.args[0], inst.args[1], count, out);
                 let mut args = inst.args;
                 let mask = args.pop();
-                args.push(self.judge(place, Verb::Updated, inside, mask, out));
+                args.push(self.judge(place, verb, inside, mask, out));
                 out.push(Stmt::Inst(Inst { args, ..inst }));
             }
             Op::Fragment(op) => self.fragment(inst, op, out),

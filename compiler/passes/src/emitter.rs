@@ -489,6 +489,20 @@ impl Emitter {
         self.builder.store(form, mem, place, base, offset, value, mask);
     }
 
+    /// A store of bits of bytes; everything but the base is made varying, an absent mask is true in all lanes.
+    pub fn store_bits(
+        &mut self,
+        buffer: Buffer,
+        (base, offset): (Value, Value),
+        (value, bits): (Value, Value),
+        mask: Option<Value>,
+    ) {
+        let mask = mask.unwrap_or_else(|| self.bool(true));
+        let [offset, value, bits, mask] = [offset, value, bits, mask].map(|operand| self.splat(operand));
+        self.mark();
+        self.builder.inst(Op::StoreBits(buffer), &[base, offset, value, bits, mask]);
+    }
+
     /// An atomic update; everything but the base is made varying, an absent mask is true in all lanes.
     pub fn atomic(
         &mut self,

@@ -20,9 +20,10 @@
 //!
 //! Where rows are packed (`packing`), an entry lies in its unit as it does in a declared row, and units lie apart: see `store_entries`.
 //!
-//! Refused: slices not known to begin with a group, rows whose length is a runtime value, of narrow dtypes rows and slices that end within a byte
-//! (a neighbour may be written by another block).
+//! Refused: slices not known to begin with a group, rows whose length is a runtime value; of narrow dtypes that are packed, rows and slices that end within a byte
+//! (as declared, those are stored element by element: `bits`).
 
+use crate::bits::fewest;
 use crate::eval::{Coord, Position};
 use crate::lower::{ArenaTile, LowerError, Lowering};
 use crate::memory::{Axis, Extent, Inside, Tensor, mem_of};
@@ -150,8 +151,7 @@ impl<'k> Lowering<'k> {
         if bits > 8 && tensor.packing == Packing::AsDeclared {
             return self.unsupported(format!("storing to a tensor of {dtype}"), Some(inst));
         }
-        // The fewest elements that fill bytes.
-        let group = 8 / (1u32 << bits.trailing_zeros()).min(8);
+        let group = fewest(dtype);
         let columns = self.columns(&tensor, inst)?;
         let whole = match (indices.last(), values) {
             (Some(Index::Slice(size)), [_]) => size % group == 0 && columns % i64::from(group) == 0,

@@ -85,7 +85,8 @@ pub fn staged_by_fragments(kernel: &Kernel, target: &Target) -> Option<u64> {
         Product::Rows
         | Product::MicroTiles { .. }
         | Product::Column
-        | Product::Integers | Product::Numbers
+        | Product::Integers
+        | Product::Numbers
         | Product::Spread { .. } => 0,
     };
     Some(swept.emitted.products.values().map(staged).sum())

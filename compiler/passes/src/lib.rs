@@ -50,6 +50,7 @@
 
 mod affine;
 mod along;
+mod bits;
 mod bounds;
 mod carried;
 mod cleanup;

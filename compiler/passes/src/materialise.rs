@@ -311,9 +311,33 @@ impl<'k> Lowering<'k> {
             if let Element::DType(dtype) = tensor.element
                 && (mem_of(dtype).is_none() || tensor.packing != Packing::AsDeclared)
             {
-                return self.store_narrow(inst, tensor, dtype, indices);
+                if self.single_bits(&tensor).is_none()
+                    || self.fills_bytes(&tensor, dtype, indices, offsets.last())
+                {
+                    return self.store_narrow(inst, tensor, dtype, indices);
+                }
+                let ordered = self.is_accessed_elsewhere(param, inst);
+                if ordered {
+                    self.emit.buffer_barrier();
+                }
+                self.store_chunks(inst, memory, indices, &offsets, value)?;
+                if ordered {
+                    self.emit.buffer_barrier();
+                }
+                return Ok(());
             }
         }
+        self.store_chunks(inst, memory, indices, &offsets, value)
+    }
+
+    fn store_chunks(
+        &mut self,
+        inst: &Inst,
+        memory: Memory,
+        indices: &[Index],
+        offsets: &[Value],
+        value: Value,
+    ) -> Result<(), LowerError> {
         let shape = self.kernel.ty(value).shape.clone();
         let shared = self.shared_tile(memory);
         if let Some(tile) = &shared {
@@ -322,7 +346,7 @@ impl<'k> Lowering<'k> {
         let shared = shared.is_some();
         if self.kernel.ty(value).elements() == 1 {
             let at = vec![Coord::zero(); shape.len()];
-            return self.store_chunk(inst, memory, indices, &offsets, value, &at, None);
+            return self.store_chunk(inst, memory, indices, offsets, value, &at, None);
         }
         let lanes = self.target.lanes;
         self.for_each_chunk(&shape, value, shared, &mut |this, at| {
@@ -335,7 +359,7 @@ impl<'k> Lowering<'k> {
                 let limit = this.emit.i32(extent as i32);
                 tail = Some(this.emit.pure(Pure::ILtU, &[index, limit]));
             }
-            this.store_chunk(inst, memory, indices, &offsets, value, at, tail)
+            this.store_chunk(inst, memory, indices, offsets, value, at, tail)
         })
     }
 
@@ -375,9 +399,24 @@ impl<'k> Lowering<'k> {
                     return self
                         .unsupported("a scatter to a tensor that is stored row-interleaved", Some(inst));
                 }
-                let Some(mem) = mem else {
-                    return self
-                        .unsupported("storing single elements to a tensor of this element type", Some(inst));
+                if let Some(dtype) = self.single_bits(&tensor) {
+                    let inside = self.mask(axes, &tensor.extents);
+                    let mask = self.emit.both(tail, inside);
+                    return self.store_single_bits(inst, (&tensor, dtype), axes, element, mask);
+                }
+                let mem = match (mem, tensor.element) {
+                    (Some(mem), _) => mem,
+                    // A small float is the byte that is its code.
+                    (None, Element::DType(dtype)) if dtype.bits() == 8 => {
+                        element = self.code_of(element, dtype);
+                        lane::Mem::U8
+                    }
+                    (None, Element::DType(_) | Element::Format(_)) => {
+                        return self.unsupported(
+                            "storing single elements to a tensor of this element type",
+                            Some(inst),
+                        );
+                    }
                 };
                 (mem, Place::Buffer(tensor.buffer), tensor.extents.clone(), tensor.extents)
             }

@@ -15,7 +15,7 @@
 //!                                                   chunk 1: atomic.iadd b0[0 + v1[16..32]], .. mask inside and lane < 4
 //! ```
 //!
-//! Refused: elements that are no whole bytes, tensors of formats.
+//! Refused: tensors of formats, updates of elements that are no words.
 
 use crate::eval::{Coord, Position};
 use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
@@ -105,7 +105,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// Whether another statement accesses a tensor: of a block's statements the earlier come first, whichever lanes make them.
-    fn is_accessed_elsewhere(&self, tensor: Param, inst: &Inst) -> bool {
+    pub(crate) fn is_accessed_elsewhere(&self, tensor: Param, inst: &Inst) -> bool {
         let mut others = false;
         self.kernel.body.visit(&mut |other| {
             others |= !std::ptr::eq(other, inst) && other.op.accesses().is_some_and(|(t, _)| t == tensor);
@@ -265,7 +265,11 @@ impl<'k> Lowering<'k> {
     }
 
     /// Whether 32 bits count a tensor's elements: `None` where its size says so, else a condition that is asserted.
-    fn countable(&mut self, inst: &Inst, tensor: &Tensor) -> Result<Option<lane::Value>, LowerError> {
+    pub(crate) fn countable(
+        &mut self,
+        inst: &Inst,
+        tensor: &Tensor,
+    ) -> Result<Option<lane::Value>, LowerError> {
         let mut elements = Stride::Constant(1);
         for extent in &tensor.extents {
             elements = self.widen(elements, *extent);
@@ -273,14 +277,14 @@ impl<'k> Lowering<'k> {
         let elements = match elements {
             Stride::Constant(elements) if elements < COUNTABLE => return Ok(None),
             Stride::Constant(_) => {
-                return self.unsupported("an atomic update of a tensor of 2^31 elements or more", Some(inst));
+                return self.unsupported("single elements of a tensor of 2^31 elements or more", Some(inst));
             }
             Stride::Runtime(elements) => elements,
         };
         let limit = self.emit.i64(COUNTABLE);
         let fits = self.emit.pure(Pure::LLtS, &[elements, limit]);
         let location = inst.location.and_then(|at| self.kernel.locations.get(at as usize)).cloned();
-        let text = "a tensor that is updated atomically has fewer than 2^31 elements".to_owned();
+        let text = "a tensor whose elements are stored one by one has fewer than 2^31".to_owned();
         let message = lane::Message { text, location: location.unwrap_or_default() };
         let message = self.emit.message(message);
         self.emit.effect(lane::Op::Assert(message), &[fits]);

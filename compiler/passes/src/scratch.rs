@@ -237,6 +237,7 @@ impl Rewrite<'_> {
             Op::Memory { place: Place::Buffer(_), .. }
             | Op::LoadUnpack { place: Place::Buffer(_), .. }
             | Op::Atomic { .. }
+            | Op::StoreBits(_)
             | Op::Pure(_)
             | Op::ConstF32(_)
             | Op::ConstI32(_)

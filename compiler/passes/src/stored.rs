@@ -84,6 +84,11 @@ impl<'k> Lowering<'k> {
         mask: Option<lane::Value>,
     ) -> Result<lane::Value, LowerError> {
         let kernel = self.kernel;
+        if let Some(dtype) = self.single_bits(tensor)
+            && self.rows_share_bytes(tensor, dtype)
+        {
+            return self.load_single_bits(inst, (tensor, dtype), axes, mask);
+        }
         let owned;
         let format = match tensor.element {
             Element::Format(id) => &kernel.formats[id.index()],

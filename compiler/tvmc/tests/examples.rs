@@ -291,3 +291,36 @@ fn formats_with_what_is_stored_once() {
     }
     run(dir.path(), "stored_once", "start", &["x"], ("y", "zero_points[5,256]"), "cpu", &["W=zero_points"]);
 }
+
+#[test]
+fn a_split_sum_has_the_same_bits_everywhere() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (m, n, k) = (3, 21, 330);
+    let (x, w) = (values(m * k, 11), values(n * k, 12));
+    npy_f32(&dir.path().join("x.npy"), &[m, k], &x);
+    npy_f32(&dir.path().join("w.npy"), &[n, k], &w);
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let [input, weight, out] =
+        [("x", "x.npy"), ("w", "w.npy"), ("y", "y.npy")].map(|(name, of)| format!("{name}={}", file(of)));
+    let mut outcomes = Vec::new();
+    for parts in ["P=1", "P=4"] {
+        let mut first: Option<Vec<f32>> = None;
+        for (target, threads) in TARGETS.iter().flat_map(|target| [(target, "1"), (target, "3")]) {
+            let args =
+                ["run", "examples/split_k.tile", "--program", "split_k", "--arg", &input, "--arg", &weight];
+            let rest = ["--out", &out, "--set", parts, "--target", target, "--threads", threads];
+            stdout(&tvmc(&[&args[..], &rest[..]].concat()));
+            let got = read_f32(&dir.path().join("y.npy"));
+            let first = first.get_or_insert_with(|| got.clone());
+            assert_eq!(got, *first, "{parts}, {target}, {threads} threads");
+        }
+        outcomes.push(first.unwrap_or_default());
+    }
+    let product = |at: usize| -> f64 {
+        let (row, column) = (&x[at / n * k..][..k], &w[at % n * k..][..k]);
+        row.iter().zip(column).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum()
+    };
+    let want: Vec<f64> = (0..m * n).map(product).collect();
+    outcomes.iter().for_each(|got| close(got, &want, 1e-5));
+    assert_ne!(outcomes[0], outcomes[1], "other parts are another order");
+}

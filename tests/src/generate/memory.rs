@@ -160,6 +160,7 @@ impl Maker<'_> {
                 Element::DType(dtype) => (!is_plain(dtype)).then_some(dtype.bits()),
                 Element::Format(_) => Some(8),
             };
+            let narrow = narrow.filter(|bits| *bits >= 8 || !last || self.tape.one_in(2));
             extents.push(match narrow {
                 Some(bits) if last => {
                     // Rows of whole bytes.

@@ -3,8 +3,8 @@
 //! An output belongs to a tile type: each grid axis is either cut along an axis of the tile whose extent is the axis' slice, or is an
 //! axis of its own, indexed by a point. So blocks write disjoint parts, ragged at the end where the slice does not divide.
 //!
-//! Elements narrower than a byte, and groups of a format, are stored in *grains* that fill bytes: there the last axis is a slice of whole grains, from a whole grain on, of a
-//! tensor whose rows are whole grains.
+//! Groups of a format, and half of the time elements narrower than a byte, are stored in *grains* that fill bytes: there the last axis is a slice of whole grains, from a whole grain
+//! on, of a tensor whose rows are whole grains. Else blocks store parts of bytes.
 
 use super::data;
 use super::kernel::Maker;
@@ -58,13 +58,6 @@ impl Maker<'_> {
             DType::F32 => self.tape.pick(&[DType::F32, DType::F32, DType::F16, DType::BF16]),
             _ if narrow => self.tape.pick(&data::narrow_integers()),
             own => self.tape.pick(&[own, DType::I8, DType::U8, DType::I16, DType::U16]),
-        };
-        // What ends within a byte may share it with what another block stores.
-        let whole = ty.shape.last().is_some_and(|last| last.is_multiple_of(grain(dtype.bits())));
-        let dtype = match ty.dtype.kind() {
-            _ if whole || super::memory::is_plain(dtype) => dtype,
-            Kind::Float => DType::F16,
-            Kind::Bool | Kind::Signed | Kind::Unsigned => DType::I8,
         };
         let value = if dtype == ty.dtype {
             value
@@ -154,7 +147,12 @@ impl Maker<'_> {
 
     /// A scatter to an output: only the points of grid axes are fixed, so an axis must be one where blocks are several.
     pub fn scatter_out(&mut self) {
-        let dtype = self.tape.pick(&[DType::F32, DType::I32, DType::U32]);
+        let narrow = self.tape.one_in(3);
+        let dtype = if narrow {
+            self.tape.pick(&data::narrow_integers())
+        } else {
+            self.tape.pick(&[DType::F32, DType::I32, DType::U32])
+        };
         let shape = self.shape(2);
         let mut extents = Vec::new();
         let mut args = Vec::new();
@@ -170,7 +168,7 @@ impl Maker<'_> {
             args.push(self.indices(size, &shape));
         }
         let tensor = self.input_of(Element::DType(dtype), &extents, Access::Write);
-        let value = self.want(dtype, &shape);
+        let value = if narrow { self.stored_bits(dtype, &shape) } else { self.want(dtype, &shape) };
         args.push(value);
         self.b.effect(Op::Scatter { memory: Memory::Param(tensor) }, &args);
     }
@@ -201,14 +199,18 @@ impl Maker<'_> {
             let at = self.tape.pick(&known);
             return self.outputs[at].clone();
         }
-        let grain = match element {
-            Element::DType(dtype) => grain(dtype.bits()),
-            Element::Format(id) => self.b.kernel.formats[id.index()].group,
-        };
-        // Whole grains are not cut, and what memory operations don't know is stored in rows.
-        let rows = match element {
-            Element::DType(dtype) => !super::memory::is_plain(dtype),
-            Element::Format(_) => true,
+        // Whole grains are not cut, and are stored in rows.
+        let (grain, rows) = match element {
+            Element::DType(dtype) => {
+                let grain = grain(dtype.bits());
+                let whole = shape.last().is_some_and(|last| last.is_multiple_of(grain));
+                if grain > 1 && whole && self.tape.one_in(2) {
+                    (grain, true)
+                } else {
+                    (1, dtype.bits() == 8 && !super::memory::is_plain(dtype))
+                }
+            }
+            Element::Format(id) => (self.b.kernel.formats[id.index()].group, true),
         };
         let mut places: Vec<Option<Place>> = vec![None; shape.len()];
         let mut points = Vec::new();

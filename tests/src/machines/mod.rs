@@ -185,6 +185,19 @@ impl Machines {
         Ok(ran)
     }
 
+    /// Runs a kernel on each of the CPU's targets, whose order of summation is that of the tile interpreter also where sums round.
+    pub fn check_cpus(&self, case: &Case) -> Result<(), Disagreement> {
+        let expected = reference(case)?;
+        for (target, name, cpu) in &self.cpu {
+            let program = Program::new(case, target, Bounds::Proved)?;
+            self.on_lanes(case, &program, &expected, target.name)?;
+            for got in program.on_cpu(&self.pool, *cpu, name)?.into_iter().flatten() {
+                program.judge(case, name, &expected, &got)?;
+            }
+        }
+        Ok(())
+    }
+
     /// In both orders of lanes.
     fn on_lanes(
         &self,

@@ -273,3 +273,20 @@ fn control_flow() {
     let texts: Vec<&str> = outcome.log.iter().map(|entry| entry.text.as_str()).collect();
     assert_eq!(texts, ["m 5", "m 8", "m 7", "m 128", "m 1", "m [0, 2, 4, 6, 8, 10, 12, 14]", "m 2"]);
 }
+
+/// Lanes may share a byte, but no bit of it; who reads the byte takes no notice of bits beside its own.
+#[test]
+fn bits_have_one_writer() {
+    let bits = "v10: v.i32 = isub v4, v4 v11: u.i32 = const.i32 1 v12: v.i32 = splat v11 v13: v.i32 = shl v12, v4 v14: v.bool = ieq v4, v4 ";
+    fine(&format!(
+        "{bits} store.bits b0[v0 + v10], v6 bits v13 mask v14 v15: v.i32 = gather.u8 b0[v0 + v10]"
+    ));
+    let found = trap(&format!("{bits} store.bits b0[v0 + v10], v6 bits v12 mask v14"));
+    assert_eq!(found.kind, TrapKind::Race { hazard: Hazard::WriteAfterWrite, other_lane: Some(0) });
+    let found =
+        trap(&format!("{bits} store.contig.u8 b0[v0], v4 store.bits b0[v0 + v10], v6 bits v13 mask v14"));
+    assert_eq!(found.kind, TrapKind::Race { hazard: Hazard::WriteAfterWrite, other_lane: Some(0) });
+    let far =
+        trap(&format!("{bits} v15: u.i64 = const.i64 64 store.bits b0[v15 + v10], v6 bits v13 mask v14"));
+    assert_eq!(far.kind, TrapKind::OutOfBounds { elements: 64 });
+}

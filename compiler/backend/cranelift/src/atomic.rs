@@ -1,10 +1,11 @@
-//! Atomic updates: a loop over the lanes, each an atomic instruction of the machine, sequentially consistent.
+//! Atomic updates and stores of bits: a loop over the lanes, each an atomic instruction of the machine, sequentially consistent.
 //!
 //! ```text
 //! atomic.iadd b0[v1 + v2], v3 mask v4  ->  for each lane: if its mask, old = atomic_rmw add (b0 + 4 (v1 + v2)), v3
 //! ```
 //!
-//! Machines have none of floats: that is a loop around `atomic_cas`, which tries again until nobody came between. Lanes go in ascending order;
+//! Bits of a byte are replaced by an exclusive-or that changes those alone, `(old ^ value) & bits`: nobody else writes them, so it does not matter which old byte
+//! was read. Machines have none of floats: that is a loop around `atomic_cas`, which tries again until nobody came between. Lanes go in ascending order;
 //! blocks on other threads come in between as they do.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
@@ -48,6 +49,36 @@ impl Translator<'_> {
             });
         });
         Held::Varying(self.reload(Scratch::Result, ty).into())
+    }
+
+    /// Replaces bits of each active lane's byte.
+    pub fn store_bits(&mut self, buffer: Buffer, args: &[lane::Value]) {
+        let base = self.uniform(args[0]);
+        let start = self.address(Place::Buffer(buffer), base, 1);
+        let spilled = |this: &mut Self, purpose, value| {
+            let chunks = this.varying(value);
+            this.spill(purpose, &chunks)
+        };
+        let offsets = spilled(self, Scratch::Operand(0), args[1]);
+        let values = spilled(self, Scratch::Operand(1), args[2]);
+        let bits = spilled(self, Scratch::Operand(2), args[3]);
+        let masks = spilled(self, Scratch::Mask, args[4]);
+        self.lane_loop(|this, at| {
+            let active = this.word_at(masks, at);
+            this.when(active, |this| {
+                let offset = this.word_at(offsets, at);
+                let offset = this.b.ins().sextend(types::I64, offset);
+                let address = this.b.ins().iadd(start, offset);
+                let [value, bits] = [values, bits].map(|words| {
+                    let word = this.word_at(words, at);
+                    this.b.ins().ireduce(types::I8, word)
+                });
+                let old = this.b.ins().atomic_load(types::I8, plain(), address);
+                let change = this.b.ins().bxor(old, value);
+                let change = this.b.ins().band(change, bits);
+                this.b.ins().atomic_rmw(types::I8, plain(), AtomicRmwOp::Xor, address, change);
+            });
+        });
     }
 
     /// One update of the word at an address; operands and result are bits.

@@ -336,6 +336,7 @@ impl<'a> Translator<'a> {
                 }
             }
             Op::Atomic { update, buffer } => self.atomic(update, buffer, &inst.args),
+            Op::StoreBits(buffer) => return self.store_bits(buffer, &inst.args),
             // One worker runs all lanes of a block in step: what came before has happened.
             Op::Barrier | Op::BufferBarrier => return,
             Op::Fragment(_) => unreachable!("refused before"),

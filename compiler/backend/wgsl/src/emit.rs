@@ -350,10 +350,8 @@ impl Emitter<'_> {
         let arg = |at: usize| args.get(at).copied().unwrap_or("");
         self.note_half(inst, arg(0));
         let expression = match inst.op {
-            Op::Pure(Pure::I32ToF32) if self.usage.is_small(inst.args[0], Sign::Signed) => {
-                self.small_to_float(arg(0))
-            }
-            Op::Pure(Pure::U32ToF32) if self.usage.is_small(inst.args[0], Sign::Unsigned) => {
+            Op::Pure(Pure::I32ToF32) if self.becomes_float(inst, Sign::Signed) => self.small_to_float(arg(0)),
+            Op::Pure(Pure::U32ToF32) if self.becomes_float(inst, Sign::Unsigned) => {
                 self.small_to_float(arg(0))
             }
             Op::Pure(Pure::Dot4US) if self.usage.has_short_bytes(inst.args[0]) => {
@@ -394,6 +392,7 @@ impl Emitter<'_> {
                 return;
             }
             Op::Fragment(op) => return self.fragment(op, &args, &inst.args),
+            Op::StoreBits(buffer) => return self.store_bits(buffer, &args),
             Op::Barrier => return self.barrier(self.usage.storage_barrier()),
             Op::BufferBarrier => return self.barrier(true),
             Op::Assert(message) => return self.assert(message, arg(0)),
@@ -402,6 +401,12 @@ impl Emitter<'_> {
         if let Some(result) = inst.result {
             self.define(result, &expression);
         }
+    }
+
+    /// Whether a conversion can do without one: see [`Self::small_to_float`].
+    fn becomes_float(&self, inst: &Inst, sign: Sign) -> bool {
+        let exact = inst.result.is_some_and(|result| !self.usage.is_term(result));
+        exact && self.usage.is_small(inst.args[0], sign)
     }
 
     /// A float constant: a literal where WGSL has one, else bits that are reinterpreted at run time.

@@ -16,7 +16,7 @@
 //! A `store.uniform` is executed by lane 0. Where the place is also loaded, barriers around the store make it one
 //! event for the whole block.
 
-use tvmc_ir::lane::{Mem, MemoryOp, Place, Sign, Table, Value};
+use tvmc_ir::lane::{Buffer, Mem, MemoryOp, Place, Sign, Table, Value};
 
 use crate::emit::{Emitter, from_bits, to_bits, type_name};
 use crate::fragments::Half;
@@ -229,6 +229,17 @@ impl Emitter<'_> {
         if condition.is_some() {
             self.close();
         }
+    }
+
+    /// Bits of bytes: as a store of bytes, whose mask is the operand.
+    pub(crate) fn store_bits(&mut self, buffer: Buffer, args: &[&str]) {
+        let [base, offset, value, bits, mask] = args else { return };
+        self.open(&format!("if ({mask})"));
+        let (at, shift) = self.element(Mem::U8, Place::Buffer(buffer), &format!("{base}.x + {offset}"));
+        self.line(&format!(
+            "atomicXor(&{buffer}[{at}], (atomicLoad(&{buffer}[{at}]) ^ ({value} << {shift})) & (({bits} & 0xffu) << {shift}));"
+        ));
+        self.close();
     }
 
     /// Names of the word index and of the bit offset in the word of a smaller element.

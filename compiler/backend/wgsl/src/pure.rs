@@ -10,7 +10,8 @@ use crate::helpers::Helper;
 pub(crate) const MIDDLE: u32 = 0x4b40_0000;
 
 impl Emitter<'_> {
-    /// A small integer as a float: two additions, where a conversion takes a quarter-rate instruction on most GPUs.
+    /// A small integer as a float: two additions, where a conversion takes a quarter-rate instruction on most GPUs. Not for terms of sums: WGSL allows to
+    /// add the constants of a chain first, and 12582912 - 0.5 is no float.
     pub(crate) fn small_to_float(&self, a: &str) -> String {
         format!("bitcast<f32>({a} + {MIDDLE:#x}u) - 12582912.0f")
     }

@@ -95,6 +95,10 @@ pub(crate) struct Usage {
     numbers: HashMap<Value, Number>,
     /// Words each of whose bytes is below 128.
     short: HashSet<Value>,
+    /// What is a term of a sum or difference of floats.
+    terms: HashSet<Value>,
+    /// What each splat is of.
+    splats: HashMap<Value, Value>,
     /// Lanes whose numbers differ by `xor` with less than this are in one subgroup.
     reach: u32,
 }
@@ -158,6 +162,11 @@ impl Usage {
         }
     }
 
+    /// Whether a float is a term of a sum. A driver may add constants first, and loses what the other term is if one of them is much larger.
+    pub fn is_term(&self, value: Value) -> bool {
+        self.terms.contains(&value)
+    }
+
     /// Whether each byte of a word is known to be below 128, so that it is the same with a sign and without.
     pub fn has_short_bytes(&self, value: Value) -> bool {
         self.short.contains(&value)
@@ -215,10 +224,22 @@ impl Usage {
         if let (Some(result), Some(number)) = (inst.result, self.number(inst)) {
             self.numbers.insert(result, number);
         }
+        match (inst.op, inst.result) {
+            (Op::Pure(Pure::FAdd | Pure::FSub), _) => {
+                let under = inst.args.iter().filter_map(|arg| self.splats.get(arg));
+                let terms: Vec<Value> = inst.args.iter().chain(under).copied().collect();
+                self.terms.extend(terms);
+            }
+            (Op::Splat, Some(result)) => {
+                self.splats.insert(result, inst.args[0]);
+            }
+            (_, _) => {}
+        }
         match inst.op {
             Op::Shuffle if self.partner(inst.args[1]).is_some() => {}
             Op::Memory { form, mem, place, .. } => self.access(form, mem, place),
             Op::LoadUnpack { place, .. } => self.access(MemoryOp::LoadContig, Mem::U8, place),
+            Op::StoreBits(buffer) => self.access(MemoryOp::Scatter, Mem::U8, Place::Buffer(buffer)),
             Op::Atomic { buffer, .. } => {
                 let usage = &mut self.buffers[buffer.index()];
                 (usage.stored, usage.atomic, usage.words) = (true, true, true);
@@ -321,6 +342,7 @@ impl Usage {
             | Op::TableBytes(_)
             | Op::Atomic { .. }
             | Op::Fragment(_)
+            | Op::StoreBits(_)
             | Op::Barrier
             | Op::BufferBarrier
             | Op::Assert(_)

@@ -155,7 +155,12 @@ impl Builder {
                 MemoryOp::StoreUniform | MemoryOp::StoreContig | MemoryOp::Scatter => None,
             },
             Op::Atomic { update, .. } => varying(update.scalar()),
-            Op::Fragment(_) | Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => None,
+            Op::Fragment(_)
+            | Op::StoreBits(_)
+            | Op::Barrier
+            | Op::BufferBarrier
+            | Op::Assert(_)
+            | Op::Print(_) => None,
         }
     }
 

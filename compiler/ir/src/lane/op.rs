@@ -509,6 +509,10 @@ pub enum Op {
     },
     /// Matrices that groups of lanes hold together ([`super::fragment`]).
     Fragment(FragmentOp),
+    /// `base: u.i64, offset: v.i32 (signed), value: v.i32, bits: v.i32, mask: v.bool`: of byte `base + offset[l]` of the buffer, each active lane
+    /// replaces the bits that are set in `bits` (the low 8) by those of `value`, in one step, and leaves the others: they may be replaced by
+    /// other lanes and blocks at the same time. No two write one bit.
+    StoreBits(Buffer),
     /// Orders all lanes' arena accesses before it against those after it. Uniform control flow only, by construction.
     Barrier,
     /// A barrier that orders this block's buffer accesses, too.
@@ -538,6 +542,7 @@ impl Op {
             Op::Memory { form, .. } => form.is_store(),
             Op::Atomic { .. }
             | Op::Fragment(_)
+            | Op::StoreBits(_)
             | Op::Barrier
             | Op::BufferBarrier
             | Op::Assert(_)
@@ -566,6 +571,7 @@ impl Op {
         match self {
             Op::Memory { mem, place, .. } => Some(Touch { place: *place, bytes: mem.bytes(), atomic: false }),
             Op::LoadUnpack { place, .. } => Some(Touch { place: *place, bytes: 1, atomic: false }),
+            Op::StoreBits(buffer) => Some(Touch { place: Place::Buffer(*buffer), bytes: 1, atomic: false }),
             Op::Atomic { buffer, .. } => {
                 Some(Touch { place: Place::Buffer(*buffer), bytes: 4, atomic: true })
             }
@@ -638,6 +644,7 @@ forms! {
     Memory "memory" Op::Memory { .. },
     Atomic "atomic" Op::Atomic { .. },
     Fragment "fragment" Op::Fragment(_),
+    StoreBits "store.bits" Op::StoreBits(_),
     Barrier "barrier" Op::Barrier,
     BufferBarrier "barrier.buffers" Op::BufferBarrier,
     Assert "assert" Op::Assert(_),

@@ -348,6 +348,7 @@ impl<'a> Parser<'a> {
                 (Op::ConstBool(value), vec![])
             }
             "lane_index" => (Op::LaneIndex, vec![]),
+            "store.bits" => return self.store_bits(),
             "barrier" => (Op::Barrier, vec![]),
             "barrier.buffers" => (Op::BufferBarrier, vec![]),
             "splat" => (Op::Splat, self.operands()?),
@@ -496,14 +497,27 @@ impl<'a> Parser<'a> {
         Ok((Op::Fragment(op), args))
     }
 
+    /// `b0[v1 + v2], v3 bits v4 mask v5`
+    fn store_bits(&mut self) -> Parsed<(Op, Vec<Value>)> {
+        let (buffer, mut args) = self.addressed()?;
+        self.at.punct(',')?;
+        args.push(self.value()?);
+        for word in ["bits", "mask"] {
+            self.at.keyword(word)?;
+            args.push(self.value()?);
+        }
+        Ok((Op::StoreBits(buffer), args))
+    }
+
+    /// `b0[v1 + v2]`
+    fn addressed(&mut self) -> Parsed<(Buffer, Vec<Value>)> {
+        let buffer = Buffer(self.at.entity('b', "a buffer such as `b0`")?);
+        Ok((buffer, self.address()?))
+    }
+
     /// `b0[v1 + v2], v3 mask v4`
     fn atomic(&mut self, update: Update) -> Parsed<(Op, Vec<Value>)> {
-        let buffer = Buffer(self.at.entity('b', "a buffer such as `b0`")?);
-        self.at.punct('[')?;
-        let mut args = vec![self.value()?];
-        self.at.punct('+')?;
-        args.push(self.value()?);
-        self.at.punct(']')?;
+        let (buffer, mut args) = self.addressed()?;
         for _ in 0..update.operands() {
             self.at.punct(',')?;
             args.push(self.value()?);

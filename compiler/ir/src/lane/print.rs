@@ -105,6 +105,7 @@ impl fmt::Display for Op {
             Op::Memory { form, mem, .. } => write!(f, "{}.{}", form.name(), mem.name()),
             Op::Atomic { update, .. } => write!(f, "atomic.{}", update.name()),
             Op::Fragment(op) => f.write_str(op.name()),
+            Op::StoreBits(_) => f.write_str("store.bits"),
             Op::Barrier => f.write_str("barrier"),
             Op::BufferBarrier => f.write_str("barrier.buffers"),
             Op::Assert(_) => f.write_str("assert"),
@@ -176,6 +177,10 @@ impl fmt::Display for Inst {
                 write!(f, " mask {}", args.next())?;
             }
             Op::Fragment(op) => fragment(f, op, &mut args)?,
+            Op::StoreBits(buffer) => {
+                write!(f, " {buffer}[{} + {}]", args.next(), args.next())?;
+                write!(f, ", {} bits {} mask {}", args.next(), args.next(), args.next())?;
+            }
             Op::Assert(message) => write!(f, " {message} {}", args.next())?,
             Op::Print(message) => {
                 write!(f, " {message}")?;

@@ -180,6 +180,19 @@ pub(super) fn check(function: &Function, op: Op, types: &[Type]) -> Result<Optio
             Ok(Some(Type::varying(update.scalar())))
         }
         Op::Fragment(op) => fragment(function, op, types).map(|()| None),
+        Op::StoreBits(buffer) => {
+            place(function, Place::Buffer(buffer), true)?;
+            let integer = |role| expect(role, Some(Scalar::I32), VARYING);
+            let expected = [
+                expect("base", Some(Scalar::I64), UNIFORM),
+                integer("offset"),
+                integer("value"),
+                integer("bits"),
+                expect("mask", Some(Scalar::Bool), VARYING),
+            ];
+            operands(&expected, types)?;
+            Ok(None)
+        }
         Op::Barrier | Op::BufferBarrier => operands(&none, types).map(|()| None),
         Op::Assert(message) => {
             self::message(function, message)?;
@@ -318,6 +331,7 @@ pub(super) fn fold(op: Op, operand: impl Fn(usize) -> Option<i64>) -> Option<i64
         | Op::Memory { .. }
         | Op::Atomic { .. }
         | Op::Fragment(_)
+        | Op::StoreBits(_)
         | Op::Barrier
         | Op::BufferBarrier
         | Op::Assert(_)
@@ -361,6 +375,7 @@ pub(super) fn arena_span(function: &Function, op: Op) -> Option<(Arena, u32, u64
         | Op::TableBytes(_)
         | Op::Atomic { .. }
         | Op::Fragment(_)
+        | Op::StoreBits(_)
         | Op::Barrier
         | Op::BufferBarrier
         | Op::Assert(_)

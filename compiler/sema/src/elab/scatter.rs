@@ -9,7 +9,7 @@
 //! indices                  i along axis 0; j everywhere; c + iota(8) along axis 1
 //! ```
 //!
-//! What is refused: elements that no single store writes (formats, parts of bytes), updates of elements for which there is no atomic
+//! What is refused: elements that are not stored one by one (formats), updates of elements for which there is no atomic
 //! instruction, a tensor that is updated atomically and accessed in another way as well.
 
 use super::memory::Access;
@@ -61,7 +61,7 @@ impl Elab<'_, '_> {
     pub(super) fn scatter(&mut self, args: &[Arg], span: Span) -> Option<()> {
         let (places, values) = self.places("scatter", args, 1, span)?;
         let Places { memory, indices, shape, span: target } = places;
-        let dtype = self.stored_whole(memory, target);
+        let dtype = self.stored_singly(memory, target);
         let written = self.allowed(memory, true, target);
         let (operand, at) = values[0];
         let dtype = dtype.filter(|_| written)?;
@@ -133,13 +133,13 @@ impl Elab<'_, '_> {
         None
     }
 
-    /// The dtype of elements that a store writes one by one.
-    fn stored_whole(&mut self, memory: Memory, span: Span) -> Option<DType> {
+    /// The dtype of elements that can be stored one by one.
+    fn stored_singly(&mut self, memory: Memory, span: Span) -> Option<DType> {
         let (dtype, format) = self.element_dtype(memory);
         let plain = match dtype.kind() {
-            Kind::Float => [DType::F32, DType::F16, DType::BF16].contains(&dtype),
-            Kind::Signed | Kind::Unsigned => [8, 16, 32].contains(&dtype.bits()),
-            Kind::Bool => false,
+            Kind::Float => dtype.bits() <= 8 || [DType::F32, DType::F16, DType::BF16].contains(&dtype),
+            Kind::Signed | Kind::Unsigned => dtype.bits() <= 8 || [16, 32].contains(&dtype.bits()),
+            Kind::Bool => true,
         };
         if !format && (plain || matches!(memory, Memory::Shared(_))) {
             return Some(dtype);
@@ -148,7 +148,7 @@ impl Elab<'_, '_> {
         self.report(
             Diagnostic::error(Code::Unsupported, format!("`scatter` does not store elements of {what}"))
                 .at(span, what)
-                .help("it stores f32, f16, bf16 and integers of 8, 16 and 32 bits"),
+                .help("it stores f32, f16, bf16, integers of 16 and 32 bits and all types of up to 8; elements of a format are stored in whole groups, by `t[..] = e`"),
         );
         None
     }

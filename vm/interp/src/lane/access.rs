@@ -187,6 +187,27 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// Bits of bytes, lanes in the launch's order.
+    pub(super) fn store_bits(&mut self, inst: &Inst, buffer: Buffer) -> Result<(), Fault> {
+        let base = self.wides[Self::arg(inst, 0)];
+        let [offsets, values, bits, mask] = [1, 2, 3, 4].map(|at| Self::arg(inst, at));
+        let place = Place::Buffer(buffer);
+        for at in 0..self.order.len() {
+            let lane = self.order[at];
+            let slot = lane as usize;
+            if !self.active(Some(mask), lane) {
+                continue;
+            }
+            let index = element(base, i64::from(self.words[offsets][slot].cast_signed()));
+            let (value, bits) = (self.words[values][slot] as u8, self.words[bits][slot] as u8);
+            let who = self.who(place, lane);
+            let area = self.area(place);
+            let stored = area.locate(index, 1).and_then(|at| area.store_bits(at, value, bits, who));
+            stored.map_err(|kind| Fault::at(kind, lane, place, index))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn load_unpack(
         &mut self,
         place: Place,

@@ -419,7 +419,12 @@ impl<'a> Machine<'a> {
             }
             Op::Memory { .. } => self.load(inst, out)?,
             Op::Atomic { update, buffer } => self.atomic(inst, update, buffer, out)?,
-            Op::Fragment(_) | Op::Barrier | Op::BufferBarrier | Op::Assert(_) | Op::Print(_) => {}
+            Op::Fragment(_)
+            | Op::StoreBits(_)
+            | Op::Barrier
+            | Op::BufferBarrier
+            | Op::Assert(_)
+            | Op::Print(_) => {}
         }
         Ok(())
     }
@@ -441,6 +446,7 @@ impl<'a> Machine<'a> {
             Op::Print(message) => self.print(inst, message)?,
             Op::Memory { .. } => self.store(inst)?,
             Op::Fragment(op) => self.fragment(inst, op)?,
+            Op::StoreBits(buffer) => self.store_bits(inst, buffer)?,
             Op::Pure(_)
             | Op::ConstF32(_)
             | Op::ConstI32(_)

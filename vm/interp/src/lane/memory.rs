@@ -13,14 +13,17 @@
 //!
 //! Arena elements are undefined when a block starts; reading one before it is written is a trap as well.
 //!
+//! Bits of a buffer that a function stores by `store.bits` are judged one by one, and only as to who writes them: whoever reads a byte reads bits beside
+//! its own that others may be writing, and takes no notice of them.
+//!
 //! # Stamps
 //!
-//! A shadow keeps for each granule (the narrowest element that the function accesses in that place) the
+//! A shadow keeps for each granule (the narrowest element that the function accesses in that place, or a bit) the
 //! last writer and the readers as a stamp `epoch * 2048 + lane`. The epoch grows at every barrier of the place's kind and at every block. Stamp 0 is "never". A
 //! reader's lane 1024 stands for several lanes of that epoch, and [`MIXED`] for readers in several blocks.
 
 use half::{bf16, f16};
-use tvmc_ir::lane::{Function, Mem, Place, Region, Stmt, Touch};
+use tvmc_ir::lane::{Function, Mem, Op, Place, Region, Stmt, Touch};
 
 use super::{Hazard, TrapKind};
 
@@ -39,8 +42,8 @@ enum Bytes<'a> {
 
 /// Who touched each granule; see the head comment.
 struct Shadow {
-    /// Bytes of a granule as a shift.
-    shift: u32,
+    /// What a granule is.
+    granule: Granule,
     writers: Vec<u64>,
     readers: Vec<u64>,
 }
@@ -51,6 +54,25 @@ pub(super) struct Area<'a> {
     /// `None` for memory that nobody writes.
     shadow: Option<Shadow>,
     is_arena: bool,
+}
+
+/// What has a writer and readers of its own.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub(super) enum Granule {
+    /// So many bytes.
+    Bytes(u32),
+    /// A bit, whose readers nobody minds.
+    Bit,
+}
+
+impl Granule {
+    /// As a shift of a number of bits.
+    fn shift(self) -> u32 {
+        match self {
+            Granule::Bytes(bytes) => 3 + bytes.trailing_zeros(),
+            Granule::Bit => 0,
+        }
+    }
 }
 
 /// Who accesses memory, and when.
@@ -76,13 +98,15 @@ fn lane_of(stamp: u64) -> Option<u32> {
 }
 
 impl Shadow {
-    fn new(bytes: usize, granule: u32) -> Self {
-        let granules = bytes.div_ceil(granule as usize);
-        Self { shift: granule.trailing_zeros(), writers: vec![0; granules], readers: vec![0; granules] }
+    fn new(bytes: usize, granule: Granule) -> Self {
+        let granules = (bytes * 8).div_ceil(1 << granule.shift());
+        Self { granule, writers: vec![0; granules], readers: vec![0; granules] }
     }
 
+    /// Those of so many bits.
     fn granules(&self, start: usize, length: usize) -> std::ops::Range<usize> {
-        start >> self.shift..((start + length - 1) >> self.shift) + 1
+        let shift = self.granule.shift();
+        start >> shift..((start + length - 1) >> shift) + 1
     }
 
     /// Whether `stamp` is by someone other than `who`, with no order between the two.
@@ -98,8 +122,11 @@ impl Shadow {
     }
 
     fn read(&mut self, start: usize, length: usize, who: Who, is_arena: bool) -> Result<(), TrapKind> {
+        if self.granule == Granule::Bit {
+            return Ok(());
+        }
         let mine = who.stamp();
-        for granule in self.granules(start, length) {
+        for granule in self.granules(start * 8, length * 8) {
             let writer = self.writers[granule];
             if is_arena && writer >> LANE_BITS < who.block_epoch {
                 return Err(TrapKind::Uninitialised);
@@ -121,6 +148,7 @@ impl Shadow {
         Ok(())
     }
 
+    /// Bits are written.
     fn write(&mut self, start: usize, length: usize, who: Who, is_arena: bool) -> Result<(), TrapKind> {
         let mine = who.stamp();
         for granule in self.granules(start, length) {
@@ -144,14 +172,14 @@ impl<'a> Area<'a> {
         Self { bytes: Bytes::Shared(bytes), shadow: None, is_arena: false }
     }
 
-    /// A buffer that is written, with elements of `granule` bytes or more.
-    pub(super) fn writable(bytes: &'a mut [u8], granule: u32) -> Self {
+    /// A buffer that is written.
+    pub(super) fn writable(bytes: &'a mut [u8], granule: Granule) -> Self {
         let shadow = Some(Shadow::new(bytes.len(), granule));
         Self { bytes: Bytes::Exclusive(bytes), shadow, is_arena: false }
     }
 
-    /// Scratch memory, with elements of `granule` bytes or more.
-    pub(super) fn arena(bytes: u32, granule: u32) -> Self {
+    /// Scratch memory.
+    pub(super) fn arena(bytes: u32, granule: Granule) -> Self {
         let shadow = Some(Shadow::new(bytes as usize, granule));
         Self { bytes: Bytes::Own(vec![0; bytes as usize]), shadow, is_arena: true }
     }
@@ -212,7 +240,7 @@ impl<'a> Area<'a> {
     pub(super) fn store(&mut self, start: usize, mem: Mem, word: u32, who: Who) -> Result<(), TrapKind> {
         let length = mem.bytes() as usize;
         if let Some(shadow) = &mut self.shadow {
-            shadow.write(start, length, who, self.is_arena)?;
+            shadow.write(start * 8, length * 8, who, self.is_arena)?;
         }
         let narrow = narrow(word, mem).to_le_bytes();
         let bytes = match &mut self.bytes {
@@ -222,6 +250,25 @@ impl<'a> Area<'a> {
             Bytes::Own(bytes) => &mut bytes[start..start + length],
         };
         bytes.copy_from_slice(&narrow[..length]);
+        Ok(())
+    }
+}
+
+impl Area<'_> {
+    /// Replaces bits of a byte whose place `locate` gave.
+    pub(super) fn store_bits(&mut self, at: usize, value: u8, bits: u8, who: Who) -> Result<(), TrapKind> {
+        for bit in (0..8).filter(|bit| bits >> bit & 1 == 1) {
+            if let Some(shadow) = &mut self.shadow {
+                shadow.write(at * 8 + bit, 1, who, self.is_arena)?;
+            }
+        }
+        let byte = match &mut self.bytes {
+            // The verifier lets no store to a `read` buffer pass, and a launch gives others as exclusive.
+            Bytes::Shared(_) => return Err(TrapKind::OutOfBounds { elements: 0 }),
+            Bytes::Exclusive(bytes) => &mut bytes[at],
+            Bytes::Own(bytes) => &mut bytes[at],
+        };
+        *byte = *byte & !bits | value & bits;
         Ok(())
     }
 }
@@ -249,14 +296,15 @@ fn narrow(word: u32, mem: Mem) -> u32 {
     }
 }
 
-/// The narrowest element that a function accesses in each buffer and arena, in bytes; 4 where it accesses none.
-pub(super) fn granules(function: &Function) -> (Vec<u32>, Vec<u32>) {
-    let mut found = (vec![4; function.buffers.len()], vec![4; function.arenas.len()]);
+/// The narrowest element that a function accesses in each buffer and arena, or bits; 4 bytes where it accesses none.
+pub(super) fn granules(function: &Function) -> (Vec<Granule>, Vec<Granule>) {
+    let words = |count: usize| vec![Granule::Bytes(4); count];
+    let mut found = (words(function.buffers.len()), words(function.arenas.len()));
     granules_of(&function.body, &mut found);
     found
 }
 
-fn granules_of(region: &Region, found: &mut (Vec<u32>, Vec<u32>)) {
+fn granules_of(region: &Region, found: &mut (Vec<Granule>, Vec<Granule>)) {
     for stmt in &region.stmts {
         match stmt {
             Stmt::Inst(inst) => {
@@ -266,7 +314,10 @@ fn granules_of(region: &Region, found: &mut (Vec<u32>, Vec<u32>)) {
                         Place::Arena(arena) => found.1.get_mut(arena.index()),
                     };
                     if let Some(slot) = slot {
-                        *slot = bytes.min(*slot);
+                        *slot = match (*slot, inst.op) {
+                            (Granule::Bit, _) | (_, Op::StoreBits(_)) => Granule::Bit,
+                            (Granule::Bytes(before), _) => Granule::Bytes(bytes.min(before)),
+                        };
                     }
                 }
             }

@@ -1,10 +1,12 @@
-//! Atomic updates: lane after lane, each one locked instruction, or for what the machine has none a loop around `lock cmpxchg`
+//! Atomic updates, and stores of bits: lane after lane, each one locked instruction, or for what the machine has none a loop around `lock cmpxchg`
 //! that tries again until nobody came between. All are sequentially consistent.
 //!
 //! ```text
 //! atomic.iadd b0[v1 + v2], v3 mask v4    for each lane of the mask:  lock xadd [b0 + 4 (v1 + v2)], v3
 //! atomic.fmax b0[v1 + v2], v3 mask v4    for each lane of the mask:  old = [..]; do { new = old > v3 ? old : v3 } while (lock cmpxchg [..], old, new fails)
 //! ```
+//!
+//! Bits of a byte are stored by an exclusive-or that changes those alone, `(old ^ value) & bits`: nobody else writes them, so it does not matter which old byte was read.
 //!
 //! Lanes go in ascending order; blocks on other threads come in between as they do. Lanes off in the mask get 0.
 
@@ -81,6 +83,35 @@ impl<'f> Lower<'f> {
                 this.emit(Inst::new(C::Mov_rm32_r32).mem(slot).reg(old));
             }
         });
+    }
+
+    /// Replaces bits of each active lane's byte.
+    pub(super) fn store_bits(&mut self, buffer: Buffer, inst: &'f LaneInst) {
+        let addr = self.address(Place::Buffer(buffer), inst.args[0], Mem::U8.bytes());
+        let addr = self.without_index(addr);
+        let base = self.address_reg(addr);
+        let bytes = self.bytes();
+        for part in 0..self.parts {
+            self.scratch(4 * bytes as u32);
+            for (place, operand) in [OFFSETS, OPERANDS[0], OPERANDS[1]].into_iter().zip(&inst.args[1..4]) {
+                let value = self.part(*operand, part);
+                self.store_scratch(value, place * bytes);
+            }
+            let lanes = match self.part_mask(Some(inst.args[4]), part) {
+                Some(mask) => self.lane_bits(mask),
+                None => self.fresh_imm((1 << self.width) - 1),
+            };
+            self.for_each_bit(lanes, |this, lane| {
+                let offset = this.scratch_element(OFFSETS * bytes, lane, C::Movsxd_r64_rm32);
+                let at = Addr::at(base, 0).indexed(offset, 1);
+                let [value, bits] =
+                    OPERANDS.map(|place| this.scratch_element(place * bytes, lane, C::Mov_r32_rm32));
+                let old = this.gpr_from(C::Movzx_r32_rm8, Rm::Mem(at));
+                let change = this.tied_rm(C::Xor_r32_rm32, old, Rm::Reg(value));
+                let change = this.tied_rm(C::And_r32_rm32, change, Rm::Reg(bits));
+                this.emit(Inst::new(C::Xor_rm8_r8).mem(at).reg(change).locked());
+            });
+        }
     }
 
     /// One update of the word at an address; operands and result are bits in general registers.

@@ -120,6 +120,7 @@ impl<'f> Lower<'f> {
             (Op::Barrier | Op::BufferBarrier, _) => {}
             (Op::Assert(message), _) => self.assert(args[0], *message),
             (Op::Atomic { update, buffer }, _) => self.atomic(*update, *buffer, inst),
+            (Op::StoreBits(buffer), _) => self.store_bits(*buffer, inst),
             (Op::Print(_) | Op::Fragment(_), _) => unreachable!("refused before"),
             (op, None) => unreachable!("{op:?} has a result"),
         }
