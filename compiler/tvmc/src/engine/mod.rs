@@ -18,6 +18,7 @@ mod launches;
 mod library;
 mod machine;
 mod module;
+mod pack;
 mod storage;
 mod tiles;
 mod tuning;
@@ -30,16 +31,17 @@ pub use library::{Declarations, Library, source};
 pub use machine::{Code, Machine, MachineArgument};
 pub use module::{Specialisation, build_name, of_library, read as read_module};
 pub use storage::{ProgramChoices, Storage, element};
-use tiles::Tilings;
 pub use tuning::{Choices, Measured, Measurements, Tuning};
 
 use crate::cli::{CpuLevel, MachineOptions, TargetName, TunedChoices, spelled};
 use crate::commands::Failure;
 use crate::internal::{self, Stage};
+use pack::Pack;
 use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use tiles::Tilings;
 use tuning::Case;
 use tvmc_backend_x86::{Features, Level};
 use tvmc_ir::host::{Expr, Number};
@@ -49,51 +51,8 @@ use tvmc_ir::tile::launch::{ArgumentShape, Binding, bind};
 use tvmc_ir::tile::{Kernel, TensorDecl};
 use tvmc_model::executor::{Argument, Arrangement, Device, DeviceError, LaunchId, MemoryId, Purpose, Slice};
 use tvmc_passes::packing::{self, Packing};
-use tvmc_passes::planes::{self, LastBlock, Planes};
+use tvmc_passes::planes::LastBlock;
 use tvmc_types::dtype::DType;
-
-/// How a weight is packed.
-enum Pack {
-    /// Rows interleaved by units of so many bytes.
-    Units(usize),
-    /// In planes.
-    Planes(Planes),
-}
-
-impl Pack {
-    /// Bytes of the packed form: those of the declared one, or in planes those of up to 63 rows more.
-    fn bytes(&self, head: usize, rows: usize, row: usize) -> Option<usize> {
-        match self {
-            Pack::Units(_) => packing::packed_matrix_bytes(head, rows, row),
-            Pack::Planes(planes) => planes::packed_bytes(rows, row, planes),
-        }
-    }
-
-    /// Packs a matrix. Whole blocks of rows are dealt out to `threads`: most of the time goes into memory that is touched for the first time.
-    fn run(&self, bytes: &[u8], head: usize, rows: usize, row: usize, output: &mut [u8], threads: usize) {
-        let (bytes_of_head, bytes) = bytes.split_at(head);
-        let (output, output_of_head) = output.split_at_mut(output.len() - head);
-        output_of_head.copy_from_slice(bytes_of_head);
-        let part = |bytes: &[u8], output: &mut [u8]| match self {
-            Pack::Units(unit) => packing::pack(bytes, bytes.len() / row, row, *unit, output),
-            Pack::Planes(planes) => planes::pack(bytes, bytes.len() / row, row, planes, output),
-        };
-        let share = rows.div_ceil(packing::ROWS).div_ceil(threads.max(1)) * packing::ROWS * row;
-        if bytes.len() < PACKED_ALONE || share == 0 {
-            return if row > 0 {
-                part(bytes, output)
-            };
-        }
-        std::thread::scope(|scope| {
-            for (bytes, output) in bytes.chunks(share).zip(output.chunks_mut(share)) {
-                scope.spawn(move || part(bytes, output));
-            }
-        });
-    }
-}
-
-/// Bytes below which a matrix is packed by one thread: starting another takes as long.
-const PACKED_ALONE: usize = 256 << 10;
 
 /// What an instance is made for.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
