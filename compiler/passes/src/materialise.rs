@@ -123,11 +123,19 @@ impl<'k> Lowering<'k> {
             }
             return Ok(());
         }
-        let (count, by) = if last { (steps * lanes, lanes) } else { (steps, 1) };
-        let (position, _) = self.open_loop(count, by, writes, &[]);
-        coords.push(if last { Coord::Lanes(position) } else { Coord::At(position) });
-        self.walk(shape, unroll, writes, coords, body)?;
-        coords.pop();
+        let by = if last { lanes } else { 1 };
+        let each = inside / u64::from(steps);
+        let fits = |turn: &u32| {
+            steps.is_multiple_of(*turn) && each * u64::from(*turn) <= u64::from(self.target.turn)
+        };
+        let turn = [8, 4, 2].into_iter().find(fits).unwrap_or(1);
+        let (position, _) = self.open_loop(steps * by, turn * by, writes, &[]);
+        for step in 0..turn {
+            let position = position.plus(i64::from(step * by));
+            coords.push(if last { Coord::Lanes(position) } else { Coord::At(position) });
+            self.walk(shape, unroll, writes, coords, body)?;
+            coords.pop();
+        }
         self.close_loop(&[]);
         Ok(())
     }

@@ -72,6 +72,8 @@ pub struct Target {
     pub tile_registers: u32,
     /// Statically unrolled steps before a generated loop is used.
     pub unroll: u32,
+    /// Steps of a tile's chunks in one turn of such a loop: neighbours share what stands in one word.
+    pub turn: u32,
     /// Multiply-adds in one turn of a product's loop, so that enough loads are under way at once.
     pub k_unroll: u32,
     /// Independent accumulator chains wanted along N, to hide the latency of `fma`.
@@ -104,6 +106,7 @@ pub const X86_V4: Target = Target {
     accumulators: 24,
     tile_registers: 8,
     unroll: 64,
+    turn: 16,
     k_unroll: 1,
     chains: 4,
     dot_step: DotStep::Fused,
@@ -124,6 +127,7 @@ pub const X86_V3: Target = Target {
     accumulators: 6,
     tile_registers: 4,
     unroll: 64,
+    turn: 16,
     k_unroll: 1,
     chains: 4,
     dot_step: DotStep::Fused,
@@ -144,6 +148,7 @@ pub const CRANELIFT: Target = Target {
     accumulators: 2,
     tile_registers: 4,
     unroll: 32,
+    turn: 1,
     k_unroll: 1,
     chains: 2,
     dot_step: DotStep::Fused,
@@ -164,6 +169,7 @@ pub const WGSL: Target = Target {
     accumulators: 32,
     tile_registers: 32,
     unroll: 32,
+    turn: 1,
     k_unroll: 512,
     chains: 4,
     dot_step: DotStep::Separate,

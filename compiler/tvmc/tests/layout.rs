@@ -161,7 +161,7 @@ const LIBRARY: [(&str, &str, &[&str]); 11] = [
     ("nn", "embed", &["W=q8_0", "D=64"]),
     ("nn", "rms_norm", &["Y=f32", "D=96"]),
     ("nn", "rope_append", &["KV=f16", "P=32", "H=4", "G=2"]),
-    ("nn", "attention", &["KV=f16", "Y=f32", "E=64", "H=4", "G=2"]),
+    ("nn", "attention", &["KV=f16", "Y=f32", "E=64", "R=2"]),
     ("nn", "swiglu", &["Y=f32", "F=64"]),
     ("quantize", "quantize", &["X=f32", "Y=q4_0", "K=64"]),
     ("quantize", "quantization_error", &["X=f32", "Y=q4_0", "K=64"]),

@@ -323,6 +323,7 @@ fn drawn(random: &mut Random) -> Target {
         accumulators: *random.pick(&[1, 2, 6, 24, 32]),
         tile_registers: *random.pick(&[1, 2, 4, 8, 32]),
         unroll: *random.pick(&[1, 2, 32, 64]),
+        turn: *random.pick(&[1, 4, 16]),
         k_unroll: *random.pick(&[1, 4, 512]),
         chains: *random.pick(&[1, 2, 4]),
         dot_step: *random.pick(&[DotStep::Fused, DotStep::Separate]),

@@ -199,7 +199,7 @@ impl<'f> Lower<'f> {
             };
             let shuffled = if !in_registers {
                 let base = this.address_reg(Addr::frame(0));
-                this.gather_words(Addr::at(base, 0), index, None)
+                this.gather_words(Addr::at(base, 0), index, 4, None)
             } else if this.parts == 1 {
                 let reg = this.elements(value, 0);
                 this.v2(forms::PERMUTE, index, reg)
@@ -264,7 +264,7 @@ impl<'f> Lower<'f> {
         self.set_parts(result, |this, part| {
             let index = Src::Part(index, part);
             let index = this.binary(forms::AND, &[index, Src::Const(size as u32 - 1)], false);
-            this.gather_words(Addr::at(base, 0), index, None)
+            this.gather_words(Addr::at(base, 0), index, 4, None)
         });
     }
 }

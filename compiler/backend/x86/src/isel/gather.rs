@@ -9,24 +9,25 @@
 //! place = (off mod m + r) mod m
 //! ```
 //!
-//! which cannot overflow. A word around an element lies within the buffer's padded allocation.
+//! which cannot overflow. A word around an element lies within the buffer's padded allocation. Where base and offsets are known modulo `m` (see
+//! `residues`), so is the place: the word is `m` elements from `E + off - place` on, and neighbouring elements come out of one gather.
 
 use iced_x86::Code as C;
 use regalloc2::VReg;
-use tvmc_ir::lane::{Mem, Place, Value};
+use tvmc_ir::lane::{Access, Mem, Place, Value};
 
-use super::{Lower, Src, forms};
+use super::{Hoist, Key, Lower, Src, forms};
 use crate::mir::{Addr, Inst, MASK, Rm, VEC};
 
 impl<'f> Lower<'f> {
-    /// 32-bit elements at `addr + 4 * index` of the lanes in the mask (`None`: all `P`); 0 elsewhere.
-    pub(super) fn gather_words(&mut self, addr: Addr, index: VReg, mask: Option<VReg>) -> VReg {
+    /// 32-bit elements at `addr + scale * index` of the lanes in the mask (`None`: all `P`); 0 elsewhere.
+    pub(super) fn gather_words(&mut self, addr: Addr, index: VReg, scale: u8, mask: Option<VReg>) -> VReg {
         let mask = match mask {
             Some(mask) => mask,
             None => self.fresh_ones(),
         };
         let (zero, def) = (self.fresh_zero(), self.vreg(VEC));
-        let addr = addr.indexed(index, 4);
+        let addr = addr.indexed(index, scale);
         let inst = if self.v4 {
             let cleared = self.vreg(MASK);
             Inst::new(forms::GATHER.v4).tied(def, zero).mem(addr).consuming(cleared, mask)
@@ -54,12 +55,32 @@ impl<'f> Lower<'f> {
                 return self.set_parts(result, |this, part| {
                     let index = this.part(offset, part);
                     let mask = this.part_mask(mask, part);
-                    this.gather_words(addr, index, mask)
+                    this.gather_words(addr, index, 4, mask)
                 });
             }
             2 => 1,
             _ => 2,
         };
+        if let Some(part_of_word) = self.part_of_word(place, base, offset, log) {
+            let read_only = match place {
+                Place::Buffer(buffer) => self.f.buffers[buffer.index()].access == Access::Read,
+                Place::Arena(_) => false,
+            };
+            let size = mem.bytes() as u8;
+            let addr = addr.plus(-((part_of_word * mem.bytes()) as i32));
+            return self.set_parts(result, |this, part| {
+                let index = this.part(offset, part);
+                let mask = this.part_mask(mask, part);
+                let words = if read_only {
+                    this.shared_words(addr, index, size, mask)
+                } else {
+                    this.gather_words(addr, index, size, mask)
+                };
+                let bits = i64::from(8 * part_of_word * mem.bytes());
+                let elements = if bits == 0 { words } else { this.v1i(forms::SHR_U_C, words, bits) };
+                this.widen_low_bits(mem, elements)
+            });
+        }
         let per_word = 1_u32 << log;
         let pointer = self.address_reg(addr);
         let before = self.tied_imm(C::And_rm32_imm8, pointer, 3);
@@ -78,10 +99,30 @@ impl<'f> Lower<'f> {
             let word = this.v2(forms::ADD_I, word, carry);
             let shift = this.binary(forms::AND, &[Src::Reg(low), Src::Const(per_word - 1)], false);
             let shift = this.v1i(forms::SHL_C, shift, i64::from(5 - log));
-            let words = this.gather_words(Addr::at(aligned, 0), word, mask);
+            let words = this.gather_words(Addr::at(aligned, 0), word, 4, mask);
             let elements = this.v2(forms::SHR_U_V, words, shift);
             this.widen_low_bits(mem, elements)
         });
+    }
+
+    /// Which of the elements of a word all lanes read, `2^log` to a word, where that is known when the kernel is compiled.
+    fn part_of_word(&self, place: Place, base: Value, offset: Value, log: u32) -> Option<u32> {
+        let start = match place {
+            // Buffers are aligned; where in a word an arena begins follows from its offset.
+            Place::Buffer(_) => 0,
+            Place::Arena(arena) => self.arena_offsets[arena.index()] as u32 >> (2 - log),
+        };
+        let [base, offset] = [base, offset].map(|value| self.residues.get(value).modulo(log));
+        Some((start + base? + offset?) % (1 << log))
+    }
+
+    /// Words that neighbouring elements share: those of one address, offsets and mask are gathered once. For memory that nobody writes.
+    fn shared_words(&mut self, addr: Addr, index: VReg, size: u8, mask: Option<VReg>) -> VReg {
+        // Made here, not before a loop: a condition around it may be what keeps it inside the memory.
+        let rank = self.rank;
+        self.cached(Key::Words(addr, index, size, mask), rank, Hoist::Near, |this| {
+            this.gather_words(addr, index, size, mask)
+        })
     }
 
     pub(super) fn scatter(

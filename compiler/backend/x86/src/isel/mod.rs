@@ -28,6 +28,7 @@ mod gather;
 mod memory;
 mod narrow;
 mod packed;
+mod residues;
 mod uniform;
 mod uses;
 mod values;
@@ -45,6 +46,7 @@ use crate::features::{Features, Level};
 use crate::mir::{Addr, BlockId, GPR, Inst, MASK, Mir, PoolId, Rm, Term, VEC, hw};
 use address::Linear;
 use forms::Form;
+use residues::Residues;
 use uses::Uses;
 
 /// What is known of a lane value.
@@ -102,6 +104,8 @@ enum Key {
     /// The address of a place.
     Buffer(u32),
     ArgumentField(i32),
+    /// Words of memory that is only read: their address, the offsets, their size, the mask.
+    Words(Addr, VReg, u8, Option<VReg>),
     /// `128 * (sum of the bytes)` per lane: the correction of a biased dot product.
     DotBias(VReg, bool),
 }
@@ -148,6 +152,7 @@ struct Lower<'f> {
     ranks: Vec<u32>,
     values: Vec<Val<'f>>,
     uses: Uses<'f>,
+    residues: Residues,
     arguments: VReg,
     blocks_xyz: [VReg; 3],
     arena_offsets: Vec<u64>,
@@ -176,6 +181,7 @@ pub(crate) fn lower(f: &Function, features: &Features) -> Result<Mir, Error> {
         ranks: Vec::new(),
         values: vec![Val::Undefined; f.values.len()],
         uses,
+        residues: Residues::of(f),
         arguments: placeholder,
         blocks_xyz: [placeholder; 3],
         arena_offsets: f.arena_offsets(),
