@@ -85,6 +85,8 @@ pub(crate) struct Affine {
     terms: Vec<(Term, DType)>,
     /// Bounds of integers, where they are known.
     ranges: Vec<Option<(i64, i64)>>,
+    /// Which of the format's tables are too long for a register.
+    wide_tables: Vec<bool>,
 }
 
 impl Affine {
@@ -117,6 +119,13 @@ impl Affine {
     /// Whether codes are numbers, not integers.
     pub fn has_numbers(&self) -> bool {
         self.runs.iter().any(|run| run.planes == 0)
+    }
+
+    /// Whether some code takes an entry of a long table, such as a grid's row.
+    pub fn has_grids(&self) -> bool {
+        let codes = self.runs.iter().flat_map(|run| &run.codes);
+        let mut needed = codes.flat_map(|code| self.needed(*code));
+        needed.any(|node| matches!(self.terms[node.0 as usize].0, Term::Op(Op::Table(table), _) if self.wide_tables[table as usize]))
     }
 
     /// What a node is computed from, and itself, operands first.
@@ -152,7 +161,8 @@ impl Affine {
                 .collect();
             if let Some(runs) = runs {
                 let ranges = (0..body.terms.len()).map(|at| body.range(Node(at as u32))).collect();
-                return Some(Affine { length, runs, terms: body.terms, ranges });
+                let wide_tables = format.tables.iter().map(|(_, entries)| entries.len() > 64).collect();
+                return Some(Affine { length, runs, terms: body.terms, ranges, wide_tables });
             }
         }
         None

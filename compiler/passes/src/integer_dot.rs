@@ -36,6 +36,8 @@ use tvmc_types::dtype::DType;
 
 /// A one in every byte.
 const ONES: u32 = 0x0101_0101;
+/// Elements of K beyond which chunks of columns are a loop.
+const LONG: u32 = 64;
 /// Most quads written out for one product.
 const MAX_QUADS: u32 = 8192;
 
@@ -84,21 +86,26 @@ impl<'k> Lowering<'k> {
         if k / QUAD * chunks > MAX_QUADS {
             return Ok(false);
         }
-        self.by_runs((c, result), (m, chunks), &mut |this, tile, sums| {
+        // What a gather costs is shared by more rows.
+        let rows = self.target.integer_rows * if w.affine.has_grids() { 2 } else { 1 };
+        self.by_runs((c, result), (m, k, chunks), rows, &mut |this, tile, sums| {
             this.runs(&x, &w, tile, Coord::zero(), k, sums)
         })?;
         Ok(true)
     }
 
-    /// Makes a product of `m` rows and so many chunks of columns by `runs`, which adds the products of given rows and columns to sums.
+    /// Makes a product of `m` rows and so many chunks of columns, `rows` rows at a time, by `runs`, which adds the products of given rows and columns to sums.
     pub(crate) fn by_runs(
         &mut self,
         (c, result): (Value, Value),
-        (m, chunks): (u32, u32),
+        (m, k, chunks): (u32, u32, u32),
+        rows: u32,
         runs: Runs<'_, 'k>,
     ) -> Result<(), LowerError> {
         let lanes = self.target.lanes;
-        if m * chunks <= self.target.tile_registers.min(self.target.accumulators) {
+        // Chunks by themselves, so that the code of long runs of K stays in the caches of code.
+        let looped = m > 1 && chunks > 1 && k > LONG;
+        if !looped && m * chunks <= self.target.tile_registers.min(self.target.accumulators) {
             let rows: Vec<Coord> = (0..m).map(Coord::at).collect();
             let columns: Vec<Coord> = (0..chunks).map(|chunk| Coord::lanes(chunk * lanes)).collect();
             let sums = self.starts(c, &rows, &columns)?;
@@ -114,20 +121,34 @@ impl<'k> Lowering<'k> {
                 self.arena_tile(&self.kernel.ty(result).shape.clone(), Scalar::F32)?
             }
         };
-        // Codes are unpacked once for each group of rows: as many rows as there are accumulators for one chunk.
-        let rows = self.target.integer_rows.clamp(1, m);
+        // Codes are unpacked once for each group of rows.
+        let rows = rows.clamp(1, m);
         let whole = m / rows * rows;
         let fixed = self.needs_constants(c);
         let mut block = |this: &mut Self, first: Position, count: u32| {
             let rows: Vec<Coord> = (0..count).map(|row| Coord::At(first.plus(i64::from(row)))).collect();
-            // Value numbering shares what depends on the rows alone among the chunks.
-            for chunk in 0..chunks {
-                let columns = [Coord::lanes(chunk * lanes)];
+            let together = looped && !fixed;
+            if together {
+                runs(this, (&rows, &[]), Vec::new())?;
+            }
+            let mut one = |this: &mut Self, column: Coord| {
+                let columns = [column];
                 let sums = this.starts(c, &rows, &columns)?;
                 let sums = runs(this, (&rows, &columns), sums)?;
                 for (row, sum) in rows.iter().zip(sums) {
-                    this.put(&tile, &[*row, columns[0]], sum);
+                    this.put(&tile, &[*row, column], sum);
                 }
+                Ok::<(), LowerError>(())
+            };
+            // Value numbering shares what depends on the rows alone among the chunks.
+            if together {
+                let (position, _) = this.open_loop(chunks * lanes, lanes, true, &[]);
+                one(this, Coord::Lanes(position))?;
+                this.close_loop(&[]);
+                return Ok(());
+            }
+            for chunk in 0..chunks {
+                one(this, Coord::lanes(chunk * lanes))?;
             }
             Ok::<(), LowerError>(())
         };
@@ -350,28 +371,30 @@ impl<'k> Lowering<'k> {
         let quads = length / QUAD;
         let mut words = Vec::new();
         let mut totals = Vec::new();
+        let mut starts = Vec::new();
+        let zero = self.emit.i32(0);
+        let zero = self.emit.splat(zero);
         for opened in xs {
             let from = Reading { side: x, opened, start: shifted(opened.start, x, x_group) };
             let row: Vec<lane::Value> = (0..quads)
                 .map(|q| self.byte_quad(from, x_run, x_skip + q * QUAD))
                 .collect::<Result<_, _>>()?;
             let needs_total = w_run.bias != 0 || w_run.offset.is_some();
-            totals.push(if needs_total { Some(self.byte_total(&row)) } else { None });
+            let total = if needs_total { Some(self.byte_total(&row)) } else { None };
+            // The bias is where the sum of the lowest plane begins.
+            starts.push(match total {
+                Some(total) if w_run.bias != 0 => {
+                    let bias = self.emit.i32(w_run.bias);
+                    self.emit.pure(Pure::IMul, &[total, bias])
+                }
+                Some(_) | None => zero,
+            });
+            totals.push(total);
             words.push(row);
         }
         for (column, opened) in ws.iter().enumerate() {
             let from = Reading { side: w, opened, start: shifted(opened.start, w, w_group) };
-            let zero = self.emit.i32(0);
-            let zero = self.emit.splat(zero);
-            let mut products = vec![zero; xs.len()];
-            // The bias is where the sum of the lowest plane begins.
-            if w_run.bias != 0 {
-                let bias = self.emit.i32(w_run.bias);
-                for (product, total) in products.iter_mut().zip(&totals) {
-                    let Some(total) = total else { continue };
-                    *product = self.emit.pure(Pure::IMul, &[*total, bias]);
-                }
-            }
+            let mut products = starts.clone();
             for plane in 0..w_run.planes {
                 let mut sums = if plane == 0 { products.clone() } else { vec![zero; xs.len()] };
                 for q in 0..quads {

@@ -58,7 +58,8 @@ impl<'k> Lowering<'k> {
         if !self.is_plain(a, false) {
             self.move_to_arena(a)?;
         }
-        self.by_runs((c, result), (m, chunks), &mut |this, tile, sums| {
+        let rows = self.target.integer_rows;
+        self.by_runs((c, result), (m, k, chunks), rows, &mut |this, tile, sums| {
             this.number_runs(a, &w, tile, k, sums)
         })?;
         Ok(true)

@@ -104,6 +104,21 @@ pub(crate) fn emit(
     Ok((bytes, emitter.stats))
 }
 
+/// Which of the emitted blocks lie in innermost loops: from one that starts such a loop to the last that jumps back to it.
+fn innermost(program: &Program<'_>, mir: &Mir, targets: &[usize], emitted: &[usize]) -> Vec<bool> {
+    let mut inside = vec![false; emitted.len()];
+    for (first, &start) in emitted.iter().enumerate() {
+        if !mir.blocks[program.order[start].0 as usize].hot {
+            continue;
+        }
+        let returns = |block: usize| program.succs[block].iter().any(|next| targets[next.index()] == start);
+        if let Some(last) = emitted.iter().rposition(|&block| returns(block)).filter(|last| *last >= first) {
+            inside[first..=last].fill(true);
+        }
+    }
+    inside
+}
+
 /// The callee-saved registers that the allocation writes.
 fn saved_registers(output: &Output) -> Vec<u8> {
     let mut used = [false; 16];
@@ -190,7 +205,9 @@ impl Emitter<'_> {
     fn blocks(&mut self, program: &Program<'_>, mir: &Mir) -> Result<(), String> {
         let targets = self.targets(program);
         let emitted: Vec<usize> = (0..program.ranges.len()).filter(|&b| targets[b] == b).collect();
+        let in_loop = innermost(program, mir, &targets, &emitted);
         for (at, &block) in emitted.iter().enumerate() {
+            let before = self.stats;
             if mir.blocks[program.order[block].0 as usize].hot {
                 self.align();
             }
@@ -214,6 +231,11 @@ impl Emitter<'_> {
                         }
                     },
                 }
+            }
+            if in_loop[at] {
+                let now = &mut self.stats;
+                now.loop_instructions += now.instructions - before.instructions;
+                now.loop_spills += now.spills + now.reloads - before.spills - before.reloads;
             }
         }
         Ok(())

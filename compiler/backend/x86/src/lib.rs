@@ -57,6 +57,10 @@ pub struct Stats {
     pub spills: usize,
     /// Loads from spill slots.
     pub reloads: usize,
+    /// Instructions in innermost loops.
+    pub loop_instructions: usize,
+    /// Stores to spill slots and loads from them in innermost loops.
+    pub loop_spills: usize,
     /// Register moves that the allocator added.
     pub moves: usize,
     /// 8-byte units of spill slots.

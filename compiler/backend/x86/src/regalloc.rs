@@ -33,7 +33,7 @@ pub(crate) struct Program<'m> {
     operands: Vec<Operand>,
     operand_ends: Vec<u32>,
     pub ranges: Vec<InstRange>,
-    succs: Vec<Vec<Block>>,
+    pub succs: Vec<Vec<Block>>,
     preds: Vec<Vec<Block>>,
     /// Layout number to block.
     pub order: Vec<BlockId>,

@@ -76,7 +76,8 @@ impl<'f> Lower<'f> {
             | Val::Parts(_)
             | Val::SplatImm(_)
             | Val::LaneIndex
-            | Val::Pending(_) => Linear::register(self.uniform(value)),
+            | Val::Pending(_)
+            | Val::Again(_) => Linear::register(self.uniform(value)),
         }
     }
 

@@ -6,7 +6,7 @@ use regalloc2::VReg;
 
 use super::uses::User;
 use super::{Lower, Src, forms};
-use crate::mir::{Inst, MASK};
+use crate::mir::{Inst, MASK, Rm};
 
 impl<'f> Lower<'f> {
     pub(super) fn unary(&mut self, form: forms::Form, a: Src) -> VReg {
@@ -80,10 +80,12 @@ impl<'f> Lower<'f> {
 
     /// The variable instructions give 0 (or the sign) for counts past 31, so the count is reduced first.
     pub(super) fn shift(&mut self, constant: forms::Form, variable: forms::Form, args: &[Src]) -> VReg {
-        let a = self.source(args[0]);
         if let Some(count) = self.source_constant(args[1]) {
+            // Only EVEX shifts what lies in memory by a constant.
+            let a = if self.v4 { self.source_rm(args[0]) } else { Rm::Reg(self.source(args[0])) };
             return self.v1i(constant, a, i64::from(count & 31));
         }
+        let a = self.source(args[0]);
         let count = self.binary(forms::AND, &[args[1], Src::Const(31)], false);
         self.v2(variable, a, count)
     }

@@ -45,6 +45,7 @@ impl<'f> Lower<'f> {
         match self.values[value.index()] {
             Val::Pending(inst) if is_bitwise(&inst.op) => Some(inst),
             Val::Pending(_)
+            | Val::Again(_)
             | Val::Undefined
             | Val::Reg(_)
             | Val::Parts(_)

@@ -68,6 +68,8 @@ enum Val<'f> {
     Linear(Rc<Linear>),
     /// Waits for its only use.
     Pending(&'f LaneInst),
+    /// A load whose uses are far apart, from memory that does not change in between: each reads it again, so that no register is taken for so long.
+    Again(&'f LaneInst),
 }
 
 /// A source operand of a vector instruction.

@@ -32,7 +32,7 @@
 
 use iced_x86::Code as C;
 use regalloc2::VReg;
-use tvmc_ir::lane::{Place, Sign, Table, Value};
+use tvmc_ir::lane::{Op, Place, Sign, Table, Value};
 
 use super::{Hoist, Key, Lower, Src, Val, forms};
 use crate::mir::{Addr, Inst, MASK, Rm, VEC};
@@ -121,7 +121,7 @@ impl<'f> Lower<'f> {
         let in_one_word = whole.filter(|&(_, offset)| offset + 4 * bits <= 32);
         if self.v4 && self.features.vbmi && bits < 8 {
             if let Some((word, offset)) = in_one_word {
-                let word = self.source(word);
+                let word = self.quadwords(word);
                 let spread = self.multishift(word, |byte| (byte / 4) * 32 + offset + bits * (byte % 4));
                 return self.extend_codes(spread, bits, sign);
             }
@@ -152,8 +152,18 @@ impl<'f> Lower<'f> {
         self.v2(forms::OR, low, high)
     }
 
+    /// A source as an operand that is no 32-bit one: a broadcast of such a size does not exist.
+    fn quadwords(&mut self, source: Src) -> Rm {
+        match source {
+            Src::Part(value, part) if matches!(self.val(value), Val::Again(load) if load.op != Op::Splat) => {
+                self.source_rm(Src::Part(value, part))
+            }
+            Src::Part(..) | Src::Reg(_) | Src::Const(_) => Rm::Reg(self.source(source)),
+        }
+    }
+
     /// Byte `j` of each quadword becomes the 8 bits of the quadword that start at bit `start(j)`.
-    fn multishift(&mut self, quads: VReg, start: impl Fn(u32) -> u32) -> VReg {
+    fn multishift(&mut self, quads: impl Into<Rm>, start: impl Fn(u32) -> u32) -> VReg {
         let control: Vec<u8> = (0..64).map(|byte| start(byte % 8) as u8).collect();
         let control = self.vector_constant(control);
         let code = C::EVEX_Vpmultishiftqb_zmm_k1z_zmm_zmmm512b64;

@@ -26,6 +26,14 @@ impl<'f> Lower<'f> {
             // But for updates, operations with a result have no effect beside it.
             Some(result) if self.uses.count(result) == 0 && !inst.op.has_effect() => {}
             Some(result) if self.waits(inst, result) => self.set(result, Val::Pending(inst)),
+            Some(result) if self.is_again(inst, result) => {
+                if let Op::Memory { place, .. } = inst.op
+                    && let Some(addr) = self.load_address(inst)
+                {
+                    self.prefetch(place, addr);
+                }
+                self.set(result, Val::Again(inst));
+            }
             _ => self.emit_now(inst),
         }
         Ok(())
@@ -53,8 +61,8 @@ impl<'f> Lower<'f> {
         if inst.op == Op::Splat {
             return self.v4
                 && self.parts == 1
-                && matches!(self.values[inst.args[0].index()], Val::Pending(_))
-                && (matches!(user_of_load(), Some(Op::Pure(_))) || self.is_read_again(inst.args[0], result));
+                && matches!(self.values[inst.args[0].index()], Val::Pending(_) | Val::Again(_))
+                && matches!(user_of_load(), Some(Op::Pure(_)));
         }
         if self.waits_for_bitwise(inst, result) {
             return true;
@@ -70,17 +78,32 @@ impl<'f> Lower<'f> {
         }
     }
 
-    /// Whether a broadcast load is an operand of each of its users, because a register would be taken too long: from memory that does not
-    /// change in between.
-    fn is_read_again(&self, load: Value, splat: Value) -> bool {
-        let Val::Pending(LaneInst { op: Op::Memory { place, .. }, .. }) = &self.values[load.index()] else {
+    /// Whether a load of whole words by lanes, or of one for all of them, is read by each of its users: from memory that does not change in between,
+    /// where a register would be taken too long.
+    fn is_again(&self, inst: &LaneInst, result: Value) -> bool {
+        let (load, from) = match inst.op {
+            Op::Splat if self.parts == 1 => match self.val(inst.args[0]) {
+                Val::Pending(load) => (load, inst.args[0]),
+                _ => return false,
+            },
+            _ => (inst, result),
+        };
+        let Op::Memory { form, mem: Mem::F32 | Mem::I32, place, masked: false } = load.op else {
             return false;
         };
-        let unchanged = match place {
+        let wanted = if inst.op == Op::Splat { MemoryOp::LoadUniform } else { MemoryOp::LoadContig };
+        self.v4
+            && form == wanted
+            && self.f.lanes.is_multiple_of(self.width)
+            && self.is_unchanged(place, from, result)
+            && self.uses.is_far(result)
+    }
+
+    fn is_unchanged(&self, place: Place, from: Value, to: Value) -> bool {
+        match place {
             Place::Buffer(buffer) => self.f.buffers[buffer.index()].access == Access::Read,
-            Place::Arena(arena) => !self.uses.is_stored_to(*arena, load, splat),
-        };
-        unchanged && self.uses.is_far(splat)
+            Place::Arena(arena) => self.uses.is_local(to) && !self.uses.is_stored_to(arena, from, to),
+        }
     }
 
     /// Emits an operation and defines its result.

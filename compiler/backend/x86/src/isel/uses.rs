@@ -41,6 +41,8 @@ struct Info<'f> {
     span: (u32, u32),
     /// Whether an operation of the region of the definition is every use.
     local: bool,
+    /// Whether an operation is every use.
+    in_code: bool,
 }
 
 /// The analysis' result.
@@ -57,7 +59,15 @@ impl<'f> Uses<'f> {
     /// Walks the function once.
     pub fn of(function: &'f Function) -> Result<Self, Error> {
         let start = Position::default();
-        let none = Info { count: 0, def: start, last: start, user: User::Control, span: (0, 0), local: true };
+        let none = Info {
+            count: 0,
+            def: start,
+            last: start,
+            user: User::Control,
+            span: (0, 0),
+            local: true,
+            in_code: true,
+        };
         let infos = vec![none; function.values.len()];
         let mut uses = Self { infos, regions: 0, epoch: 0, operations: 0, stores: HashMap::new() };
         uses.region(&function.body, 0)?;
@@ -69,7 +79,8 @@ impl<'f> Uses<'f> {
         let info = &mut self.infos[value.index()];
         info.count += 1;
         info.span.1 = self.operations;
-        info.local &= region == info.def.region && matches!(user, User::Inst(_));
+        info.in_code &= matches!(user, User::Inst(_));
+        info.local &= region == info.def.region && info.in_code;
         info.last = last;
         info.user = user;
     }
@@ -151,10 +162,15 @@ impl<'f> Uses<'f> {
         (info.count == 1 && info.last.region == info.def.region).then_some(info.user)
     }
 
-    /// Whether all users are operations of the region of the definition, and some are far from it.
+    /// Whether all users are operations, and some are far from the definition.
     pub fn is_far(&self, value: Value) -> bool {
         let info = &self.infos[value.index()];
-        info.local && info.span.1 - info.span.0 > FAR
+        info.in_code && info.span.1 - info.span.0 > FAR
+    }
+
+    /// Whether all users are operations of the region of the definition.
+    pub fn is_local(&self, value: Value) -> bool {
+        self.infos[value.index()].local
     }
 
     /// Whether something is stored to an arena from the definition of one value to the last use of another.

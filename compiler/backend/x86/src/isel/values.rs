@@ -4,7 +4,7 @@
 use regalloc2::{RegClass, VReg};
 use tvmc_ir::lane::{Inst as LaneInst, Op, Scalar, Value};
 
-use super::{Lower, Src, Val};
+use super::{Lower, Src, Val, forms};
 use crate::mir::{Addr, GPR, MASK, Rm, VEC};
 
 impl<'f> Lower<'f> {
@@ -34,7 +34,12 @@ impl<'f> Lower<'f> {
             Val::Imm(imm) => Some(*imm),
             Val::Linear(linear) => linear.as_constant(),
             Val::SplatImm(bits) => Some(i64::from(*bits)),
-            Val::Undefined | Val::Reg(_) | Val::Parts(_) | Val::LaneIndex | Val::Pending(_) => None,
+            Val::Undefined
+            | Val::Reg(_)
+            | Val::Parts(_)
+            | Val::LaneIndex
+            | Val::Pending(_)
+            | Val::Again(_) => None,
         }
     }
 
@@ -69,7 +74,12 @@ impl<'f> Lower<'f> {
             Val::Imm(bits) if self.scalar(value) == Scalar::F32 => self.scalar_constant(bits as u32),
             Val::Imm(imm) => self.imm(imm),
             Val::Linear(linear) => self.linear_reg(&linear),
-            Val::Undefined | Val::Parts(_) | Val::SplatImm(_) | Val::LaneIndex | Val::Pending(_) => {
+            Val::Undefined
+            | Val::Parts(_)
+            | Val::SplatImm(_)
+            | Val::LaneIndex
+            | Val::Pending(_)
+            | Val::Again(_) => {
                 unreachable!("{value} is not uniform")
             }
         }
@@ -85,6 +95,11 @@ impl<'f> Lower<'f> {
         self.force(value);
         match self.val(value) {
             Val::Parts(parts) => parts[part as usize],
+            Val::Again(inst) => match self.memory_of(inst, part) {
+                Some(Rm::Broadcast(addr)) => self.v1(forms::BROADCAST, Rm::Mem(addr)),
+                Some(memory) => self.v1(forms::LOAD, memory),
+                None => unreachable!("only loads are read again"),
+            },
             Val::SplatImm(bits) if self.scalar(value) == Scalar::Bool => self.bool_constant(bits != 0),
             Val::SplatImm(bits) => self.dword(bits),
             Val::LaneIndex => {
@@ -149,7 +164,8 @@ impl<'f> Lower<'f> {
                 | Val::Imm(_)
                 | Val::LaneIndex
                 | Val::Linear(_)
-                | Val::Pending(_) => None,
+                | Val::Pending(_)
+                | Val::Again(_) => None,
             },
         }
     }
@@ -169,7 +185,7 @@ impl<'f> Lower<'f> {
             Src::Reg(_) => false,
             Src::Part(value, _) => match &self.values[value.index()] {
                 Val::SplatImm(bits) => *bits != 0,
-                Val::LaneIndex | Val::Pending(_) => true,
+                Val::LaneIndex | Val::Pending(_) | Val::Again(_) => true,
                 Val::Undefined | Val::Reg(_) | Val::Parts(_) | Val::Imm(_) | Val::Linear(_) => false,
             },
         }
@@ -184,6 +200,10 @@ impl<'f> Lower<'f> {
         match self.val(value) {
             Val::Pending(inst) => match self.fold(inst, part) {
                 Some(rm) => rm,
+                None => Rm::Reg(self.part(value, part)),
+            },
+            Val::Again(inst) => match self.memory_of(inst, part) {
+                Some(memory) => memory,
                 None => Rm::Reg(self.part(value, part)),
             },
             Val::LaneIndex if !self.take_budget() => {
@@ -210,6 +230,14 @@ impl<'f> Lower<'f> {
             self.prefetch(place, addr);
         }
         Some(Rm::Mem(addr.plus((4 * self.width * part) as i32)))
+    }
+
+    /// Where a load, or a splat of one, reads one part.
+    fn memory_of(&mut self, inst: &'f LaneInst, part: u32) -> Option<Rm> {
+        if inst.op == Op::Splat {
+            return self.pending_load(inst.args[0]).map(Rm::Broadcast);
+        }
+        self.load_address(inst).map(|addr| Rm::Mem(addr.plus((4 * self.width * part) as i32)))
     }
 
     pub(super) fn load_address(&mut self, inst: &'f LaneInst) -> Option<Addr> {

@@ -35,7 +35,8 @@ impl<'f> Lower<'f> {
             | Val::Imm(_)
             | Val::LaneIndex
             | Val::Linear(_)
-            | Val::Pending(_) => false,
+            | Val::Pending(_)
+            | Val::Again(_) => false,
         })
     }
 
