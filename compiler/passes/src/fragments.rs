@@ -10,6 +10,8 @@
 //! }
 //! ```
 //!
+//! **Parts.** Where there are fewer rectangles than groups, several groups have one, and each takes its part of every stretch of K. Their sums are added at the end, the first part's first.
+//!
 //! The groups of a block share the rows and columns of `acc` among them; each has a rectangle of sums. So an element of an operand is decoded once for all of a block's
 //! rows (columns), and read from scratch by those groups that need it.
 //!
@@ -24,21 +26,23 @@
 //! into scratch. A block that takes part in this has as many lanes as the target's row says (`instance`).
 
 use crate::eval::{Coord, Position};
+use crate::factors::Factor;
 use crate::history;
 use crate::lower::{LowerError, Lowering, Repr, Tail};
 use crate::memory::mem_of;
-use crate::packing::Packing;
 use crate::shares::Neighbours;
 use crate::spread::{Product, lcm, reads_slices};
-use crate::staging::{Along, Staged};
+use crate::staging::{Along, Eight, Staged};
 use tvmc_ir::lane::fragment::{ALIGNMENT, EDGE};
 use tvmc_ir::lane::{self, Arena, Fragment, FragmentOp, Mem, Op as LaneOp, Order, Place, Pure, Role, Scalar};
 use tvmc_ir::tile::facts::Facts;
-use tvmc_ir::tile::{Element, Inst, Kernel, Memory, Op, Region, Stmt, TensorDecl, Value};
-use tvmc_types::dtype::{DType, Kind};
+use tvmc_ir::tile::{Element, Inst, Memory, Op, Stmt, Value};
+use tvmc_types::dtype::DType;
 
 /// Elements of K that are staged at once at most, where short turns are joined.
 const MAX_TURN: u32 = 256;
+/// Rows up to which turns are joined.
+const FEW_ROWS: u32 = 2 * EDGE;
 /// Words between the rows of a window: no two rows of a fragment in the same banks.
 const WINDOW_ROW: u32 = EDGE + 4;
 
@@ -62,6 +66,8 @@ pub(crate) struct Share {
     /// Fragments of a group along M and N.
     rows: u32,
     columns: u32,
+    /// Groups that have one rectangle of sums together, each its part of every stretch of K that lies in scratch.
+    parts: u32,
 }
 
 /// Sums that lie in fragments.
@@ -82,7 +88,7 @@ impl<'k> Lowering<'k> {
         };
         let Some(way) = self.fragment_way(&mut product) else { return Ok(false) };
         let stored = self.finished_by_stores(product.result);
-        if stored.is_none() && !self.is_zero(product.initial) {
+        if stored.is_none() && (!self.is_zero(product.initial) || way.share.parts > 1) {
             return Ok(false);
         }
         for load in stored.iter().flatten() {
@@ -132,8 +138,8 @@ impl<'k> Lowering<'k> {
         let right = side(&b, product.b, product.n, 0);
 
         let room = fragments.scratch / 4 * 3;
-        // Sums are few where rows are: then the time goes to loads, of which many should be under way.
-        let few = share.rows * share.columns <= 4;
+        // Of few rows the time goes to loads, of which many should be under way.
+        let few = product.m <= FEW_ROWS;
         let mut turn = product.step;
         while few
             && turn * 2 <= MAX_TURN
@@ -146,7 +152,10 @@ impl<'k> Lowering<'k> {
             (0..8).map(move |log| turn >> log).take_while(move |part| part % EDGE == 0 && turn % part == 0)
         };
         let part = parts(turn).find(|part| {
-            left.is_whole(*part) && right.is_whole(turn) && left.bytes(*part) + right.bytes(turn) <= room
+            part.is_multiple_of(EDGE * share.parts)
+                && left.is_whole(*part)
+                && right.is_whole(turn)
+                && left.bytes(*part) + right.bytes(turn) <= room
         });
         let Some(part) = part else {
             product.step = step;
@@ -181,27 +190,51 @@ impl<'k> Lowering<'k> {
             self.emit.effect(LaneOp::Fragment(FragmentOp::Zero(*sum)), &[]);
         }
         let (down, right_of) = self.group_place(*share);
+        let own = part / share.parts;
+        let started = self.part_of(*share);
         self.settle();
+        // Where a turn is staged at once, the next one's loads are under way while this one's fragments are multiplied.
+        let ahead = part == turn && matches!(self.bounds(product), (Some(from), Some(to)) if from < to);
+        if ahead {
+            let staged = self.turn_halves(product, way, from)?;
+            self.stage_turn(staged, (left_arena, right_arena));
+        }
         let (base, _) = self.emit.begin_for(from, to, *turn, &[]);
         let mark = self.moves();
-        self.repr[product.counter.index()] = Some(Repr::Uniform(base));
         self.barrier();
-        for inst in &product.insts {
-            self.inst(inst)?;
+        let mut next = None;
+        if ahead {
+            // The last turn loads itself once more, and nobody reads it.
+            let (size, one) = (self.emit.i32(*turn as i32), self.emit.i32(1));
+            let length = self.emit.pure(Pure::ISub, &[to, from]);
+            let length = self.emit.pure(Pure::ISub, &[length, one]);
+            let before = self.emit.pure(Pure::IDivS, &[length, size]);
+            let before = self.emit.pure(Pure::IMul, &[before, size]);
+            let last = self.emit.pure(Pure::IAdd, &[from, before]);
+            let following = self.emit.pure(Pure::IAdd, &[base, size]);
+            let following = self.emit.pure(Pure::IMinS, &[following, last]);
+            next = Some(self.turn_halves(product, way, following)?);
+        } else {
+            self.begin_turn(product, base)?;
+            let staged = self.halves(right, (0, *turn))?;
+            self.stage(right_arena, staged);
         }
-        self.stage(right, right_arena, (0, *turn))?;
         for first in (0..*turn).step_by(*part as usize) {
-            if first > 0 {
+            if !ahead {
+                if first > 0 {
+                    self.barrier();
+                }
+                let staged = self.halves(left, (first, *part))?;
+                self.stage(left_arena, staged);
                 self.barrier();
             }
-            self.stage(left, left_arena, (first, *part))?;
-            self.barrier();
-            for k in (0..*part).step_by(EDGE as usize) {
+            for k in (0..own).step_by(EDGE as usize) {
                 for (i, fragment) in (0..).zip(&a) {
-                    self.load_factor((left, *part), left_arena, *fragment, down, (i, k))?;
+                    self.load_factor((left, *part), left_arena, *fragment, (down, started, own), (i, k));
                 }
                 for j in 0..share.columns {
-                    self.load_factor((right, *turn), right_arena, b, right_of, (j, first + k))?;
+                    let k = first + k;
+                    self.load_factor((right, *turn), right_arena, b, (right_of, started, own), (j, k));
                     for (i, left) in (0..).zip(&a) {
                         let sum = sums[(i * share.columns + j) as usize];
                         let op = FragmentOp::MultiplyAdd { sum, left: *left, right: b };
@@ -210,21 +243,52 @@ impl<'k> Lowering<'k> {
                 }
             }
         }
+        if let Some(staged) = next {
+            self.barrier();
+            self.stage_turn(staged, (left_arena, right_arena));
+        }
         self.emit.end_for(&[]);
         self.restore(mark);
         self.barrier();
         Ok(sums)
     }
 
+    /// The loop's body at an element of K, but for the product.
+    fn begin_turn(&mut self, product: &Product<'k>, counter: lane::Value) -> Result<(), LowerError> {
+        self.repr[product.counter.index()] = Some(Repr::Uniform(counter));
+        product.insts.iter().try_for_each(|inst| self.inst(inst))
+    }
+
+    /// Loads and decodes a whole turn: the left factor's halves and the right one's.
+    fn turn_halves(
+        &mut self,
+        product: &Product<'k>,
+        way: &Way,
+        counter: lane::Value,
+    ) -> Result<[Vec<Eight>; 2], LowerError> {
+        self.begin_turn(product, counter)?;
+        let right = self.halves(&way.right, (0, way.turn))?;
+        Ok([self.halves(&way.left, (0, way.turn))?, right])
+    }
+
+    fn stage_turn(&mut self, [left, right]: [Vec<Eight>; 2], arenas: (Arena, Arena)) {
+        self.stage(arenas.0, left);
+        self.stage(arenas.1, right);
+    }
+
     /// A lane's group: rows above its rectangle and columns before it, as v.i32 with what is known.
     fn group_place(&mut self, share: Share) -> (Position, Position) {
         let lane = self.emit.lane_index();
         let size = self.emit.i32(share.group as i32);
-        let group = self.emit.pure(Pure::IDivU, &[lane, size]);
+        let mut group = self.emit.pure(Pure::IDivU, &[lane, size]);
+        let groups = self.target.lanes / share.group / share.parts;
+        if share.parts > 1 {
+            let rectangles = self.emit.i32(groups as i32);
+            group = self.emit.pure(Pure::IRemU, &[group, rectangles]);
+        }
         let across = self.emit.i32(share.across as i32);
         let (down, along) =
             (self.emit.pure(Pure::IDivU, &[group, across]), self.emit.pure(Pure::IRemU, &[group, across]));
-        let groups = self.target.lanes / share.group;
         let mut place = |value, count: u32, fragments: u32| {
             let size = fragments * EDGE;
             let size_value = self.emit.i32(size as i32);
@@ -236,15 +300,25 @@ impl<'k> Lowering<'k> {
         (place(down, groups / share.across, share.rows), place(along, share.across, share.columns))
     }
 
+    /// The number of a lane's part, where there are several.
+    fn part_of(&mut self, share: Share) -> Option<lane::Value> {
+        if share.parts == 1 {
+            return None;
+        }
+        let lane = self.emit.lane_index();
+        let lanes = self.emit.i32((self.target.lanes / share.parts) as i32);
+        Some(self.emit.pure(Pure::IDivU, &[lane, lanes]))
+    }
+
     /// Loads fragment `number` of a group's rows or columns, 16 of K from `k` on.
     fn load_factor(
         &mut self,
         (side, length): (&Staged, u32),
         arena: Arena,
         fragment: Fragment,
-        group: Position,
+        (group, started, own): (Position, Option<lane::Value>, u32),
         (number, k): (u32, u32),
-    ) -> Result<(), LowerError> {
+    ) {
         let pitch = side.pitch(length);
         let (line, element) = match side.along {
             Along::K => (pitch, 1),
@@ -253,7 +327,12 @@ impl<'k> Lowering<'k> {
         let base = self.emit.i64(i64::from(number * EDGE * line + k * element));
         let line = self.emit.i32(line as i32);
         let zero = self.emit.i32(0);
-        let offset = self.emit.pure(Pure::IMul, &[group.value.unwrap_or(zero), line]);
+        let mut offset = self.emit.pure(Pure::IMul, &[group.value.unwrap_or(zero), line]);
+        if let Some(part) = started {
+            let apart = self.emit.i32((own * element) as i32);
+            let before = self.emit.pure(Pure::IMul, &[part, apart]);
+            offset = self.emit.pure(Pure::IAdd, &[offset, before]);
+        }
         let offset = self.emit.splat(offset);
         let stride = self.emit.i32(pitch as i32);
         // Rows of a left factor are its lines, columns of a right one.
@@ -263,7 +342,6 @@ impl<'k> Lowering<'k> {
         };
         let op = LaneOp::Fragment(FragmentOp::Load { fragment, arena, order });
         self.emit.effect(op, &[base, offset, stride]);
-        Ok(())
     }
 
     /// Sums as a tile in scratch.
@@ -328,8 +406,10 @@ impl<'k> Lowering<'k> {
             return self.unsupported("sums of fragments in block-shared memory", Some(inst));
         };
         let tensor = self.tensor(param)?;
-        let whole =
-            *value == result && tensor.element == Element::DType(DType::F32) && self.is_zero(sums.initial);
+        let whole = sums.share.parts == 1
+            && *value == result
+            && tensor.element == Element::DType(DType::F32)
+            && self.is_zero(sums.initial);
         if !whole {
             return self.store_by_windows(inst, memory, (result, &sums));
         }
@@ -389,16 +469,28 @@ impl<'k> Lowering<'k> {
         let Some(mem) = mem else {
             return self.unsupported("sums of fragments in a tensor of this element type", Some(inst));
         };
-        let Share { group, columns, .. } = sums.share;
+        let Share { group, columns, parts, .. } = sums.share;
         let window = EDGE * WINDOW_ROW;
-        let arena = self.scratch(self.target.lanes / group * window * 4)?;
+        let groups = self.target.lanes / group;
+        let arena = self.scratch(groups * window * 4)?;
         let (down, along) = self.group_place(sums.share);
         let lane = self.emit.lane_index();
         let size = self.emit.i32(group as i32);
         let number = self.emit.pure(Pure::IDivU, &[lane, size]);
-        let within = self.emit.pure(Pure::IRemU, &[lane, size]);
-        let window = self.emit.i32(window as i32);
-        let start = self.emit.pure(Pure::IMul, &[number, window]);
+        let mut within = self.emit.pure(Pure::IRemU, &[lane, size]);
+        let window_value = self.emit.i32(window as i32);
+        let start = self.emit.pure(Pure::IMul, &[number, window_value]);
+        // The lanes of all groups of a rectangle read its first group's window, and the others' behind that.
+        let rectangles = groups / parts;
+        let mut read = start;
+        if let Some(part) = self.part_of(sums.share) {
+            let before = self.emit.pure(Pure::IMul, &[part, size]);
+            within = self.emit.pure(Pure::IAdd, &[within, before]);
+            let rectangles = self.emit.i32(rectangles as i32);
+            let rectangle = self.emit.pure(Pure::IRemU, &[number, rectangles]);
+            read = self.emit.pure(Pure::IMul, &[rectangle, window_value]);
+        }
+        let group = group * parts;
         // Elements go round the lanes of a group: so many rows at once, or so many lanes a row.
         let (wide, apart) = (group.min(EDGE), (group / EDGE).max(1));
         let wide_value = self.emit.i32(wide as i32);
@@ -409,7 +501,7 @@ impl<'k> Lowering<'k> {
         let stride = self.emit.i32(WINDOW_ROW as i32);
         let first = self.emit.pure(Pure::IMul, &[row, stride]);
         let first = self.emit.pure(Pure::IAdd, &[first, column]);
-        let first = self.emit.pure(Pure::IAdd, &[first, start]);
+        let first = self.emit.pure(Pure::IAdd, &[first, read]);
         let mut place = |more, position: Position, least: u32| {
             let zero = self.emit.i32(0);
             let value = self.emit.pure(Pure::IAdd, &[position.value.unwrap_or(zero), more]);
@@ -428,9 +520,18 @@ impl<'k> Lowering<'k> {
             for y in (0..EDGE).step_by(apart as usize) {
                 for x in (0..EDGE).step_by(wide as usize) {
                     let mark = self.moves();
-                    let base = self.emit.i64(i64::from(y * WINDOW_ROW + x));
-                    let address = crate::memory::Address { base, stride: None, spread: Some(first) };
-                    let mut sum = self.load_at(Mem::F32, Place::Arena(arena), address, None);
+                    let mut sum = None;
+                    for part in 0..parts {
+                        let ahead = part * rectangles * window + y * WINDOW_ROW + x;
+                        let base = self.emit.i64(i64::from(ahead));
+                        let address = crate::memory::Address { base, stride: None, spread: Some(first) };
+                        let more = self.load_at(Mem::F32, Place::Arena(arena), address, None);
+                        sum = Some(match sum {
+                            Some(sum) => self.emit.pure(Pure::FAdd, &[sum, more]),
+                            None => more,
+                        });
+                    }
+                    let Some(mut sum) = sum else { continue };
                     let at = [
                         Coord::At(down.plus(i64::from(i * EDGE + y))),
                         Coord::At(along.plus(i64::from(j * EDGE + x))),
@@ -455,197 +556,26 @@ impl<'k> Lowering<'k> {
         self.barrier();
         Ok(())
     }
-
-    /// Whether each use of a product is, through element-wise operations, the value of a store to a plain tensor of this shape; if so, the loads of places that such a
-    /// store then writes, and that nothing else uses: each lane may read its element where it writes it.
-    fn finished_by_stores(&self, result: Value) -> Option<Vec<Value>> {
-        let mut loads = Vec::new();
-        let mut open = vec![result];
-        let mut stores = 0;
-        while let Some(value) = open.pop() {
-            for user in users(self.kernel, value)? {
-                match (&user.op, user.result) {
-                    (Op::Store { memory: Memory::Param(param), indices }, _) => {
-                        let (last, offsets) = user.args.split_last()?;
-                        if *last != value || offsets.contains(&value) || !self.is_plain_target(*param) {
-                            return None;
-                        }
-                        let slices = indices.iter().filter(|i| matches!(i, tvmc_ir::tile::Index::Slice(_)));
-                        if slices.count() != 2
-                            || !indices
-                                .iter()
-                                .rev()
-                                .take(2)
-                                .all(|i| matches!(i, tvmc_ir::tile::Index::Slice(_)))
-                        {
-                            return None;
-                        }
-                        stores += 1;
-                        self.loads_of(*last, user, &mut loads)?;
-                    }
-                    (
-                        Op::Unary(_) | Op::Binary(_) | Op::Fma | Op::Select | Op::Cast(_) | Op::Bitcast,
-                        Some(made),
-                    ) => {
-                        if self.plan.keep[made.index()]
-                            || self.kernel.ty(made).shape != self.kernel.ty(value).shape
-                        {
-                            return None;
-                        }
-                        open.push(made);
-                    }
-                    _ => return None,
-                }
-            }
-        }
-        (stores == 1).then_some(loads)
-    }
-
-    fn is_plain_target(&self, param: tvmc_ir::tile::Param) -> bool {
-        let as_declared = matches!(self.buffers[param.index()], Some((_, Packing::AsDeclared)));
-        match &self.kernel.params[param.index()] {
-            TensorDecl::Tensor { element: Element::DType(dtype), .. } => {
-                as_declared && mem_of(*dtype).is_some()
-            }
-            TensorDecl::Tensor { .. } | TensorDecl::Scalar { .. } => false,
-        }
-    }
-
-    /// Loads, in what is stored, of the very place that the store writes. `None` where something else that is kept would have to be read.
-    fn loads_of(&self, value: Value, store: &Inst, loads: &mut Vec<Value>) -> Option<()> {
-        let Some(inst) = find(&self.kernel.body, value) else { return Some(()) };
-        match &inst.op {
-            Op::Unary(_)
-            | Op::Binary(_)
-            | Op::Fma
-            | Op::Select
-            | Op::Cast(_)
-            | Op::Bitcast
-            | Op::Broadcast => inst.args.iter().try_for_each(|operand| self.loads_of(*operand, store, loads)),
-            Op::Load { memory, indices, padded: false } if self.plan.keep[value.index()] => {
-                let Op::Store { memory: to, indices: places } = &store.op else { return None };
-                let same =
-                    memory == to && indices == places && store.args[..store.args.len() - 1] == inst.args[..];
-                let alone = users(self.kernel, value)?.len() == 1;
-                (same && alone).then(|| loads.push(value))
-            }
-            _ => Some(()),
-        }
-    }
-
-    /// What a factor is made of, if its elements may be halves.
-    fn half_factor(&self, value: Value) -> Option<Factor> {
-        let inst = find(&self.kernel.body, value)?;
-        match &inst.op {
-            Op::Permute(axes) => {
-                let factor = self.half_factor(inst.args[0])?;
-                let inner = axes.iter().position(|axis| *axis as usize == factor.inner)?;
-                Some(Factor { inner, ..factor })
-            }
-            Op::Relayout | Op::Cast(_) => self.half_factor(inst.args[0]),
-            Op::Load { memory: memory @ Memory::Param(_), indices, padded: false } => {
-                if !matches!(indices.last(), Some(tvmc_ir::tile::Index::Slice(_))) {
-                    return None;
-                }
-                let (element, _) = self.kernel.element(*memory)?;
-                let stored_as_half = element == Element::DType(DType::F16);
-                match element {
-                    Element::Format(_) => {}
-                    Element::DType(dtype) if stored_as_half || is_half(dtype) => {}
-                    Element::DType(_) => return None,
-                }
-                Some(Factor {
-                    inner: self.kernel.ty(value).shape.len() - 1,
-                    granule: self.group_of(inst),
-                    interleaved: self.packing_of(inst) != Packing::AsDeclared,
-                    stored_as_half,
-                })
-            }
-            _ => None,
-        }
-    }
-}
-
-/// An operand of a product.
-#[derive(Copy, Clone)]
-struct Factor {
-    /// The axis of the tile along which elements are neighbours in memory.
-    inner: usize,
-    /// Elements that are decoded together.
-    granule: u32,
-    /// Whether neighbouring rows are neighbours in memory.
-    interleaved: bool,
-    /// Whether memory holds halves.
-    stored_as_half: bool,
-}
-
-/// Whether every number of a type is a half.
-fn is_half(dtype: DType) -> bool {
-    let exact = |code: u64| {
-        let value = dtype.decode(code);
-        !value.is_finite() || (value.abs() <= 65504.0 && (value * f64::from(1 << 24)).fract() == 0.0)
-    };
-    match dtype.kind() {
-        Kind::Unsigned | Kind::Signed => dtype.bits() <= 8,
-        Kind::Float => dtype.bits() <= 8 && (0..1 << dtype.bits()).all(exact),
-        Kind::Bool => false,
-    }
 }
 
 /// How groups share a product of so many rows and columns: with the fewest fragments to load for each step.
 fn share(groups: u32, group: u32, (m, n): (u32, u32), most: u32) -> Option<Share> {
     let (down, along) = (m / EDGE, n / EDGE);
-    (1..=groups)
-        .filter(|across| groups.is_multiple_of(*across))
-        .filter(|across| along.is_multiple_of(*across) && down.is_multiple_of(groups / across))
-        .map(|across| Share { group, across, rows: down / (groups / across), columns: along / across })
-        .filter(|share| share.rows * share.columns <= most)
-        .min_by_key(|share| share.rows + share.columns)
-}
-
-/// The operations that use a value, or `None` where a statement does.
-fn users(kernel: &Kernel, value: Value) -> Option<Vec<&Inst>> {
-    fn walk<'k>(region: &'k Region, value: Value, found: &mut Vec<&'k Inst>) -> Option<()> {
-        for stmt in &region.stmts {
-            let (regions, uses): (Vec<&Region>, Vec<Value>) = match stmt {
-                Stmt::Inst(inst) => {
-                    if inst.args.contains(&value) {
-                        found.push(inst);
-                    }
-                    continue;
-                }
-                Stmt::For { from, to, carried, body, yields, .. } => {
-                    let initials = carried.iter().map(|c| c.initial);
-                    (vec![body], initials.chain([*from, *to]).chain(yields.iter().copied()).collect())
-                }
-                Stmt::Loop { carried, body, again, yields, .. } => {
-                    let initials = carried.iter().map(|c| c.initial);
-                    (vec![body], initials.chain([*again]).chain(yields.iter().copied()).collect())
-                }
-                Stmt::If { condition, then, then_yields, otherwise, otherwise_yields, .. } => {
-                    let yields = then_yields.iter().chain(otherwise_yields).copied();
-                    (vec![then, otherwise], yields.chain([*condition]).collect())
-                }
-            };
-            if uses.contains(&value) {
-                return None;
-            }
-            regions.into_iter().try_for_each(|region| walk(region, value, found))?;
-        }
-        Some(())
-    }
-    let mut found = Vec::new();
-    walk(&kernel.body, value, &mut found)?;
-    Some(found)
-}
-
-/// The operation that defines a value.
-fn find(region: &Region, value: Value) -> Option<&Inst> {
-    region.stmts.iter().find_map(|stmt| match stmt {
-        Stmt::Inst(inst) => (inst.result == Some(value)).then_some(inst),
-        Stmt::For { body, .. } | Stmt::Loop { body, .. } => find(body, value),
-        Stmt::If { then, otherwise, .. } => find(then, value).or_else(|| find(otherwise, value)),
-    })
+    let of = |parts: u32| {
+        let rectangles = groups / parts;
+        (1..=rectangles)
+            .filter(|across| rectangles.is_multiple_of(*across))
+            .filter(|across| along.is_multiple_of(*across) && down.is_multiple_of(rectangles / across))
+            .map(|across| {
+                let rows = down / (rectangles / across);
+                Share { group, across, rows, columns: along / across, parts }
+            })
+            .filter(|share| share.rows * share.columns <= most)
+            .min_by_key(|share| share.rows + share.columns)
+    };
+    // No more lanes have a rectangle together than it has elements.
+    let possible = |parts: &u32| groups.is_multiple_of(*parts) && parts * group <= EDGE * EDGE;
+    (0..=groups.ilog2()).map(|log| 1 << log).filter(possible).find_map(of)
 }
 
 // Places of halves are multiples of what `stage` puts side by side.

@@ -37,6 +37,7 @@
 //! | `float_dot` | products of stored operands with floats, where lanes are many |
 //! | `spread` | loops of a product whose turns are shared out among lanes |
 //! | `fragments` | the same by matrices that lanes multiply together |
+//! | `factors` | of what factors are made, and what becomes of products |
 //! | `staging` | their factors brought to scratch |
 //! | `dot` | micro-tiles of matrix products |
 //! | `cleanup` | barriers and values that nobody needs |
@@ -60,6 +61,7 @@ mod elementwise;
 mod emitter;
 mod encode;
 mod eval;
+mod factors;
 mod fields;
 mod float_dot;
 mod fragments;

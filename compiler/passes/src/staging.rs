@@ -125,6 +125,12 @@ fn is_planar(side: &Side<'_>) -> bool {
     side.tensor.packing == Packing::Planar
 }
 
+/// Eight values that each lane puts side by side: the operands of `fragment.stage`.
+pub(crate) struct Eight {
+    args: Vec<lane::Value>,
+    masked: bool,
+}
+
 /// What a lane brings: where the items of a pass begin in scratch, along the line and across lines.
 struct Item {
     line: Position,
@@ -136,19 +142,19 @@ struct Item {
 }
 
 impl<'k> Lowering<'k> {
-    /// Brings `length` elements of K from the turn's element `first` on to scratch.
-    pub(crate) fn stage(
+    /// Loads and decodes `length` elements of K from the turn's element `first` on.
+    pub(crate) fn halves(
         &mut self,
         side: &Staged,
-        arena: Arena,
         (first, length): (u32, u32),
-    ) -> Result<(), LowerError> {
+    ) -> Result<Vec<Eight>, LowerError> {
+        let mut all = Vec::new();
         if side.along == Along::K
             && side.k_axis == 0
             && first == 0
             && let Some(w) = self.weights(side.value, length)?
         {
-            return self.stage_codes(side, &w, arena, length);
+            return self.halves_of_codes(side, &w, length);
         }
         for start in self.passes(side, length, side.granule) {
             let mark = self.moves();
@@ -165,21 +171,21 @@ impl<'k> Lowering<'k> {
                     at[side.k_axis] = Coord::At(k);
                     values.push(self.eval(side.value, &at)?);
                 }
-                self.put_halves(arena, &item, piece, values);
+                all.push(self.eight(&item, piece, values));
             }
             self.restore(mark);
         }
-        Ok(())
+        Ok(all)
     }
 
     /// The same where codes have scales: a code becomes a float as in `float_dot`, and lanes share groups that are long.
-    fn stage_codes(
+    fn halves_of_codes(
         &mut self,
         side: &Staged,
         w: &Side<'k>,
-        arena: Arena,
         length: u32,
-    ) -> Result<(), LowerError> {
+    ) -> Result<Vec<Eight>, LowerError> {
+        let mut all = Vec::new();
         let parts = Parts::of(w);
         let group = w.format.group;
         for start in self.passes(side, length, parts.elements) {
@@ -222,11 +228,11 @@ impl<'k> Lowering<'k> {
                     }
                     values.push(value);
                 }
-                self.put_halves(arena, &item, piece, values);
+                all.push(self.eight(&item, piece, values));
             }
             self.restore(mark);
         }
-        Ok(())
+        Ok(all)
     }
 
     /// The first items of passes in which each lane takes one.
@@ -271,11 +277,17 @@ impl<'k> Lowering<'k> {
     }
 
     /// Eight values of an item from element `piece` of it on.
-    fn put_halves(&mut self, arena: Arena, item: &Item, piece: u32, values: Vec<lane::Value>) {
+    fn eight(&mut self, item: &Item, piece: u32, values: Vec<lane::Value>) -> Eight {
         let mut args = vec![self.emit.i64(i64::from(piece)), item.place];
         args.extend(values.into_iter().map(|value| self.emit.splat(value)));
         args.extend(item.mask);
-        let op = FragmentOp::Stage { arena, masked: item.mask.is_some() };
-        self.emit.effect(LaneOp::Fragment(op), &args);
+        Eight { args, masked: item.mask.is_some() }
+    }
+
+    /// Puts what was loaded into scratch.
+    pub(crate) fn stage(&mut self, arena: Arena, all: Vec<Eight>) {
+        for Eight { args, masked } in all {
+            self.emit.effect(LaneOp::Fragment(FragmentOp::Stage { arena, masked }), &args);
+        }
     }
 }

@@ -55,7 +55,7 @@ pub struct Fragments {
 impl Fragments {
     /// Those of a device by the size of its subgroups and the scratch of a block.
     pub const fn of(group: u32, scratch: u32) -> Self {
-        Self { group, groups: 4, sums: 16, scratch, blocks: 256 }
+        Self { group, groups: 8, sums: 16, scratch, blocks: 128 }
     }
 }
 

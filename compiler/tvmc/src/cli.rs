@@ -139,7 +139,7 @@ pub struct ModelOptions {
     /// Length of the context in tokens; the model's own, up to 8192, if not given.
     #[arg(long)]
     pub ctx: Option<u32>,
-    /// How activations enter products: quantised to 8 bits in groups of 32, which is faster and costs under half a percent of perplexity, or as f32.
+    /// How activations enter products: quantised to 8 bits in groups of 32, which is faster and costs under half a percent of perplexity, or as f32 or f16.
     #[arg(long, value_enum, default_value_t = Activations::Q8)]
     pub act: Activations,
     /// What the key/value cache holds: f16, f32, bf16, q8_0 or any other format that says how it is encoded; the program's own choice
@@ -156,6 +156,8 @@ pub struct ModelOptions {
 pub enum Activations {
     /// 32-bit floats.
     F32,
+    /// 16-bit floats: what a GPU with cooperative matrices multiplies fastest in prompts.
+    F16,
     /// 8-bit integers with scales.
     Q8,
 }

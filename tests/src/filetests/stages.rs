@@ -9,7 +9,7 @@
 //! | `tile` | tile IR of an instance | `kernel NAME`, `set NAME=VALUE..` |
 //! | `parse` | the tree | |
 //! | `lowered` | lane IR of an instance | the same, `target NAME` |
-//! | `clif`, `asm`, `wgsl` | the last form before machine code | the same, and for `asm` `level v3` or `v4` |
+//! | `clif`, `asm`, `wgsl` | the last form before machine code | the same, for `asm` `level v3` or `v4`, for `wgsl` `matrices N` |
 //! | `run` | (a `.tir` file holds tile IR, of a `.lir` file see `lanes`) what the tile interpreter leaves in the `out` arguments, or its trap; every other machine must agree | the same, `arg`, `out`, `machines exact`, `packed NAME`, `too-large wgsl LIMIT` |
 //! | `verify` | the errors of IR text: `.tir` tile, `.lir` lane, `.pir` program IR, with interfaces of kernels after it | |
 
@@ -18,7 +18,7 @@ use tvmc_backend_x86::{Features, Level};
 use tvmc_ir::{lane, program, tile};
 use tvmc_lang::diag::{Diagnostic, render};
 use tvmc_lang::source::SourceMap;
-use tvmc_passes::target::{CRANELIFT, TARGETS, Target, WGSL, X86_V3, X86_V4};
+use tvmc_passes::target::{CRANELIFT, Fragments, TARGETS, Target, WGSL, X86_V3, X86_V4};
 use tvmc_passes::{Options, lower};
 use tvmc_sema::{ElementChoice, Instance, Library, Loaded, Source, Use};
 use tvmc_types::dtype::DType;
@@ -95,7 +95,8 @@ impl Stage {
             Stage::Program => &["program"],
             Stage::Lowered => &["kernel", "set", "target"],
             Stage::Clif => &["kernel", "set", "arm"],
-            Stage::Tile | Stage::Wgsl => &["kernel", "set"],
+            Stage::Tile => &["kernel", "set"],
+            Stage::Wgsl => &["kernel", "set", "matrices"],
             Stage::Asm => &["kernel", "set", "level"],
             Stage::Run => &["kernel", "set", "arg", "out", "machines", "grid", "packed", "too-large"],
         }
@@ -145,8 +146,9 @@ impl Stage {
                 Ok(tvmc_backend_x86::disassemble(&code.map_err(|e| e.to_string())?))
             }
             Stage::Wgsl => {
-                let function = lowered(&instance(test)?, &WGSL)?;
-                let shader = tvmc_backend_wgsl::compile(&function, &tvmc_backend_wgsl::Limits::default());
+                let (target, limits) = with_matrices(test)?;
+                let function = lowered(&instance(test)?, &target)?;
+                let shader = tvmc_backend_wgsl::compile(&function, &limits);
                 Ok(shader.map_err(|e| e.to_string())?.source)
             }
             Stage::Run if test.is_lane() => lanes::run(test),
@@ -233,6 +235,16 @@ fn isa(triple: &str, features: &[&str]) -> Result<cranelift_codegen::isa::OwnedT
     }
     let flags = tvmc_backend_cranelift::flags(true).map_err(|e| e.to_string())?;
     builder.finish(flags).map_err(|e| e.to_string())
+}
+
+/// WGSL's row and limits; with `matrices N`, of a device whose subgroups of N multiply whole matrices.
+fn with_matrices(test: &FileTest) -> Result<(Target, tvmc_backend_wgsl::Limits), String> {
+    let limits = tvmc_backend_wgsl::Limits::default();
+    let Some(group) = test.one("matrices") else { return Ok((WGSL, limits)) };
+    let group = group.parse().map_err(|_| format!("`matrices {group}`: must be the size of a subgroup"))?;
+    let fragments = Fragments::of(group, limits.workgroup_bytes);
+    let limits = tvmc_backend_wgsl::Limits { subgroup: Some(group), cooperative_matrix: true, ..limits };
+    Ok((Target { fragments: Some(fragments), ..WGSL }, limits))
 }
 
 fn lowered(kernel: &tile::Kernel, target: &Target) -> Result<lane::Verified, String> {

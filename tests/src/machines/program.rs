@@ -160,7 +160,7 @@ impl Program {
     }
 
     /// The arguments after a run at either guard page.
-    /// None where the code is too large for the backend.
+    /// None where the code is too large for the backend, or multiplies matrices that lanes hold together.
     pub fn on_cpu(
         &self,
         pool: &Pool,
@@ -169,7 +169,9 @@ impl Program {
     ) -> Result<Option<[Left; 2]>, Disagreement> {
         let kernel = match CompiledKernel::compile(&self.function, target) {
             Ok(kernel) => kernel,
-            Err(CompileError::Cranelift(CraneliftError::TooLarge(_))) => return Ok(None),
+            Err(CompileError::Cranelift(CraneliftError::TooLarge(_) | CraneliftError::Fragments)) => {
+                return Ok(None);
+            }
             Err(error) => return wrong(name, error),
         };
         let [start, end] = Placement::ALL.map(|placement| {

@@ -17,9 +17,19 @@ pub struct GpuKernel {
     pub(crate) inner: Arc<KernelInner>,
 }
 
+/// Whether indices and loops are checked by what the implementation of WGSL adds to a shader.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Checks {
+    /// It adds what it holds to be necessary.
+    Kept,
+    /// It adds nothing.
+    Dropped,
+}
+
 /// The device side, shared by equal kernels.
 pub(crate) struct KernelInner {
     exact: Pipeline,
+    checks: Checks,
     /// Built when a launch binds one buffer both read-only and read-write.
     all_writable: OnceLock<Result<Pipeline, GpuError>>,
 }
@@ -35,16 +45,31 @@ pub(crate) struct Pipeline {
 }
 
 impl GpuDevice {
-    /// Compiles a function, or finds it in the cache.
+    /// Compiles a function, or finds it in the cache. The device's implementation of WGSL checks its accesses.
     pub fn compile(&self, function: &Verified) -> Result<GpuKernel, GpuError> {
+        self.compile_for(function, Checks::Kept)
+    }
+
+    /// As [`Self::compile`], but where a function multiplies matrices (fragments) no checks are added: they cost such a kernel a third of its time.
+    ///
+    /// # Safety
+    ///
+    /// Each access of the function lies inside its buffer or arena, whatever the launch, as long as that gives every buffer the length its kernel declares; and each of its loops ends.
+    #[allow(unsafe_code)]
+    pub unsafe fn compile_proved(&self, function: &Verified) -> Result<GpuKernel, GpuError> {
+        let checks = if function.fragments.is_empty() { Checks::Kept } else { Checks::Dropped };
+        self.compile_for(function, checks)
+    }
+
+    fn compile_for(&self, function: &Verified, checks: Checks) -> Result<GpuKernel, GpuError> {
         let shader = self.translate(function, BufferMode::Exact)?;
-        let key = format!("{:?}\n{:?}\n{}", shader.constants, shader.prints, shader.source);
+        let key = format!("{checks:?}\n{:?}\n{:?}\n{}", shader.constants, shader.prints, shader.source);
         let cached = lock(&self.0.kernels).get(&key).cloned();
         let inner = match cached {
             Some(inner) => inner,
             None => {
-                let exact = self.0.pipeline(shader)?;
-                let inner = Arc::new(KernelInner { exact, all_writable: OnceLock::new() });
+                let exact = self.0.pipeline(shader, checks)?;
+                let inner = Arc::new(KernelInner { exact, checks, all_writable: OnceLock::new() });
                 lock(&self.0.kernels).entry(key).or_insert(inner).clone()
             }
         };
@@ -89,7 +114,7 @@ impl GpuKernel {
                 .all_writable
                 .get_or_init(|| {
                     let shader = self.device.translate(&self.function, BufferMode::AllWritable)?;
-                    self.device.0.pipeline(shader)
+                    self.device.0.pipeline(shader, self.inner.checks)
                 })
                 .as_ref()
                 .map_err(GpuError::clone),
@@ -104,7 +129,7 @@ impl GpuKernel {
 
 impl Inner {
     /// Makes the device objects of a shader.
-    fn pipeline(&self, shader: Shader) -> Result<Pipeline, GpuError> {
+    fn pipeline(&self, shader: Shader, checks: Checks) -> Result<Pipeline, GpuError> {
         let entries: Vec<wgpu::BindGroupLayoutEntry> = shader
             .bindings
             .iter()
@@ -133,10 +158,17 @@ impl Inner {
                 bind_group_layouts: &[Some(&layout)],
                 immediate_size: 0,
             });
-            let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: None,
-                source: wgpu::ShaderSource::Wgsl(shader.source.as_str().into()),
-            });
+            let source = wgpu::ShaderSource::Wgsl(shader.source.as_str().into());
+            let descriptor = wgpu::ShaderModuleDescriptor { label: None, source };
+            #[allow(unsafe_code)]
+            let module = match checks {
+                Checks::Kept => device.create_shader_module(descriptor),
+                // SAFETY: who asks for it has promised that no check would ever fail (`compile_proved`).
+                Checks::Dropped => unsafe {
+                    let none = wgpu::ShaderRuntimeChecks::unchecked();
+                    device.create_shader_module_trusted(descriptor, none)
+                },
+            };
             let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: None,
                 layout: Some(&pipeline_layout),

@@ -1,7 +1,7 @@
 //! Fragments as cooperative matrices. A group is a subgroup, so its lanes must be as many as a subgroup of the device has.
 //!
 //! ```text
-//! fragment.load.rows g0, a0[v1 + v2] stride v3      g0 = coopLoadT<coop_mat16x16<f16, A>>(&a0[(v1.x + v2) >> 2u], v3 >> 2u);
+//! fragment.load.rows g0, a0[v1 + v2] stride v3      g0 = coopLoadT<coop_mat16x16<f16, A>>(&a0[((v1.x + v2) >> 3u) << 1u], v3 >> 2u);
 //! fragment.multiply_add g2, g0, g1                  g2 = coopMultiplyAdd(g0, g1, g2);
 //! fragment.store b0[v4 + v2] stride v5, g2          let w1 = v4.x + v2 + b0_words; let sum2 = g2;
 //!                                                   coopStoreT(sum2, &b0[w1], v5);
@@ -9,7 +9,8 @@
 //!
 //! Eight floats that are stored as halves are converted two at a time; two that were the halves of one word are that word again.
 //!
-//! Scratch of halves is an array of `vec4<f16>`: a store writes four at once, and places, multiples of eight, are counted in vectors. What sums are
+//! Scratch of halves is an array of `vec4<f16>`: a store writes four at once, and places, multiples of eight, are counted in vectors, in a
+//! way that shows a driver that they are even: it then moves 16 bytes at once. What sums are
 //! stored to is an array of `f32`; whatever else accesses it reinterprets bits.
 
 use tvmc_ir::lane::fragment::ALIGNMENT;
@@ -79,7 +80,7 @@ impl Emitter<'_> {
         let arg = |at: usize| args.get(at).copied().unwrap_or("");
         match op {
             FragmentOp::Stage { arena, masked } => {
-                let first = self.let_u32(&format!("({}.x + {}) >> 2u", arg(0), arg(1)));
+                let first = self.let_u32(&format!("(({}.x + {}) >> 3u) << 1u", arg(0), arg(1)));
                 if masked {
                     self.open(&format!("if ({})", arg(2 + ALIGNMENT as usize)));
                 }
@@ -106,7 +107,7 @@ impl Emitter<'_> {
                 };
                 let ty = fragment_type(self.role(fragment));
                 self.line(&format!(
-                    "{fragment} = {load}<{ty}>(&{arena}[({}.x + {}) >> 2u], {} >> 2u);",
+                    "{fragment} = {load}<{ty}>(&{arena}[(({}.x + {}) >> 3u) << 1u], {} >> 2u);",
                     arg(0),
                     arg(1),
                     arg(2)

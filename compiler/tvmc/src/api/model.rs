@@ -41,6 +41,8 @@ pub struct ModelSettings {
 pub enum ActivationStorage {
     /// 32-bit floats.
     F32,
+    /// 16-bit floats.
+    F16,
     /// 8-bit integers with a scale for 32 of them.
     #[default]
     Q8,
@@ -79,6 +81,7 @@ impl Model {
             ctx: settings.context,
             act: match settings.activations {
                 ActivationStorage::F32 => Activations::F32,
+                ActivationStorage::F16 => Activations::F16,
                 ActivationStorage::Q8 => Activations::Q8,
             },
             kv: settings.cache.clone(),

@@ -157,7 +157,10 @@ impl GpuMachine {
                 _ => None,
             }
         }
-        let kernel = code_for_gpu(&function, || self.device.compile(&function), reason).map_err(failure)?;
+        // SAFETY: the lowering masks each access or proves that it lies inside its tensor, as far as launches give what the kernel declares, which `bind` checks; under
+        // `Bounds::Checked` the code compares each with the length of its memory. Loops are counted, or end by the program's own condition, as on every machine.
+        let compile = || unsafe { self.device.compile_proved(&function) };
+        let kernel = code_for_gpu(&function, compile, reason).map_err(failure)?;
         Ok(GpuCode { kernel, scalars, prints: has_print(tile) })
     }
 

@@ -20,7 +20,7 @@ pub type ProgramChoices = BTreeMap<String, MemoryElement>;
 /// The user's choices.
 #[derive(Copy, Clone, Default, Debug)]
 pub struct Storage<'a> {
-    /// The format of activations.
+    /// The dtype or format of activations.
     pub activations: Option<&'a str>,
     /// The dtype or format of the cache.
     pub cache: Option<&'a str>,
@@ -31,6 +31,7 @@ impl<'a> Storage<'a> {
     pub fn of(activations: Activations, cache: Option<&'a str>) -> Self {
         let activations = match activations {
             Activations::F32 => None,
+            Activations::F16 => Some(DType::F16.name()),
             Activations::Q8 => Some(tvmc_stdlib::ACTIVATIONS_OF_8_BITS),
         };
         Self { activations, cache }
@@ -39,8 +40,11 @@ impl<'a> Storage<'a> {
     /// The choices, for a program of this library.
     pub fn choices(&self, library: &Library) -> Result<ProgramChoices, Failure> {
         let mut choices = ProgramChoices::new();
-        if let Some(format) = self.activations {
-            let element = MemoryElement::Format(format.to_owned());
+        if let Some(name) = self.activations {
+            let element = match DType::from_name(name) {
+                Some(dtype) => MemoryElement::DType(dtype),
+                None => MemoryElement::Format(name.to_owned()),
+            };
             choices.insert(tvmc_stdlib::ACTIVATION_PARAMETER.to_owned(), element);
         }
         if let Some(name) = self.cache {
