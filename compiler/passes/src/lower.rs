@@ -16,7 +16,6 @@ use crate::eval::{Coord, Position};
 use crate::fragments::Sums;
 use crate::history::{Placement, Product};
 use crate::instance::Emitted;
-use crate::order::Stored;
 use crate::packing::Packing;
 use crate::plan::Plan;
 use crate::target::Target;
@@ -559,11 +558,6 @@ impl<'k> Lowering<'k> {
                 }
             }
             (Op::StoreHead { tensor, indices }, _) => self.store_head(inst, *tensor, indices),
-            (Op::StoreGroups { memory: memory @ Memory::Param(tensor), indices }, _) => {
-                self.ordered(inst, (*tensor, indices), Stored::Otherwise, |this| {
-                    this.store_groups(inst, *memory, indices)
-                })
-            }
             (Op::StoreGroups { memory, indices }, _) => self.store_groups(inst, *memory, indices),
             // The copy is there at once, for whoever passes the barrier that comes before its first reader.
             (Op::CopyAsync { shared, indices }, _) => self.store(inst, Memory::Shared(*shared), indices),

@@ -23,7 +23,7 @@ use crate::memory::{Axis, Extent, Stride, Tensor};
 use crate::order::repeats;
 use crate::packing::Packing;
 use tvmc_ir::lane::{self, MemoryOp, Place, Pure};
-use tvmc_ir::tile::{Binary, Inst, Memory, Param, Region, Stmt, Update, Value};
+use tvmc_ir::tile::{Binary, Inst, Memory, Param, Update, Value};
 use tvmc_types::dtype::{DType, Kind};
 
 /// Elements of a tensor that 32-bit addresses reach.
