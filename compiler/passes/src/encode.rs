@@ -27,10 +27,11 @@ use crate::bits::fewest;
 use crate::eval::{Coord, Position};
 use crate::lower::{ArenaTile, LowerError, Lowering};
 use crate::memory::{Axis, Extent, Inside, Tensor, mem_of};
+use crate::order::Stored;
 use crate::packing::{Packing, Rows};
 use crate::rows::Distance;
 use tvmc_ir::lane::{self, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
-use tvmc_ir::tile::{Element, Field, FieldMode, Format, Index, Inst, Memory, Scope, Value};
+use tvmc_ir::tile::{Element, Field, FieldMode, Format, Index, Inst, Memory, Param, Scope, Value};
 use tvmc_types::dtype::{DType, Kind, Rule};
 
 /// Most lane registers of a stored tile: its chunks are written out.
@@ -110,6 +111,12 @@ impl<'k> Lowering<'k> {
         let Memory::Param(param) = memory else {
             return self.unsupported("a store of groups to no tensor", Some(inst));
         };
+        self.ordered(inst, (param, indices), Stored::Otherwise, |this| {
+            this.store_all_groups(inst, param, indices)
+        })
+    }
+
+    fn store_all_groups(&mut self, inst: &Inst, param: Param, indices: &[Index]) -> Result<(), LowerError> {
         let tensor = self.tensor(param)?;
         let Element::Format(id) = tensor.element else {
             return self.unsupported("a store of groups to a tensor of a dtype", Some(inst));

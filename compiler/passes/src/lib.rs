@@ -73,6 +73,7 @@ mod lower;
 mod materialise;
 mod memory;
 mod number_dot;
+mod order;
 pub mod packing;
 mod pipeline;
 mod plan;

@@ -7,6 +7,7 @@
 use crate::eval::{Coord, Position};
 use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
 use crate::memory::{Address, Axis, Extent, Stride, mem_of};
+use crate::order::Stored;
 use crate::packing::Packing;
 use tvmc_ir::lane::{self, MemoryOp, Place, Pure, Scalar};
 use tvmc_ir::tile::{self, Element, Index, Inst, Memory, Reduce, Value};
@@ -319,21 +320,16 @@ impl<'k> Lowering<'k> {
             if let Element::DType(dtype) = tensor.element
                 && (mem_of(dtype).is_none() || tensor.packing != Packing::AsDeclared)
             {
-                if self.single_bits(&tensor).is_none()
-                    || self.fills_bytes(&tensor, dtype, indices, offsets.last())
-                {
-                    return self.store_narrow(inst, tensor, dtype, indices);
-                }
-                let ordered = self.is_accessed_elsewhere(param, inst);
-                if ordered {
-                    self.emit.buffer_barrier();
-                }
-                self.store_chunks(inst, memory, indices, &offsets, value)?;
-                if ordered {
-                    self.emit.buffer_barrier();
-                }
-                return Ok(());
+                let bytes = self.single_bits(&tensor).is_none()
+                    || self.fills_bytes(&tensor, dtype, indices, offsets.last());
+                return self.ordered(inst, (param, indices), Stored::Otherwise, |this| match bytes {
+                    true => this.store_narrow(inst, tensor, dtype, indices),
+                    false => this.store_chunks(inst, memory, indices, &offsets, value),
+                });
             }
+            return self.ordered(inst, (param, indices), Stored::ByElement, |this| {
+                this.store_chunks(inst, memory, indices, &offsets, value)
+            });
         }
         self.store_chunks(inst, memory, indices, &offsets, value)
     }

@@ -20,9 +20,10 @@
 use crate::eval::{Coord, Position};
 use crate::lower::{ArenaTile, LowerError, Lowering, Repr, Tail};
 use crate::memory::{Axis, Extent, Stride, Tensor};
+use crate::order::repeats;
 use crate::packing::Packing;
 use tvmc_ir::lane::{self, MemoryOp, Place, Pure};
-use tvmc_ir::tile::{Binary, Inst, Memory, Param, Region, Stmt, Update, Value};
+use tvmc_ir::tile::{Binary, Inst, Memory, Param, Update, Value};
 use tvmc_types::dtype::{DType, Kind};
 
 /// Elements of a tensor that 32-bit addresses reach.
@@ -102,15 +103,6 @@ impl<'k> Lowering<'k> {
             self.emit.buffer_barrier();
         }
         Ok(())
-    }
-
-    /// Whether another statement accesses a tensor: of a block's statements the earlier come first, whichever lanes make them.
-    pub(crate) fn is_accessed_elsewhere(&self, tensor: Param, inst: &Inst) -> bool {
-        let mut others = false;
-        self.kernel.body.visit(&mut |other| {
-            others |= !std::ptr::eq(other, inst) && other.op.accesses().is_some_and(|(t, _)| t == tensor);
-        });
-        others
     }
 
     /// Updates of elements that other lanes and blocks update too.
@@ -317,18 +309,4 @@ impl<'k> Lowering<'k> {
         let old = self.emit.atomic(update, tensor.buffer, address.base, address.spread, &values, mask);
         Ok(if bits { self.emit.pure(Pure::F32FromBits, &[old]) } else { old })
     }
-}
-
-/// Whether an operation is in a loop.
-fn repeats(region: &Region, inst: &Inst) -> bool {
-    let holds = |region: &Region| {
-        let mut found = false;
-        region.visit(&mut |other| found |= std::ptr::eq(other, inst));
-        found
-    };
-    region.stmts.iter().any(|stmt| match stmt {
-        Stmt::Inst(_) => false,
-        Stmt::For { body, .. } | Stmt::Loop { body, .. } => holds(body),
-        Stmt::If { then, otherwise, .. } => repeats(then, inst) || repeats(otherwise, inst),
-    })
 }

@@ -138,7 +138,8 @@ format rows { per row { d: e5m2; } group 8 { q: i8[8]; } value[i] = d * q[i]; }
 format levels { per tensor { s: f32; } per row { r: bf16; } group 16 { d: e4m3; q: i4[16]; } value[i] = s * r * d * q[i]; }
 format points { group 32 { d: bf16; z: u8; q: u6[32]; } value[i] = d * (q[i] - z); }
 format book { table level: f32[8] = [-1.0, -0.5, -0.25, -0.1, 0.1, 0.25, 0.5, 1.0]; group 32 { d: f16; q: u3[32]; } value[i] = d * level[q[i]]; }
-format squares { group 8 { d: f16; q: i4[8]; } value[i] = d * q[i] * q[i]; }
+format signs { group 16 { d: f16; s: u1[16]; m: u3[16]; } value[i] = where(s[i] == 1, -d, d) * m[i]; }
+format squares { group 8 { d: f16; q: i4[8]; } value[i] = d * q[i] * q[(i + 1) % 8]; }
 ";
 
 #[test]
@@ -153,7 +154,8 @@ fn formats_of_the_users_travel_with_the_weights() {
         ("levels", |k: u64| 2 + k.div_ceil(16) * 9, 4, 0.12),
         ("points", |k: u64| k.div_ceil(32) * 27, 0, 0.02),
         ("book", |k: u64| k.div_ceil(32) * 14, 0, 0.3),
-    ] as [(&str, fn(u64) -> u64, u64, f64); 5]
+        ("signs", |k: u64| k.div_ceil(16) * 10, 0, 0.08),
+    ] as [(&str, fn(u64) -> u64, u64, f64); 6]
     {
         let to = dir.path().join(format!("{format}.gguf"));
         let report = json(&tvmc(&[
@@ -211,6 +213,36 @@ fn formats_of_the_users_travel_with_the_weights() {
     refused(&["--type", "w", "--format", &name(&wrong)], 1, "short of whole bytes");
     std::fs::write(&wrong, "use \"own.tile\";").unwrap();
     refused(&["--type", "seven", "--format", &name(&wrong)], 1, "uses other files");
+}
+
+/// A file that declares formats takes more, but none of a name that it has.
+#[test]
+fn declarations_are_added_to_those_of_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |file: &str| dir.path().join(file);
+    small(&at("in.gguf"));
+    let first = "format one { group 8 { d: f16; q: i8[8]; } value[i] = d * q[i]; }";
+    let second = "use math;\nformat two { group 16 { d: f16; q: i4[16]; } value[i] = d * q[i]; }";
+    std::fs::write(at("first.tile"), first).unwrap();
+    std::fs::write(at("second.tile"), second).unwrap();
+    std::fs::write(at("again.tile"), first.replace("i8", "i4")).unwrap();
+    let run = |from: &str, to: &str, format: &str, rest: &[&str]| {
+        let files = [name(&at(from)), name(&at(to)), name(&at(format))];
+        tvmc(&[&["quantize", &files[0], &files[1], "--format", &files[2]], rest].concat())
+    };
+    stderr(&run("in.gguf", "one.gguf", "first.tile", &["--type", "one"]), 0);
+    stderr(&run("one.gguf", "both.gguf", "second.tile", &["--type", "one", "--rule", "blk.*=two"]), 0);
+    let both = Weights::open(&at("both.gguf"), Access::Map).unwrap();
+    let text = format!("{first}\n{second}");
+    assert_eq!(both.metadata().unwrap().get("tvmc.formats").unwrap().as_str(), Some(&*text));
+    let says =
+        |tensor: &str| both.metadata().unwrap().get(&format!("tvmc.tensor.{tensor}")).unwrap().as_str();
+    assert_eq!((says("blk.0.up.weight"), says("ragged.weight")), (Some("two[5, 64]"), Some("one[3, 40]")));
+    stderr(&run("both.gguf", "same.gguf", "first.tile", &["--type", "two"]), 0);
+    let same = Weights::open(&at("same.gguf"), Access::Map).unwrap();
+    assert_eq!(same.metadata().unwrap().get("tvmc.formats").unwrap().as_str(), Some(&*text));
+    let refused = stderr(&run("one.gguf", "not.gguf", "again.tile", &["--type", "one"]), 1);
+    assert!(refused.contains("`one`") && !at("not.gguf").exists(), "{refused}");
 }
 
 /// Files whose declarations and tensors disagree.

@@ -207,7 +207,7 @@ impl Maker<'_> {
                 if grain > 1 && whole && self.tape.one_in(2) {
                     (grain, true)
                 } else {
-                    (1, dtype.bits() == 8 && !super::memory::is_plain(dtype))
+                    (1, dtype.bits() == 8 && !shape.is_empty() && !super::memory::is_plain(dtype))
                 }
             }
             Element::Format(id) => (self.b.kernel.formats[id.index()].group, true),

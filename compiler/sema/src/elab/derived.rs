@@ -7,14 +7,14 @@
 //! scale     T = the least for which every number of the cell is in reach: max(high / X.high, low / X.low)
 //! levels    coarse to fine: the largest T of all cells below a level, over the largest numbers of the levels below it; each is stored, and what is
 //!           left is over what it became. Scales of a tensor are there already (`encode_tensor`)
-//! zero      the code of 0, if that is stored
-//! codes     the nearest to (v - offset) / scale; of a table the entry nearest to it, the first of several
+//! zero      what a number of 0 is before it is scaled, if that is stored
+//! codes     the nearest to (v - offset) / scale + zero; of a table the entry nearest to it, the first of several
 //! ```
 //!
 //! All is tile arithmetic, as if an `encode` block said so: it runs wherever kernels do.
 
 use super::Elab;
-use crate::derive::{Coded, Derivation, Level, Plane, codes};
+use crate::derive::{Coded, Derivation, Level, Plane, codes, entry_count};
 use tvmc_ir::tile::{Binary, CastRule, Format, Op, Reduce, Scope, TileType, Unary, Value};
 use tvmc_lang::span::Span;
 use tvmc_types::dtype::{DType, Kind};
@@ -51,11 +51,7 @@ impl Elab<'_, '_> {
         stored: Vec<Option<Value>>,
         span: Span,
     ) -> Option<Vec<Option<Value>>> {
-        let zero = match &derived.coded {
-            Coded::Integer { zero, .. } => zero.as_ref(),
-            Coded::Float { .. } | Coded::Table { .. } => None,
-        };
-        let levels = derived.scales.iter().chain(derived.offset.iter().map(|o| &o.0)).chain(zero);
+        let levels = derived.scales.iter().chain(derived.offset.iter().map(|o| &o.0)).chain(&derived.zero);
         let grouped = levels.filter(|level| level.scope == Scope::Group);
         let run = grouped.map(|level| level.run).min().unwrap_or(format.group);
         let mut encoder = Encoder { elab: self, format, derived, span, groups, rows, run, held: stored };
@@ -258,17 +254,12 @@ impl Encoder<'_, '_, '_, '_> {
             let each = self.reshape(offset, &[groups, per, 1])?;
             numbers = self.op(Binary::Sub, numbers, each)?;
         }
-        let zero_point = match &derived.coded {
-            Coded::Integer { zero, planes, .. } => zero.as_ref().map(|level| (level, planes)),
-            Coded::Float { .. } | Coded::Table { .. } => None,
-        };
-        let wanted = match zero_point {
-            Some((_, planes)) => {
-                let (least, most) = codes(self.format, planes);
+        let wanted = match &derived.zero {
+            Some(_) => {
                 let top = self.by(Binary::Max, high, 0.0)?;
                 let bottom = self.by(Binary::Min, low, 0.0)?;
                 let span = self.op(Binary::Sub, top, bottom)?;
-                self.by(Binary::Div, span, (most - least) as f32)?
+                self.by(Binary::Div, span, (derived.range.1 - derived.range.0) as f32)?
             }
             None => {
                 let mut wanted = self.number(0.0)?;
@@ -315,6 +306,26 @@ impl Encoder<'_, '_, '_, '_> {
     fn codes(&mut self, scaled: Value, (low, high): (Value, Value), over: Value) -> Option<()> {
         let [groups, per] = self.cells();
         let whole = [groups, self.format.group];
+        let zero = match &self.derived.zero {
+            Some(level) => Some(self.zero(level, (low, high), over)?),
+            None => None,
+        };
+        let zero = match zero {
+            Some(cells) => Some(self.reshape(cells, &[groups, per, 1])?),
+            None => None,
+        };
+        // What is rounded to a whole number first is the same number of steps from a zero point that is whole.
+        let whole_steps = match &self.derived.coded {
+            Coded::Integer { bias, .. } => {
+                let stored = self.derived.zero.iter().map(|level| self.format.fields[level.field].dtype);
+                bias.fract() == 0.0 && stored.into_iter().all(|dtype| dtype.is_integer())
+            }
+            Coded::Float { .. } | Coded::Table { .. } => false,
+        };
+        let scaled = match zero {
+            Some(zero) if !whole_steps => self.op(Binary::Add, scaled, zero)?,
+            Some(_) | None => scaled,
+        };
         match &self.derived.coded {
             Coded::Float { field } => {
                 let dtype = self.format.fields[*field].dtype;
@@ -323,33 +334,31 @@ impl Encoder<'_, '_, '_, '_> {
                 let code = self.cast(inside, dtype, CastRule::Round)?;
                 self.held[*field] = Some(self.reshape(code, &whole)?);
             }
-            Coded::Integer { planes, bias, zero } => {
+            Coded::Integer { planes, bias } => {
                 let (least, most) = codes(self.format, planes);
-                let mut code = self.unary(Unary::Round, scaled)?;
-                if let Some(level) = zero {
-                    // The code of 0 lies as far above the lowest as 0 does above the end that the lowest code means.
-                    let end = if self.derived.factor < 0.0 { high } else { low };
-                    let bottom = if self.derived.factor < 0.0 { Binary::Max } else { Binary::Min };
-                    let end = self.by(bottom, end, 0.0)?;
-                    let steps = self.op(Binary::Mul, end, over)?;
-                    let lowest = self.number((least + i64::from(*bias)) as f32)?;
-                    let wanted = self.op(Binary::Sub, lowest, steps)?;
-                    let wanted = self.gathered(Reduce::Max, wanted, level)?;
-                    let became = self.store(wanted, level)?;
-                    let cells = self.spread(became, level)?;
-                    let each = self.reshape(cells, &[groups, per, 1])?;
-                    code = self.op(Binary::Add, code, each)?;
-                }
-                let code = self.by(Binary::Sub, code, *bias as f32)?;
+                let code = match (whole_steps, zero) {
+                    (true, zero) => {
+                        let steps = self.unary(Unary::Round, scaled)?;
+                        let steps = match zero {
+                            Some(zero) => self.op(Binary::Add, steps, zero)?,
+                            None => steps,
+                        };
+                        self.by(Binary::Sub, steps, *bias)?
+                    }
+                    (false, _) => {
+                        let code = self.by(Binary::Sub, scaled, *bias)?;
+                        self.unary(Unary::Round, code)?
+                    }
+                };
                 let code = self.by(Binary::Max, code, least as f32)?;
                 let code = self.by(Binary::Min, code, most as f32)?;
                 let code = self.cast(code, DType::I32, CastRule::Saturate)?;
                 self.planes(planes, code)?;
             }
             Coded::Table { planes, entries } => {
-                let (_, most) = codes(self.format, planes);
+                let count = entry_count(self.format, planes);
                 let mut best: Option<(Value, Value)> = None;
-                for (at, entry) in entries.iter().enumerate().take(most as usize + 1) {
+                for (at, entry) in entries.iter().enumerate().take(count) {
                     let off = self.by(Binary::Sub, scaled, *entry)?;
                     let off = self.unary(Unary::Abs, off)?;
                     let number = self.elab.i32(at as i32, self.span)?;
@@ -369,6 +378,18 @@ impl Encoder<'_, '_, '_, '_> {
         Some(())
     }
 
+    /// The zero point, of cells: the code of 0 lies as far above the lowest as 0 does above the end that the lowest code means.
+    fn zero(&mut self, level: &Level, (low, high): (Value, Value), over: Value) -> Option<Value> {
+        let (end, bottom) = if self.derived.factor < 0.0 { (high, Binary::Max) } else { (low, Binary::Min) };
+        let end = self.by(bottom, end, 0.0)?;
+        let steps = self.op(Binary::Mul, end, over)?;
+        let lowest = self.number(self.derived.range.0 as f32)?;
+        let wanted = self.op(Binary::Sub, lowest, steps)?;
+        let wanted = self.gathered(Reduce::Max, wanted, level)?;
+        let became = self.store(wanted, level)?;
+        self.spread(became, level)
+    }
+
     /// Stores an i32 code in the fields that hold its bits.
     fn planes(&mut self, planes: &[Plane], code: Value) -> Option<()> {
         let whole = [self.groups, self.format.group];
@@ -379,7 +400,23 @@ impl Encoder<'_, '_, '_, '_> {
                 let by = self.elab.i32(plane.shift as i32, self.span)?;
                 bits = self.op(Binary::Shr, bits, by)?;
             }
-            let bits = self.cast(bits, self.format.fields[plane.field].dtype, CastRule::Wrap)?;
+            let dtype = self.format.fields[plane.field].dtype;
+            let bits = match dtype.kind() {
+                Kind::Signed | Kind::Unsigned => self.cast(bits, dtype, CastRule::Wrap)?,
+                Kind::Float | Kind::Bool => {
+                    let (one, zero) = (self.elab.i32(1, self.span)?, self.elab.i32(0, self.span)?);
+                    match DType::ALL.iter().find(|d| d.kind() == Kind::Unsigned && d.bits() == dtype.bits()) {
+                        Some(unsigned) if dtype.kind() == Kind::Float => {
+                            let code = self.cast(bits, *unsigned, CastRule::Wrap)?;
+                            self.elab.define(Op::Bitcast, &[code], TileType::new(dtype, &whole), self.span)?
+                        }
+                        Some(_) | None => {
+                            let bit = self.op(Binary::And, bits, one)?;
+                            self.op(Binary::Ne, bit, zero)?
+                        }
+                    }
+                }
+            };
             self.held[plane.field] = Some(bits);
         }
         Some(())

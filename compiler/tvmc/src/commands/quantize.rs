@@ -84,12 +84,7 @@ pub fn quantize(options: &QuantizeOptions, interrupted: &Arc<AtomicBool>) -> Res
     if same_file(file.path(), &options.output) {
         return Err(Failure::usage("the output would replace the input: give it another name"));
     }
-    let given = declarations(options)?;
-    if given.is_some() && weights::declarations(&file).is_some() {
-        return Err(Failure::user(format!("{} declares formats of its own already", file.path().display()))
-            .help("quantize from the model that it was made of"));
-    }
-    let declared = given.or_else(|| weights::declarations(&file));
+    let declared = joined(weights::declarations(&file), declarations(options)?)?;
     let library = || Library::standard_with("quantize", declared.as_ref());
     let standard = Library::standard("quantize")?;
     let sizes = library()?;
@@ -163,6 +158,27 @@ fn declarations(options: &QuantizeOptions) -> Result<Option<Declarations>, Failu
         _ => Err(Failure::user(format!("{} uses other files", path.display()))
             .help("its text travels in the model file: put all declarations into one file")),
     }
+}
+
+/// What a file declares already, and what the user adds to it.
+fn joined(has: Option<Declarations>, given: Option<Declarations>) -> Result<Option<Declarations>, Failure> {
+    let (has, given) = match (has, given) {
+        (Some(has), Some(given)) => (has, given),
+        (has, given) => return Ok(given.or(has)),
+    };
+    if has.text.contains(&given.text) {
+        return Ok(Some(has));
+    }
+    let text = format!("{}\n{}", has.text.trim_end(), given.text);
+    if text.len() as u64 > MAX_STRING_BYTES {
+        return Err(Failure::user(format!(
+            "{} and {} together have {} bytes; what travels in a model file has at most {MAX_STRING_BYTES}",
+            has.name,
+            given.name,
+            text.len()
+        )));
+    }
+    Ok(Some(Declarations { name: format!("{} with {}", has.name, given.name), text }))
 }
 
 /// The types that a tensor can be given.
