@@ -216,15 +216,24 @@ impl Checker<'_> {
         };
         let verb = if op.is_store() { Verb::Written } else { Verb::Read };
         let count = self.count(place, bytes);
-        if let FragmentOp::Stage { arena, masked } = op {
+        let checked = match op {
+            FragmentOp::Stage { arena, masked } => Some((masked, FragmentOp::Stage { arena, masked: true })),
+            FragmentOp::StageCodes { arena, bits, bias, masked } => {
+                Some((masked, FragmentOp::StageCodes { arena, bits, bias, masked: true }))
+            }
+            FragmentOp::Zero(_)
+            | FragmentOp::Load { .. }
+            | FragmentOp::MultiplyAdd { .. }
+            | FragmentOp::Store { .. } => None,
+        };
+        if let Some((masked, checked)) = checked {
             let less = self.constant(Op::ConstI64(i64::from(ALIGNMENT) - 1));
             let count = self.pure(Pure::LSub, &[count, less], out);
             let inside = self.varying(inst.args[0], inst.args[1], count, out);
             let mut args = inst.args;
             let mask = if masked { args.pop() } else { None };
             args.push(self.judge(place, verb, inside, mask, out));
-            let op = Op::Fragment(FragmentOp::Stage { arena, masked: true });
-            return out.push(Stmt::Inst(Inst { op, args, result: None }));
+            return out.push(Stmt::Inst(Inst { op: Op::Fragment(checked), args, result: None }));
         }
         // From the first element to the last are 15 rows and 15 elements; a negative distance is outside whatever the place.
         let stride = self.pure(Pure::I32ToI64, &[inst.args[2]], out);

@@ -230,6 +230,7 @@ impl Rewrite<'_> {
             }
             Op::Fragment(
                 FragmentOp::Stage { arena, .. }
+                | FragmentOp::StageCodes { arena, .. }
                 | FragmentOp::Load { arena, .. }
                 | FragmentOp::Store { place: Place::Arena(arena), .. },
             ) => *arena = self.new[arena.index()],

@@ -12,6 +12,7 @@
 //!
 //! Where there are more granules than lanes, lanes take several in turn. What lies outside of the tensor is zero, as everywhere.
 
+use crate::affine::{Affine, Node, Term};
 use crate::codes::Reading;
 use crate::eval::{Coord, Position};
 use crate::integer_dot::{Side, run_at, slot_of};
@@ -19,13 +20,16 @@ use crate::lower::{LowerError, Lowering};
 use crate::packing::Packing;
 use crate::planes::Planes;
 use crate::stored::Bits;
-use tvmc_ir::lane::fragment::ALIGNMENT;
+use tvmc_ir::lane::fragment::{ALIGNMENT, MAX_BIAS};
 use tvmc_ir::lane::{self, Arena, FragmentOp, Op as LaneOp, Pure};
-use tvmc_ir::tile::Value;
 use tvmc_ir::tile::facts::Facts;
+use tvmc_ir::tile::{Op, Scope, Value};
+use tvmc_types::dtype::{DType, Kind};
 
 /// Halves between lines: 16 bytes.
 const PAD: u32 = 8;
+/// Items of a line that is short: it fills half of all banks.
+const SHORT: u32 = 4;
 /// Bits of the widest vector that is loaded at once.
 const VECTOR_BITS: u32 = 128;
 
@@ -125,10 +129,21 @@ fn is_planar(side: &Side<'_>) -> bool {
     side.tensor.packing == Packing::Planar
 }
 
-/// Eight values that each lane puts side by side: the operands of `fragment.stage`.
+/// Eight values that each lane puts side by side: the operands of `fragment.stage`, or of `fragment.stage.codes`.
 pub(crate) struct Eight {
     args: Vec<lane::Value>,
     masked: bool,
+    /// Of codes that become halves where they are put: their width and what is added to them.
+    codes: Option<(u8, i16)>,
+}
+
+/// Whether a scale is a half as it is stored.
+fn is_half(affine: &Affine, scale: Node) -> bool {
+    match affine.term(scale) {
+        (Term::Slot { .. }, dtype) => *dtype == DType::F16,
+        (Term::Op(Op::Cast(_), args), _) => is_half(affine, args[0]),
+        (Term::Const(_) | Term::Levels(..) | Term::Numbers(..) | Term::Op(..), _) => false,
+    }
 }
 
 /// What a lane brings: where the items of a pass begin in scratch, along the line and across lines.
@@ -207,6 +222,11 @@ impl<'k> Lowering<'k> {
             let opened = self.open(w, Coord::At(item.line), Coord::At(from))?;
             let codes = Bits { ahead, ..opened.start };
             for piece in (0..parts.elements).step_by(ALIGNMENT as usize) {
+                let from = Reading { side: w, opened: &opened, start: codes };
+                if let Some(eight) = self.eight_codes(&item, (from, opened.start), piece)? {
+                    all.push(eight);
+                    continue;
+                }
                 let mut values = Vec::new();
                 for element in piece..piece + ALIGNMENT {
                     let (run, index, _) = run_at(w, element);
@@ -252,6 +272,11 @@ impl<'k> Lowering<'k> {
         let inner = self.emit.i32(if side.interleaved { lines } else { units } as i32);
         let (quotient, rest) =
             (self.emit.pure(Pure::IDivU, &[item, inner]), self.emit.pure(Pure::IRemU, &[item, inner]));
+        let quotient = if units == SHORT && lines.is_multiple_of(SHORT * SHORT) && !side.interleaved {
+            self.spread_lines(quotient)
+        } else {
+            quotient
+        };
         let (mut line, mut unit) = if side.interleaved { (rest, quotient) } else { (quotient, rest) };
         let mut mask = None;
         if start + lanes > lines * units {
@@ -276,18 +301,88 @@ impl<'k> Lowering<'k> {
         Item { line: position(line, lines, 1), within: position(within, units, granule), place, mask }
     }
 
+    /// Lines of four items lie five apart, counted in 16 bytes, so those of lanes that store at once should be four lines apart: the two low digits of the number change places.
+    fn spread_lines(&mut self, line: lane::Value) -> lane::Value {
+        let [two, low, high] = [2, 3, !15].map(|n| self.emit.i32(n));
+        let block = self.emit.pure(Pure::IAnd, &[line, high]);
+        let first = self.emit.pure(Pure::IAnd, &[line, low]);
+        let first = self.emit.pure(Pure::Shl, &[first, two]);
+        let second = self.emit.pure(Pure::ShrU, &[line, two]);
+        let second = self.emit.pure(Pure::IAnd, &[second, low]);
+        let both = self.emit.pure(Pure::IOr, &[first, second]);
+        self.emit.pure(Pure::IOr, &[block, both])
+    }
+
     /// Eight values of an item from element `piece` of it on.
     fn eight(&mut self, item: &Item, piece: u32, values: Vec<lane::Value>) -> Eight {
         let mut args = vec![self.emit.i64(i64::from(piece)), item.place];
         args.extend(values.into_iter().map(|value| self.emit.splat(value)));
         args.extend(item.mask);
-        Eight { args, masked: item.mask.is_some() }
+        Eight { args, masked: item.mask.is_some(), codes: None }
+    }
+
+    /// Codes of one field, in order, with a scale that is a half and nothing else, as they stand in memory.
+    fn eight_codes(
+        &mut self,
+        item: &Item,
+        (from, start): (Reading<'_, 'k>, Bits),
+        element: u32,
+    ) -> Result<Option<Eight>, LowerError> {
+        let Reading { side, opened, .. } = from;
+        let (run, index, _) = run_at(side, element);
+        let codes = &run.codes[index as usize..(index + ALIGNMENT) as usize];
+        let Some((field, slot)) = slot_of(&side.affine, codes[0]) else { return Ok(None) };
+        let declared = &side.format.fields[field as usize];
+        let width = declared.dtype.bits();
+        let half = match declared.dtype.kind() {
+            Kind::Unsigned => 0,
+            Kind::Signed => 1u64 << (width - 1),
+            Kind::Bool | Kind::Float => return Ok(None),
+        };
+        let plain = width <= 8
+            && declared.scope == Scope::Group
+            && run.offset.is_none()
+            && run.lift == half as i32
+            && run.bias.abs() <= i32::from(MAX_BIAS)
+            && (slot..).zip(codes).all(|(slot, code)| slot_of(&side.affine, *code) == Some((field, slot)))
+            && run.scale.is_none_or(|scale| is_half(&side.affine, scale));
+        if !plain {
+            return Ok(None);
+        }
+        let bit = i64::from(declared.bit_offset) + i64::from(slot * width);
+        let bits = ALIGNMENT * width;
+        let mut words = [self.emit.i32(0); 2];
+        for (at, word) in (0..bits.div_ceil(32)).zip(&mut words) {
+            let width = (bits - 32 * at).min(32);
+            *word = self.window(opened, from.start, bit + i64::from(32 * at), width);
+            let flipped = (0..ALIGNMENT).fold(0u64, |all, code| all | half << (code * declared.dtype.bits()));
+            let flipped = self.emit.i32((flipped >> (32 * at)) as u32 as i32);
+            *word = self.emit.pure(Pure::IXor, &[*word, flipped]);
+        }
+        let group = Reading { start, ..from };
+        let mut scale = match run.scale {
+            Some(node) => self.evaluate(group, node)?,
+            None => self.emit.f32(1.0),
+        };
+        if let Some(inside) = opened.inside {
+            let zero = self.emit.f32(0.0);
+            scale = self.emit.pure(Pure::Select, &[inside, scale, zero]);
+        }
+        let mut args = vec![self.emit.i64(i64::from(element)), item.place];
+        args.extend([words[0], words[1], scale].map(|value| self.emit.splat(value)));
+        args.extend(item.mask);
+        let codes = Some((width as u8, run.bias as i16));
+        Ok(Some(Eight { args, masked: item.mask.is_some(), codes }))
     }
 
     /// Puts what was loaded into scratch.
     pub(crate) fn stage(&mut self, arena: Arena, all: Vec<Eight>) {
-        for Eight { args, masked } in all {
-            self.emit.effect(LaneOp::Fragment(FragmentOp::Stage { arena, masked }), &args);
+        for Eight { args, masked, codes } in all {
+            let op = match codes {
+                Some((bits, bias)) => FragmentOp::StageCodes { arena, bits, bias, masked },
+                None => FragmentOp::Stage { arena, masked },
+            };
+            self.emit.effect(LaneOp::Fragment(op), &args);
         }
     }
 }

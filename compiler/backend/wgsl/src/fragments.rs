@@ -14,7 +14,7 @@
 //! stored to is an array of `f32`; whatever else accesses it reinterprets bits.
 
 use tvmc_ir::lane::fragment::ALIGNMENT;
-use tvmc_ir::lane::{Fragment, FragmentOp, Inst, Op, Order, Place, Pure, Role, Value};
+use tvmc_ir::lane::{Arena, Fragment, FragmentOp, Inst, Op, Order, Place, Pure, Role, Value};
 
 use crate::emit::Emitter;
 
@@ -59,6 +59,64 @@ impl Emitter<'_> {
         }
     }
 
+    /// Sixteen bytes as two vectors. Lanes whose numbers differ by 8 begin with different ones: where lines are as far apart as they are, theirs lie in the same banks.
+    fn put_halves(&mut self, arena: Arena, address: [&str; 2], halves: [String; 2], mask: Option<&str>) {
+        let first = self.let_u32(&format!("(({}.x + {}) >> 3u) << 1u", address[0], address[1]));
+        let upper = self.let_u32("(lane >> 3u) & 1u");
+        let [low, high] = halves.map(|half| {
+            let name = self.fresh("h");
+            self.line(&format!("let {name} = {half};"));
+            name
+        });
+        if let Some(mask) = mask {
+            self.open(&format!("if ({mask})"));
+        }
+        self.line(&format!("{arena}[{first} + {upper}] = select({low}, {high}, {upper} != 0u);"));
+        self.line(&format!("{arena}[{first} + 1u - {upper}] = select({high}, {low}, {upper} != 0u);"));
+        if mask.is_some() {
+            self.close();
+        }
+    }
+
+    /// Eight codes with their scale, as two vectors. A code in the mantissa of 1024 is a half without a conversion, and less 1024 it is itself.
+    fn codes_as_halves(&mut self, [low, high, scale]: [&str; 3], bits: u32, bias: i32) -> [String; 2] {
+        let scale = self.bound("h", &format!("vec2<f16>(f16({scale}))"));
+        let less = self.bound("h", &format!("vec2<f16>({}.0h)", 1024 - bias));
+        let pair = |this: &mut Self, word: &str| {
+            let word = this.let_u32(&format!("{word} | 0x64006400u"));
+            this.bound("h", &format!("(vec2<f16>(unpack2x16float({word})) - {less}) * {scale}"))
+        };
+        if bits == 4 {
+            // Codes i and i + 4 lie 16 bits apart.
+            let pairs = [0, 1, 2, 3].map(|i| {
+                let word = if i == 0 { low.to_owned() } else { format!("({low} >> {}u)", 4 * i) };
+                pair(self, &format!("({word} & 0x000f000fu)"))
+            });
+            return ["x", "y"].map(|half| {
+                let list = pairs.each_ref().map(|pair| format!("{pair}.{half}"));
+                format!("vec4<f16>({})", list.join(", "))
+            });
+        }
+        let mask = (1u32 << bits) - 1;
+        let code = |i: u32| match i * bits {
+            at if at >= 32 => format!("(({high} >> {}u) & {mask}u)", at - 32),
+            at if at + bits <= 32 => format!("(({low} >> {at}u) & {mask}u)"),
+            at => format!("((({low} >> {at}u) | ({high} << {}u)) & {mask}u)", 32 - at),
+        };
+        let pairs = [0, 2, 4, 6].map(|i| {
+            let word = format!("({} | ({} << 16u))", code(i), code(i + 1));
+            pair(self, &word)
+        });
+        [0, 2].map(|at| format!("vec4<f16>({}, {})", pairs[at], pairs[at + 1]))
+    }
+
+    /// Gives an expression a name.
+    fn bound(&mut self, stem: &str, expression: &str) -> String {
+        let name = self.fresh(stem);
+        self.line(&format!("let {name} = {expression};"));
+        name
+    }
+
     /// Two floats as halves. Where they are the halves of one word, no number is converted: drivers see that.
     fn pair(&self, names: [&str; 2], values: [Value; 2]) -> String {
         if let [Some(low), Some(high)] = values.map(|value| self.halves.get(&value))
@@ -80,21 +138,19 @@ impl Emitter<'_> {
         let arg = |at: usize| args.get(at).copied().unwrap_or("");
         match op {
             FragmentOp::Stage { arena, masked } => {
-                let first = self.let_u32(&format!("(({}.x + {}) >> 3u) << 1u", arg(0), arg(1)));
-                if masked {
-                    self.open(&format!("if ({})", arg(2 + ALIGNMENT as usize)));
-                }
-                for half in [0, 1] {
-                    let pairs = [0, 2].map(|at| {
-                        let at = 2 + 4 * half + at;
+                let pairs: Vec<String> = (0..4)
+                    .map(|pair| {
+                        let at = 2 + 2 * pair;
                         self.pair([arg(at), arg(at + 1)], [values[at], values[at + 1]])
-                    });
-                    let place = if half == 0 { first.clone() } else { format!("{first} + 1u") };
-                    self.line(&format!("{arena}[{place}] = vec4<f16>({});", pairs.join(", ")));
-                }
-                if masked {
-                    self.close();
-                }
+                    })
+                    .collect();
+                let halves = [0, 2].map(|at| format!("vec4<f16>({}, {})", pairs[at], pairs[at + 1]));
+                let mask = masked.then(|| arg(2 + ALIGNMENT as usize));
+                self.put_halves(arena, [arg(0), arg(1)], halves, mask);
+            }
+            FragmentOp::StageCodes { arena, bits, bias, masked } => {
+                let halves = self.codes_as_halves([arg(2), arg(3), arg(4)], u32::from(bits), i32::from(bias));
+                self.put_halves(arena, [arg(0), arg(1)], halves, masked.then(|| arg(5)));
             }
             FragmentOp::Zero(fragment) => {
                 self.line(&format!("{fragment} = {}();", fragment_type(self.role(fragment))));

@@ -277,7 +277,9 @@ impl Usage {
         };
         match op {
             FragmentOp::Store { .. } => (usage.stored, usage.floats, usage.words) = (true, true, true),
-            FragmentOp::Stage { .. } => (usage.stored, usage.packed) = (true, true),
+            FragmentOp::Stage { .. } | FragmentOp::StageCodes { .. } => {
+                (usage.stored, usage.packed) = (true, true);
+            }
             FragmentOp::Load { .. } => (usage.loaded, usage.packed) = (true, true),
             FragmentOp::Zero(_) | FragmentOp::MultiplyAdd { .. } => {}
         }

@@ -27,7 +27,7 @@
 //! * **Sums.** A product of halves is exact in f32. In which order the sixteen of an element are added to the sum, and how often that rounds, is the machine's choice:
 //!   within 2 (16 + 8) eps of the sum of their magnitudes for each step. The interpreter adds one after the other, k ascending, each sum rounded.
 //! * **Places.** All lanes of a group give one offset. Bases, offsets and strides of halves are multiples of [`ALIGNMENT`].
-//! * **Scratch of halves** is accessed by `stage` and `load` alone, so that a backend may declare it as halves; scratch and buffers that sums are stored to, in whole words.
+//! * **Scratch of halves** is accessed by `stage`, `stage.codes` and `load` alone, so that a backend may declare it as halves; scratch and buffers that sums are stored to, in whole words.
 //!
 //! CPU backends refuse functions with fragments: no lowering makes them there.
 
@@ -38,6 +38,8 @@ use super::op::{Place, Touch};
 pub const EDGE: u32 = 16;
 /// Halves that `stage` puts side by side, and of which places of halves are a multiple: 16 bytes.
 pub const ALIGNMENT: u32 = 8;
+/// Most that `stage.codes` adds to a code, or takes away.
+pub const MAX_BIAS: i16 = 512;
 /// Most fragments of a function.
 pub const MAX_FRAGMENTS: usize = 256;
 
@@ -99,6 +101,18 @@ pub enum FragmentOp {
         /// Whether the last operand is a mask.
         masked: bool,
     },
+    /// `base: u.i64, offset: v.i32, low: v.i32, high: v.i32, scale: v.f32 [, mask: v.bool]`: as `stage`, of eight unsigned codes that stand side by side from bit 0 of
+    /// `low | high << 32` on: each plus the bias, times the scale, which is rounded to a half first.
+    StageCodes {
+        /// Where the halves go.
+        arena: Arena,
+        /// Width of a code, 1 to 8.
+        bits: u8,
+        /// Added to each code, -512 to 512, so that every step is exact in halves but the last.
+        bias: i16,
+        /// Whether the last operand is a mask.
+        masked: bool,
+    },
     /// A sum becomes zero.
     Zero(Fragment),
     /// `base: u.i64, offset: v.i32, stride: u.i32`: a factor comes from an arena of halves.
@@ -132,7 +146,9 @@ impl FragmentOp {
     /// What it loads or stores.
     pub const fn accesses(&self) -> Option<Touch> {
         match self {
-            FragmentOp::Stage { arena, .. } | FragmentOp::Load { arena, .. } => {
+            FragmentOp::Stage { arena, .. }
+            | FragmentOp::StageCodes { arena, .. }
+            | FragmentOp::Load { arena, .. } => {
                 Some(Touch { place: Place::Arena(*arena), bytes: 2, atomic: false })
             }
             FragmentOp::Store { place, .. } => Some(Touch { place: *place, bytes: 4, atomic: false }),
@@ -143,7 +159,7 @@ impl FragmentOp {
     /// Whether it writes memory.
     pub const fn is_store(&self) -> bool {
         match self {
-            FragmentOp::Stage { .. } | FragmentOp::Store { .. } => true,
+            FragmentOp::Stage { .. } | FragmentOp::StageCodes { .. } | FragmentOp::Store { .. } => true,
             FragmentOp::Zero(_) | FragmentOp::Load { .. } | FragmentOp::MultiplyAdd { .. } => false,
         }
     }
@@ -152,6 +168,7 @@ impl FragmentOp {
     pub const fn name(&self) -> &'static str {
         match self {
             FragmentOp::Stage { .. } => "fragment.stage",
+            FragmentOp::StageCodes { .. } => "fragment.stage.codes",
             FragmentOp::Zero(_) => "fragment.zero",
             FragmentOp::Load { order: Order::Rows, .. } => "fragment.load.rows",
             FragmentOp::Load { order: Order::Columns, .. } => "fragment.load.columns",

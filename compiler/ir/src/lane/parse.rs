@@ -399,7 +399,7 @@ impl<'a> Parser<'a> {
                 self.at.punct(']')?;
                 return Ok((Op::LoadUnpack { place, bits, sign }, vec![base]));
             }
-            "fragment" | "fragment.load" => return self.fragment(here),
+            "fragment" | "fragment.load" | "fragment.stage" => return self.fragment(here),
             "atomic" => {
                 let update = Update::ALL
                     .into_iter()
@@ -464,6 +464,23 @@ impl<'a> Parser<'a> {
                     args.push(self.value()?);
                 }
                 (FragmentOp::Stage { arena, masked }, args)
+            }
+            "fragment.stage.codes" => {
+                let arena = Arena(self.at.entity('a', "an arena such as `a0`")?);
+                let mut args = self.address()?;
+                for _ in 0..3 {
+                    self.at.punct(',')?;
+                    args.push(self.value()?);
+                }
+                self.at.keyword("bits")?;
+                let bits = self.at.number("a width below 256", |text| text.parse().ok())?;
+                self.at.keyword("bias")?;
+                let bias = self.at.number("a 16-bit integer", |text| text.parse().ok())?;
+                let masked = self.at.eat_word("mask")?;
+                if masked {
+                    args.push(self.value()?);
+                }
+                (FragmentOp::StageCodes { arena, bits, bias, masked }, args)
             }
             "fragment.zero" => (FragmentOp::Zero(self.fragment_number()?), vec![]),
             "fragment.load.rows" | "fragment.load.columns" => {

@@ -202,6 +202,11 @@ fn fragment(f: &mut fmt::Formatter<'_>, op: FragmentOp, args: &mut Operands<'_>)
             }
             if masked { write!(f, " mask {}", args.next()) } else { Ok(()) }
         }
+        FragmentOp::StageCodes { arena, bits, bias, masked } => {
+            write!(f, " {arena}[{} + {}]", args.next(), args.next())?;
+            write!(f, ", {}, {}, {} bits {bits} bias {bias}", args.next(), args.next(), args.next())?;
+            if masked { write!(f, " mask {}", args.next()) } else { Ok(()) }
+        }
         FragmentOp::Zero(fragment) => write!(f, " {fragment}"),
         FragmentOp::Load { fragment, arena, order: _ } => {
             write!(f, " {fragment}, {arena}[{} + {}] stride {}", args.next(), args.next(), args.next())

@@ -1,7 +1,7 @@
 //! What each operation takes and gives: the rules of the verifier that concern one instruction,
 //! as functions of the operation and its operand types alone.
 
-use super::fragment::{ALIGNMENT, FragmentOp, Role};
+use super::fragment::{ALIGNMENT, FragmentOp, MAX_BIAS, Role};
 use super::function::{Access, Arena, Fragment, Function};
 use super::op::{MemoryOp, Op, Place, Pure, Slot};
 use super::types::{Scalar, Type, Uniformity};
@@ -228,6 +228,20 @@ fn fragment(function: &Function, op: FragmentOp, types: &[Type]) -> Result<(), V
             place(function, Place::Arena(arena), true)?;
             let mut expected = address.to_vec();
             expected.extend([expect("value", Some(Scalar::F32), VARYING); ALIGNMENT as usize]);
+            if masked {
+                expected.push(expect("mask", Some(Scalar::Bool), VARYING));
+            }
+            operands(&expected, types)
+        }
+        FragmentOp::StageCodes { arena, bits, bias, masked } => {
+            place(function, Place::Arena(arena), true)?;
+            width(bits)?;
+            if bias.unsigned_abs() > MAX_BIAS.unsigned_abs() {
+                return fail(Rule::Fragment, format!("bias {bias}, must be -{MAX_BIAS} to {MAX_BIAS}"));
+            }
+            let word = |what| expect(what, Some(Scalar::I32), VARYING);
+            let scale = expect("scale", Some(Scalar::F32), VARYING);
+            let mut expected = vec![address[0], address[1], word("low word"), word("high word"), scale];
             if masked {
                 expected.push(expect("mask", Some(Scalar::Bool), VARYING));
             }

@@ -3,6 +3,7 @@
 //! A fragment's accesses count as those of its group's first lane: so what another lane wrote, of the same group too, needs a barrier first. A sum takes the products of an
 //! element one after the other, k ascending, each addition rounded.
 
+use half::f16;
 use tvmc_ir::lane::fragment::{ALIGNMENT, EDGE};
 use tvmc_ir::lane::{Arena, Fragment, FragmentOp, Function, Inst, Mem, Order, Place};
 
@@ -42,7 +43,21 @@ impl Machine<'_> {
     pub(super) fn fragment(&mut self, inst: &Inst, op: FragmentOp) -> Result<(), Fault> {
         let groups = self.function.lanes.checked_div(self.function.group).unwrap_or(0);
         match op {
-            FragmentOp::Stage { arena, masked } => return self.stage(inst, arena, masked),
+            FragmentOp::Stage { arena, masked } => {
+                let value =
+                    |this: &Self, lane: usize, number: usize| this.words[Self::arg(inst, 2 + number)][lane];
+                return self.stage(inst, arena, masked, &value);
+            }
+            FragmentOp::StageCodes { arena, bits, bias, masked } => {
+                let value = |this: &Self, lane: usize, number: usize| {
+                    let [low, high, scale] = [2, 3, 4].map(|at| this.words[Self::arg(inst, at)][lane]);
+                    let string = u64::from(high) << 32 | u64::from(low);
+                    let code = string >> (number as u32 * u32::from(bits)) & ((1 << bits) - 1);
+                    let scale = f16::from_f32(f32::from_bits(scale)).to_f32();
+                    ((code as f32 + f32::from(bias)) * scale).to_bits()
+                };
+                return self.stage(inst, arena, masked, &value);
+            }
             FragmentOp::Zero(fragment) => {
                 self.fragments.held[fragment.index()].fill(Some(Box::new([0.0; SIZE])));
             }
@@ -94,8 +109,14 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Each lane's eight halves.
-    fn stage(&mut self, inst: &Inst, arena: Arena, masked: bool) -> Result<(), Fault> {
+    /// Each lane's eight halves, of which `value` gives the bits before they are rounded.
+    fn stage(
+        &mut self,
+        inst: &Inst,
+        arena: Arena,
+        masked: bool,
+        value: &dyn Fn(&Self, usize, usize) -> u32,
+    ) -> Result<(), Fault> {
         let base = i128::from(self.wides[Self::arg(inst, 0)]);
         let offsets = Self::arg(inst, 1);
         let mask = masked.then(|| Self::arg(inst, inst.args.len() - 1));
@@ -107,7 +128,7 @@ impl Machine<'_> {
             let first = base + i128::from(self.words[offsets][lane as usize].cast_signed());
             self.aligned([first, 0])?;
             for number in 0..ALIGNMENT {
-                let word = self.words[Self::arg(inst, 2 + number as usize)][lane as usize];
+                let word = value(self, lane as usize, number as usize);
                 let index = first + i128::from(number);
                 self.store_element(Place::Arena(arena), Mem::F16, index, lane, word)?;
             }
