@@ -96,7 +96,7 @@ impl<'k> Lowering<'k> {
         }
         self.products.insert(
             product.result,
-            history::Product::Fragments { m: product.m, n: product.n, turn: way.turn },
+            history::Product::Fragments { m: product.m, n: product.n, turn: way.turn, part: way.part },
         );
         let fragments = self.fragment_turns(&product, &way)?;
         let sums = Sums { share: way.share, fragments, initial: product.initial };

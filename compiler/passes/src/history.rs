@@ -73,8 +73,10 @@ pub enum Product {
         m: u32,
         /// And along N.
         n: u32,
-        /// Elements of K that are staged at once.
+        /// Elements of K of a turn.
         turn: u32,
+        /// Those that lie in scratch of both factors at once: where that is less, no loads are under way while fragments are multiplied.
+        part: u32,
     },
     /// In f32, numbers put together from tables of bytes, rows that share them together.
     Numbers,
@@ -94,7 +96,7 @@ impl fmt::Display for Product {
             }
             Product::Column => write!(f, "a product of one column, lanes along K"),
             Product::Integers => write!(f, "a product of bytes (dot4)"),
-            Product::Fragments { m, n, turn } => {
+            Product::Fragments { m, n, turn, .. } => {
                 write!(f, "{m} x {n} sums in fragments, {turn} of K at once")
             }
             Product::Numbers => write!(f, "a product with numbers from tables of bytes"),

@@ -59,20 +59,15 @@ impl Emitter<'_> {
         }
     }
 
-    /// Sixteen bytes as two vectors. Lanes whose numbers differ by 8 begin with different ones: where lines are as far apart as they are, theirs lie in the same banks.
+    /// Sixteen bytes as two vectors.
     fn put_halves(&mut self, arena: Arena, address: [&str; 2], halves: [String; 2], mask: Option<&str>) {
         let first = self.let_u32(&format!("(({}.x + {}) >> 3u) << 1u", address[0], address[1]));
-        let upper = self.let_u32("(lane >> 3u) & 1u");
-        let [low, high] = halves.map(|half| {
-            let name = self.fresh("h");
-            self.line(&format!("let {name} = {half};"));
-            name
-        });
         if let Some(mask) = mask {
             self.open(&format!("if ({mask})"));
         }
-        self.line(&format!("{arena}[{first} + {upper}] = select({low}, {high}, {upper} != 0u);"));
-        self.line(&format!("{arena}[{first} + 1u - {upper}] = select({high}, {low}, {upper} != 0u);"));
+        let [low, high] = halves;
+        self.line(&format!("{arena}[{first}] = {low};"));
+        self.line(&format!("{arena}[{first} + 1u] = {high};"));
         if mask.is_some() {
             self.close();
         }
