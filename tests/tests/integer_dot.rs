@@ -34,6 +34,10 @@ format wider_floats { group 32 { d: f16; q: e3m2[32]; } value[i] = d * q[i]; }
 format byte_floats { group 32 { d: f16; e: f16; q: e4m3[32]; } value[i] = d * q[i]; }
 format float_levels { table level: f32[4] = [-1.5, 0.25, 0.5, 1.0]; group 32 { d: f16; e: f16; q: u2[32]; } value[i] = d * level[q[i]]; }
 format whole { group 16 { q: i8[16]; } value[i] = q[i] / 4.0; }
+format zero_points { group 32 { d: f16; z: u8; spare: u8; q: u4[32]; } value[i] = d * (q[i] - z); }
+format added_entries { group 32 { d: f16; z: i8[2]; q: u5[32]; } value[i] = d * (z[i / 16] + q[i]); }
+format signs { group 32 { d: f16; e: f16; s: u1[32]; m: u3[32]; } value[i] = where(s[i] == 1, -d, d) * m[i]; }
+format signs_first { group 32 { d: f16; e: f16; s: u1[32]; m: u4[32]; } value[i] = m[i] * where(s[i] == 1, d, -d); }
 ";
 
 const LINEAR: &str = "

@@ -96,7 +96,7 @@ impl Maker<'_> {
         let mut ty = self.ty();
         let number = self.tape.next();
         let small = number as u8;
-        let (op, count) = match self.tape.below(24) {
+        let (op, count) = match self.tape.below(27) {
             0 => {
                 let bits = if ty.dtype == DType::BOOL { number % 3 } else { number };
                 (Op::Const(bits), 0)
@@ -143,6 +143,32 @@ impl Maker<'_> {
                 };
                 let args = self.pick(indices.len() + 1);
                 return self.b.effect(Op::CopyAsync { shared, indices }, &args);
+            }
+            24 => {
+                let tensor = Param(number % 4);
+                let (_, indices) = self.memory();
+                let count = indices.len();
+                (Op::LoadField { tensor, field: number, indices }, count)
+            }
+            25 => {
+                let (_, indices) = self.memory();
+                let (tensor, more) = (Param(number % 4), self.tape.below(4));
+                let args = self.pick(indices.len() + more);
+                let op = match self.tape.below(2) {
+                    0 => Op::StoreHead { tensor, indices },
+                    _ => Op::StoreGroups { memory: Memory::Param(tensor), indices },
+                };
+                return self.b.effect(op, &args);
+            }
+            26 => {
+                let (memory, indices) = self.memory();
+                if self.tape.below(2) == 0 {
+                    let args = self.pick(indices.len() + 1);
+                    return self.b.effect(Op::Scatter { memory }, &args);
+                }
+                let update = Update::ALL[self.tape.below(Update::ALL.len())];
+                let count = indices.len() + update.operands();
+                (Op::Atomic { update, memory }, count)
             }
             21 => {
                 let args = self.pick(1);

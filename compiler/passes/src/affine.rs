@@ -8,6 +8,7 @@
 //! q4_1   value[i] = d * q[i] + m                      one run of 32: scale d, offset m, code q[i] in 0..=15
 //! q4_0   value[i] = d * (q[i] - 8)                    one run of 32: scale d, bias -8, code q[i]
 //! q8_0   value[i] = d * q[i]                          one run of 32: scale d, bias -128, code q[i] + 128
+//! own    value[i] = d * (q[i] - z), z: u8            one run: scale d, offset -z d, code q[i]
 //! mxfp4  value[i] = d * q[i], q[i]: e2m1              one run of 32: scale d / 2, bias -12, code level[bits of q[i]] + 12
 //! ```
 //!
@@ -307,6 +308,17 @@ impl Body<'_> {
         self.leaves(node).is_subset(steady)
     }
 
+    /// Whether a node is what a field holds.
+    fn is_entry(&self, node: Node) -> bool {
+        match &self.terms[node.0 as usize].0 {
+            Term::Slot { .. } => true,
+            Term::Op(Op::Cast(CastRule::Exact), args) => {
+                matches!(self.terms[args[0].0 as usize].0, Term::Slot { .. })
+            }
+            Term::Const(_) | Term::Levels(..) | Term::Numbers(..) | Term::Op(..) => false,
+        }
+    }
+
     fn times(&mut self, a: Option<Node>, b: Node) -> Node {
         match a {
             None => b,
@@ -352,7 +364,9 @@ impl Body<'_> {
                 self.integer_form(args[0], steady)
             }
             Op::Binary(Binary::Mul) => {
-                let (code, factor) = self.one_steady(&args, steady)?;
+                let Some((code, factor)) = self.one_steady(&args, steady) else {
+                    return self.signed_form(&args, steady);
+                };
                 let form = self.float_form(code, steady)?;
                 let scale = Some(self.times(form.scale, factor));
                 let offset = form.offset.map(|offset| self.times(Some(offset), factor));
@@ -386,6 +400,38 @@ impl Body<'_> {
             }
             _ => None,
         }
+    }
+
+    /// `select(c, -d, d) * m`, where d is steady and m an integer: d times the code `select(c, -m, m)`.
+    fn signed_form(&mut self, args: &[Node], steady: &HashSet<(u32, u32)>) -> Option<Form> {
+        let op = |node: Node, wanted: &Op| match &self.terms[node.0 as usize].0 {
+            Term::Op(op, args) if op == wanted => Some(args.clone()),
+            _ => None,
+        };
+        let negated = |node: Node| op(node, &Op::Unary(Unary::Neg)).map(|args| args[0]);
+        let [(select, other), swapped] = [(args[0], args[1]), (args[1], args[0])];
+        let choice = |node: Node| op(node, &Op::Select);
+        let (chosen, other) = match choice(select) {
+            Some(chosen) => (chosen, other),
+            None => (choice(swapped.0)?, swapped.1),
+        };
+        let (condition, then, otherwise) = (chosen[0], chosen[1], chosen[2]);
+        let (factor, negative) = match (negated(then), negated(otherwise)) {
+            (Some(of), _) if of == otherwise => (otherwise, true),
+            (_, Some(of)) if of == then => (then, false),
+            (_, _) => return None,
+        };
+        let number = op(other, &Op::Cast(CastRule::Exact))?[0];
+        if !self.is_steady(factor, steady) || !self.dtype(number).is_integer() {
+            return None;
+        }
+        let number = self.node(Term::Op(Op::Cast(CastRule::Exact), vec![number]), DType::I32);
+        let minus = self.node(Term::Op(Op::Unary(Unary::Neg), vec![number]), DType::I32);
+        let (then, otherwise) = if negative { (minus, number) } else { (number, minus) };
+        let code = self.node(Term::Op(Op::Select, vec![condition, then, otherwise]), DType::I32);
+        let form = self.integer_form(code, steady)?;
+        let scale = Some(self.times(form.scale, factor));
+        Some(Form { scale, ..form })
     }
 
     /// Numbers by their place: small integers times a power of two, or such as are bf16.
@@ -434,11 +480,23 @@ impl Body<'_> {
                     if let Some((code, factor)) = parts {
                         let form = self.integer_form(code, steady)?;
                         let factor = self.node(Term::Op(Op::Cast(CastRule::Round), vec![factor]), DType::F32);
-                        return Some(Form { scale: Some(self.times(form.scale, factor)), ..form });
+                        let offset = form.offset.map(|offset| self.times(Some(offset), factor));
+                        return Some(Form { scale: Some(self.times(form.scale, factor)), offset, ..form });
                     }
                 }
                 Binary::Add | Binary::Sub => {
-                    // Only constants: a steady number of stored bits may be part of the code as well.
+                    // A stored zero point is an offset. Other steady numbers may be parts of the code: only constants are not.
+                    let zero = parts.filter(|(code, zero)| {
+                        self.is_entry(*zero) && (op == Binary::Add || *code == args[0]) && exact
+                    });
+                    if let Some((code, zero)) = zero {
+                        let form = self.integer_form(code, steady)?;
+                        if form.scale.is_none() {
+                            let zero = self.node(Term::Op(Op::Cast(CastRule::Round), vec![zero]), DType::F32);
+                            let offset = Some(self.plus(op, form.offset, zero));
+                            return Some(Form { offset, ..form });
+                        }
+                    }
                     let constant = self.constant(args[1]).map(|bits| bits as i32);
                     if let (Some(constant), Some(false)) = (constant, Some(self.is_steady(args[0], steady))) {
                         let form = self.integer_form(args[0], steady)?;

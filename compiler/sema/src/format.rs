@@ -325,11 +325,11 @@ impl Layouter<'_, '_> {
     }
 }
 
-/// The `encode` block of a format and the file it stands in.
-pub(crate) fn encode_body(lib: &Library, id: ItemId) -> Option<(&ast::Block, usize)> {
+/// An `encode` block of a format and the file it stands in.
+pub(crate) fn encode_body(lib: &Library, id: ItemId, wanted: ast::EncodeOf) -> Option<(&ast::Block, usize)> {
     let format = format_ast(lib, id)?;
     format.members.iter().find_map(|member| match member {
-        FormatMember::Encode { body, .. } => Some((body, id.module)),
+        FormatMember::Encode { of, body, .. } => (*of == wanted).then_some((body, id.module)),
         FormatMember::Scope { .. }
         | FormatMember::Table(_)
         | FormatMember::Value { .. }
@@ -348,6 +348,7 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<tile::Format> {
     let mut group_span = format.name.span;
     let mut tables: Vec<(&ast::Table, Span)> = Vec::new();
     let mut value: Option<(&Ident, &ast::PureBody)> = None;
+    let mut encoders: Vec<ast::EncodeOf> = Vec::new();
     for member in &format.members {
         match member {
             FormatMember::Scope { kind, fields, span } => {
@@ -392,7 +393,14 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<tile::Format> {
                 }
             }
             // Read where a kernel stores (`elab::encode`).
-            FormatMember::Encode { .. } => {}
+            FormatMember::Encode { of, span, .. } => {
+                if encoders.contains(of) {
+                    let message =
+                        "a format says once how groups are encoded, and once how what is stored once is";
+                    layouter.cx.diags.error(Code::ValueMissing, span.start_point(), message, "given again");
+                }
+                encoders.push(*of);
+            }
             FormatMember::Error(_) => layouter.good = false,
         }
     }

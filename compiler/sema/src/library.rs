@@ -14,7 +14,7 @@ use crate::derive::derive;
 use crate::diags::Diags;
 use crate::host::Cx;
 use std::collections::HashMap;
-use tvmc_lang::ast::{File, FormatMember, Item, ItemKind, UsePath};
+use tvmc_lang::ast::{EncodeOf, File, FormatMember, Item, ItemKind, UsePath};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
 use tvmc_lang::source::SourceMap;
 use tvmc_lang::span::Span;
@@ -367,7 +367,8 @@ impl Library {
     /// Names of the formats in scope of the root that a kernel can store to: they say how numbers are encoded, or it follows from how they are
     /// decoded. Sorted.
     pub fn stored_formats(&self) -> Vec<&str> {
-        let encodes = |member: &FormatMember| matches!(member, FormatMember::Encode { .. });
+        let encodes =
+            |member: &FormatMember| matches!(member, FormatMember::Encode { of: EncodeOf::Groups, .. });
         let says =
             |kind: &ItemKind| matches!(kind, ItemKind::Format(format) if format.members.iter().any(encodes));
         let mut names = self.formats();

@@ -251,8 +251,10 @@ pub enum FormatMember {
         /// All of it.
         span: Span,
     },
-    /// `encode { .. }`: assigns every field from `value[i]`.
+    /// `encode { .. }`: assigns every field from `value`; `encode per tensor { .. }`: those of the tensor from `largest`.
     Encode {
+        /// Which fields.
+        of: EncodeOf,
         /// The statements.
         body: Block,
         /// All of it.
@@ -260,6 +262,15 @@ pub enum FormatMember {
     },
     /// Stands where something was not understood; reported already.
     Error(Span),
+}
+
+/// Which fields an `encode` block assigns.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum EncodeOf {
+    /// Those of groups and rows.
+    Groups,
+    /// Those that a tensor stores once.
+    Tensor,
 }
 
 /// How often the fields of a scope are stored.

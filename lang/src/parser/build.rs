@@ -207,6 +207,15 @@ impl<'s> Builder<'s> {
         }
     }
 
+    pub fn encode_of(&mut self, name: Ident) -> EncodeOf {
+        if name.name != "tensor" {
+            let text = format!("there is no `encode per {}`", name.name);
+            let error = Diagnostic::error(Code::UnexpectedToken, text).at(name.span, "expected `tensor`");
+            self.diagnostics.push(error.help("fields of groups and rows are assigned by `encode { .. }`"));
+        }
+        EncodeOf::Tensor
+    }
+
     // ---- expressions ----
 
     pub fn expr(&mut self, kind: ExprKind, l: u32, r: u32) -> ExprId {

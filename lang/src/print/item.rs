@@ -204,8 +204,11 @@ impl<'a> Printer<'a> {
                         self.pure_body(body);
                     }
                 }
-                FormatMember::Encode { body, .. } => {
-                    self.push("encode ");
+                FormatMember::Encode { of, body, .. } => {
+                    self.push(match of {
+                        EncodeOf::Groups => "encode ",
+                        EncodeOf::Tensor => "encode per tensor ",
+                    });
                     self.block(body);
                 }
                 FormatMember::Error(_) => self.push(self.slice(span)),

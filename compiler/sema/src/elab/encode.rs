@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Fields of a row are [rows] or [rows, count], `rows` is a constant, and a store takes whole rows. Fields of the tensor are what the tensor holds, and not assigned:
-//! a kernel stores them by `encode_tensor(y, largest)` before.
+//! a kernel stores them by `encode_tensor(y, largest)` before. That runs `encode per tensor { s = largest / 127.0; }`, where those fields are variables, scalars if they have
+//! one entry, else [count].
 //!
 //! A format without the block whose element is one scaled code gets an encoder by itself (`derived`).
 //!
@@ -27,7 +28,7 @@ use crate::host::Host;
 use crate::library::{ItemId, Library};
 use crate::signature::{Choice, ParameterKind};
 use tvmc_ir::tile::{Field, Format, Index, Memory, Op, Param, Scope, TileType, Value};
-use tvmc_lang::ast::{self, AssignOp, ExprId};
+use tvmc_lang::ast::{self, AssignOp, EncodeOf, ExprId};
 use tvmc_lang::diag::{Code, Diagnostic};
 use tvmc_lang::span::Span;
 use tvmc_types::dtype::{DType, Kind};
@@ -227,9 +228,15 @@ impl Elab<'_, '_> {
             return Some(());
         }
         let rank = self.b.kernel.element(memory).map_or(0, |e| e.1);
-        let derived = match encoding(self.cx.lib, id, &format) {
-            Ok(Encoding::Derived(derived)) if rank <= 2 => derived,
-            Ok(_) | Err(_) => {
+        let said = crate::format::encode_body(self.cx.lib, id, EncodeOf::Tensor);
+        let fields = match (said, encoding(self.cx.lib, id, &format)) {
+            (Some((body, module)), _) if rank <= 2 => {
+                self.head_encoded((body, module), &format, largest, span)?
+            }
+            (None, Ok(Encoding::Derived(derived))) if rank <= 2 => {
+                self.head_derived((&format, &derived), largest, span)?
+            }
+            (Some(_) | None, _) => {
                 let name = self.memory_name(memory);
                 self.report(
                     Diagnostic::error(
@@ -237,12 +244,11 @@ impl Elab<'_, '_> {
                         format!("how the fields of `{name}` that are stored once follow from a magnitude is not known"),
                     )
                     .at(span, "stored to here")
-                    .help("only where the encoder is derived from `value`, and for a matrix or a vector"),
+                    .help("for a matrix or a vector, where the encoder is derived from `value` or the format has `encode per tensor { .. }`, which assigns these fields from `largest`"),
                 );
                 return None;
             }
         };
-        let fields = self.head_derived((&format, &derived), largest, span)?;
         let mut values = Vec::new();
         for at in stored {
             let field = &format.fields[at];
@@ -257,11 +263,37 @@ impl Elab<'_, '_> {
         Some(())
     }
 
-    /// An `encode` block on its own, as `check` looks at it: on groups of unknown numbers.
+    /// What `encode per tensor` assigns, by the fields' numbers.
+    fn head_encoded(
+        &mut self,
+        block: (&ast::Block, usize),
+        format: &Format,
+        largest: Value,
+        span: Span,
+    ) -> Option<Vec<Option<Value>>> {
+        let mut locals = vec![fixed("largest", Operand::Value(largest), span)];
+        let of_tensor = |field: &&Field| field.scope == Scope::Tensor;
+        for field in format.fields.iter().filter(of_tensor) {
+            let shape = if field.count == 1 { Vec::new() } else { vec![field.count] };
+            let held = self.zero_entries(field, &shape, span)?;
+            locals.push(Local { mutable: true, ..fixed(&field.name, Operand::Value(held), span) });
+        }
+        let mut held = self.run_block(block, vec![locals], span)?.into_iter().skip(1);
+        let mut all = Vec::new();
+        for field in &format.fields {
+            all.push(if of_tensor(&field) { Some(held.next()??) } else { None });
+        }
+        Some(all)
+    }
+
+    /// The `encode` blocks on their own, as `check` looks at them: on groups of unknown numbers.
     pub(crate) fn check_encode(&mut self, id: ItemId, format: &Format) -> Option<()> {
-        let (body, module) = crate::format::encode_body(self.cx.lib, id)?;
         let span = format_span(self.cx.lib, id)?;
         let unknown = self.define(Op::Scalar(Param(0)), &[], TileType::scalar(DType::F32), span)?;
+        if let Some(block) = crate::format::encode_body(self.cx.lib, id, EncodeOf::Tensor) {
+            self.head_encoded(block, format, unknown, span)?;
+        }
+        let (body, module) = crate::format::encode_body(self.cx.lib, id, EncodeOf::Groups)?;
         let (rows, groups) =
             if format.has_row_fields() { (2, 2 * CHECKED_GROUPS) } else { (1, CHECKED_GROUPS) };
         let shape = [groups, format.group];
@@ -330,50 +362,51 @@ impl Elab<'_, '_> {
                     .collect();
             }
         };
-        let mut locals = vec![Local {
-            name: "value".to_owned(),
-            span,
-            operand: Some(Operand::Value(value)),
-            mutable: false,
-        }];
+        let mut locals = vec![fixed("value", Operand::Value(value), span)];
         // In an outer scope: a field of this name hides it.
-        let count = |name: &str, count: u32| Local {
-            name: name.to_owned(),
-            span,
-            operand: Some(Operand::Constant(Constant::int(i64::from(count)))),
-            mutable: false,
-        };
+        let count =
+            |name: &str, count: u32| fixed(name, Operand::Constant(Constant::int(i64::from(count))), span);
         let counts = vec![count("groups", groups), count("rows", rows)];
         for (field, head) in format.fields.iter().zip(heads) {
             let held = match head {
                 Some(head) => head,
                 None => self.zero_entries(field, &shape_of(field), span)?,
             };
-            locals.push(Local {
-                name: field.name.clone(),
-                span,
-                operand: Some(Operand::Value(held)),
-                mutable: field.scope != Scope::Tensor,
-            });
+            let mutable = field.scope != Scope::Tensor;
+            locals.push(Local { mutable, ..fixed(&field.name, Operand::Value(held), span) });
         }
+        self.run_block((body, module), vec![counts, locals], span)?.into_iter().skip(1).collect()
+    }
+
+    /// Runs a block in these scopes, in the file of this number; gives what the names of the last hold then.
+    fn run_block(
+        &mut self,
+        (body, module): (&ast::Block, usize),
+        scopes: Vec<Vec<Local>>,
+        span: Span,
+    ) -> Option<Vec<Option<Value>>> {
+        let innermost = scopes.len() - 1;
         self.cx.enter(span)?;
         let module = std::mem::replace(&mut self.module, module);
-        let scopes = std::mem::replace(&mut self.scopes, vec![counts, locals]);
+        let scopes = std::mem::replace(&mut self.scopes, scopes);
         let visible = std::mem::replace(&mut self.header_visible, false);
         self.block(body);
         self.header_visible = visible;
         let ended = std::mem::replace(&mut self.scopes, scopes);
         self.module = module;
         self.cx.leave();
-        let held = ended.into_iter().nth(1)?;
-        held.into_iter()
-            .skip(1)
-            .map(|local| match local.operand {
-                Some(Operand::Value(value)) => Some(value),
-                _ => None,
-            })
-            .collect()
+        let held = ended.into_iter().nth(innermost)?.into_iter();
+        let values = held.map(|local| match local.operand {
+            Some(Operand::Value(value)) => Some(value),
+            Some(_) | None => None,
+        });
+        Some(values.collect())
     }
+}
+
+/// A name that a block sees and does not assign.
+fn fixed(name: &str, operand: Operand, span: Span) -> Local {
+    Local { name: name.to_owned(), span, operand: Some(operand), mutable: false }
 }
 
 /// How a format's groups are made.
@@ -386,7 +419,7 @@ enum Encoding<'a> {
 
 /// How a format's groups are made, or why that is not known.
 fn encoding<'a>(lib: &'a Library, id: ItemId, format: &Format) -> Result<Encoding<'a>, String> {
-    match crate::format::encode_body(lib, id) {
+    match crate::format::encode_body(lib, id, EncodeOf::Groups) {
         Some((body, module)) => Ok(Encoding::Block(body, module)),
         None => derive(format).map(Encoding::Derived),
     }
