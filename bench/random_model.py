@@ -15,7 +15,7 @@ import struct
 import sys
 
 # Layers, width, inner width, query heads, key/value heads, tokens.
-SHAPES = {"llama-1.1b": (22, 2048, 5632, 32, 4, 32000)}
+SHAPES = {"llama-1.1b": (22, 2048, 5632, 32, 4, 32000), "smollm2-135m": (30, 576, 1536, 9, 3, 49152)}
 
 F32, Q4_0, Q4_K, Q6_K = 0, 2, 12, 14
 # By type: elements and bytes of a block.
