@@ -130,7 +130,7 @@ fn cases() -> Vec<Case> {
             list.push(case("linear", "linear", &[("X", "f32"), ("W", weights)], &dims, &[(1, false)]));
         }
         for cache in ["f16", "q8_0", "q4_0"] {
-            let dims = [("M", rows), ("H", 8), ("G", 2), ("E", 64)];
+            let dims = [("M", rows), ("G", 2), ("R", 3), ("E", 64)];
             let types = [("KV", cache), ("Y", "act8")];
             list.push(case("nn", "attention", &types, &dims, &[(1, true)]));
         }
