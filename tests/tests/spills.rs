@@ -8,6 +8,7 @@
 //! Both levels of x86 are compiled, with `Options::check`. What is counted are stores to spill slots and loads from them within loops that have no loop inside, as a
 //! share of those loops' instructions. With AVX-512 and one row it is nothing but for [`LEAKS`]. With many rows, what is the same for all chunks of columns (sums of a row's
 //! bytes, scales) does not find room; nor does much with the 16 registers of AVX2: there the limits say only that it gets no worse.
+//! `TVMC_LISTINGS=FOLDER` writes the code of each there.
 
 use tvmc_backend_x86::{Features, Level, Options as Compile, compile_with};
 use tvmc_ir::lane::verify;
@@ -129,9 +130,9 @@ fn cases() -> Vec<Case> {
             list.push(case("linear", "linear", &[("X", "f32"), ("W", weights)], &dims, &[(1, false)]));
         }
         for cache in ["f16", "q8_0", "q4_0"] {
-            let dims = [("M", rows), ("H", 8), ("G", 2), ("E", 64)];
+            let dims = [("M", rows), ("G", 2), ("R", 3), ("E", 64)];
             let types = [("KV", cache), ("Y", "act8")];
-            list.push(case("nn", "attention", &types, &dims, &[(1, true), (2, true)]));
+            list.push(case("nn", "attention", &types, &dims, &[(1, true)]));
         }
         list.push(case("nn", "rms_norm", &[("Y", "act8")], &[("M", rows), ("D", 512)], &[]));
         list.push(case("nn", "swiglu", &[("Y", "act8")], &[("M", rows), ("F", 512)], &[]));
@@ -145,7 +146,13 @@ fn spilled(case: &Case, target: &Target, features: &Features) -> u32 {
     let lowered = lower(&case.kernel, target, &options).unwrap_or_else(|e| panic!("{}: {e}", case.name));
     let function = verify(lowered.function).unwrap_or_else(|e| panic!("{}: {e:?}", case.name));
     let code = compile_with(&function, features, Compile { check: true });
-    let stats = code.unwrap_or_else(|e| panic!("{}: {e}", case.name)).stats;
+    let code = code.unwrap_or_else(|e| panic!("{}: {e}", case.name));
+    if let Ok(folder) = std::env::var("TVMC_LISTINGS") {
+        let text = format!("{}\n{}", *function, tvmc_backend_x86::disassemble(&code));
+        let file = format!("{folder}/{} {} {}", case.name, case.rows, target.name).replace(' ', "_");
+        std::fs::write(file, text).expect("a folder");
+    }
+    let stats = code.stats;
     (100 * stats.loop_spills).div_ceil(stats.loop_instructions.max(1)) as u32
 }
 

@@ -21,6 +21,8 @@ use crate::target::DotStep;
 use tvmc_ir::lane::{self, Access, Pure, Reduce, Scalar};
 use tvmc_ir::tile::{Element, Inst, Memory, Op, TensorDecl, Value};
 
+/// Steps of k of one chunk before the next chunk's, where all are written out.
+const STEPS_IN_TURN: u32 = 8;
 /// Steps of k in one turn of a generated loop.
 const K_UNROLL: u32 = 4;
 /// The same where there are few sums and many loads to wait for.
@@ -161,10 +163,13 @@ impl<'k> Lowering<'k> {
         let decoding = self.wants_constants(b).is_some() || self.plan.cost[b.index()] > 0;
         let write_out = fixed || k <= K_UNROLL || (decoding && k * m * chunks <= MAX_STEPS && k <= 256);
         if write_out {
-            for chunk in 0..chunks {
-                for step in 0..k {
-                    let at = Position::constant(i64::from(step));
-                    self.small_step(a, b, scalar, at, chunk, m, chunks, &mut sums)?;
+            // Some steps of each chunk in turn: what neighbouring steps share is near, and one chunk's chain of sums does not wait alone.
+            for first in (0..k).step_by(STEPS_IN_TURN as usize) {
+                for chunk in 0..chunks {
+                    for step in first..k.min(first + STEPS_IN_TURN) {
+                        let at = Position::constant(i64::from(step));
+                        self.small_step(a, b, scalar, at, chunk, m, chunks, &mut sums)?;
+                    }
                 }
             }
         } else {

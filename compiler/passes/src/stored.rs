@@ -110,7 +110,11 @@ impl<'k> Lowering<'k> {
         let row = self.row_of(tensor, (outer, outer_extents), (format, columns), mask)?;
         let group = self.group(Groups::of(format), column);
         let value = self.decode(&row, &group, &format.decode, format)?;
-        Ok(self.zero_outside(value, mask))
+        // What a load leaves out is zero bits, which of a plain number (but a power of two) mean zero.
+        match tensor.element {
+            Element::DType(dtype) if dtype.decode(0) == 0.0 => Ok(value),
+            Element::DType(_) | Element::Format(_) => Ok(self.zero_outside(value, mask)),
+        }
     }
 
     /// What is read outside of a tensor is zero after decoding, whatever zero codes mean.
