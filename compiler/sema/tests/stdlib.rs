@@ -438,10 +438,10 @@ fn causal_attention() {
     let out = execute(
         &kernel,
         vec![
-            Arg::F32(q, shape(&[m, h, e])),
+            Arg::F32(q, shape(&[m, g, h / g, e])),
             Arg::Bytes(half(&keys), shape(&[g, c, e])),
             Arg::Bytes(half(&values), shape(&[g, c, e])),
-            Arg::F32(vec![0.0; m * h * e], shape(&[m, h, e])),
+            Arg::F32(vec![0.0; m * h * e], shape(&[m, g, h / g, e])),
             Arg::Int(start as i32),
             Arg::Float(0.5),
         ],
@@ -504,7 +504,7 @@ fn the_llama_program() {
     let text = format!("{:?}", program.body);
     for kernel in library.kernels() {
         // Parts of what the program has in one launch: for other programs.
-        let part = ["linear", "swiglu"].contains(&kernel);
+        let part = ["linear", "linear_parts", "sum_parts", "swiglu"].contains(&kernel);
         assert!(part || text.contains(&format!("\"{kernel}\"")), "{kernel} is launched");
     }
 }

@@ -143,3 +143,27 @@ fn tune_values_computed_from_element_types_are_those_of_the_instance() {
     assert_eq!(key.tunes, [("BM".to_owned(), 1), ("BN".to_owned(), 32)]);
     library.instantiate(&key).expect("an instance");
 }
+
+/// Products with 8-bit activations of 32 rows took 82,432 bytes of workgroup memory, so that no prompt of 32 tokens ran on a GPU by default.
+#[test]
+fn tiles_fit_the_workgroup_memory_of_a_gpu() {
+    if std::env::var_os("CI").is_none() && std::env::var_os("TVMC_GPU").is_none() {
+        eprintln!("skipped: set CI=true or TVMC_GPU");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut args =
+        vec!["bench", "stdlib/linear.tile", "--kernel", "linear_swiglu", "--target", "wgsl", "-r", "1"];
+    for argument in ["x=act8[32,64]", "g=q4_0[64,64]", "u=q4_0[64,64]", "y=act8[32,64]"] {
+        args.extend(["--arg", argument]);
+    }
+    let output = tvmc(dir.path(), &args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    // Who asks for tiles gets them, or is told why not.
+    let output = tvmc(dir.path(), &[&args[..], &["--set", "BM=32", "--set", "BN=64"]].concat());
+    assert!(
+        output.status.success() || stderr(&output).contains("bytes of workgroup memory"),
+        "{}",
+        stderr(&output)
+    );
+}

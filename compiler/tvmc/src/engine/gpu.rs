@@ -164,6 +164,13 @@ impl GpuMachine {
         Ok(GpuCode { kernel, scalars, prints: has_print(tile) })
     }
 
+    /// Whether a kernel's scratch fits this device, with a word of each lane for what lanes exchange.
+    pub(super) fn has_room(&self, tile: &Kernel, packing: Vec<Packing>) -> Result<bool, DeviceError> {
+        let (function, _) = lowered(tile, &self.row(), packing, self.bounds)?;
+        let bytes = function.arena_bytes() + 4 * u64::from(function.lanes);
+        Ok(bytes <= u64::from(self.device.limits().workgroup_bytes))
+    }
+
     /// Binds memory to a kernel.
     pub(super) fn prepare(
         &mut self,

@@ -346,6 +346,17 @@ impl Library {
         }
         let interface = self.interface_for(key)?;
         let tunes = &interface.declared.tunes;
+        // Names that fit further sizes let a block do what its neighbours do with the same memory. Many blocks at once share it through their cache.
+        for tune in tunes.iter().filter(|tune| tune.fit.is_some()).skip(1) {
+            if let Some(least) = tune.values.iter().min()
+                && with.iter().all(|(name, _)| *name != tune.name)
+            {
+                key.tunes
+                    .iter_mut()
+                    .filter(|(name, _)| *name == tune.name)
+                    .for_each(|(_, value)| *value = *least);
+            }
+        }
         let largest = |tune: &tvmc_sema::TuneDecl| {
             key.tunes.iter().any(|(name, value)| *name == tune.name && tune.values.first() == Some(value))
         };
@@ -378,6 +389,21 @@ impl Library {
             }
         }
         Ok(())
+    }
+
+    /// Chooses the next smaller tiles: the first tune name that nothing fixes and that offers less goes down a step. Whether one did.
+    pub fn smaller(&self, key: &mut Key, with: &[(String, i64)]) -> Result<bool, DeviceError> {
+        let interface = self.interface_for(key)?;
+        for tune in interface.declared.tunes.iter().filter(|t| with.iter().all(|(name, _)| *name != t.name)) {
+            let Some((_, chosen)) = key.tunes.iter_mut().find(|(name, _)| *name == tune.name) else {
+                continue;
+            };
+            if let Some(less) = tune.values.iter().filter(|value| **value < *chosen).max() {
+                *chosen = *less;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn format<T>(&self, name: &str, read: impl FnOnce(&Format) -> T) -> Result<T, DeviceError> {

@@ -10,6 +10,7 @@
 //! Products of 16 rows get narrow tiles so, large ones square tiles as large as are offered. Asked only of kernels that read halves, where a size that tiles are to `fit`
 //! is at least [`LEAST`]; where no tiling is made by fragments the choice stays as it was.
 
+use super::InstanceKey;
 use super::interface::{Interface, InterfaceElement, InterfaceParam};
 use super::library::Library;
 use std::cell::RefCell;
@@ -17,6 +18,7 @@ use std::collections::HashMap;
 use tvmc_ir::host::{Expr, Number};
 use tvmc_ir::module::Key;
 use tvmc_model::executor::DeviceError;
+use tvmc_passes::packing::Packing;
 use tvmc_passes::staged_by_fragments;
 use tvmc_passes::target::Target;
 use tvmc_types::dtype::DType;
@@ -31,7 +33,10 @@ type Known = Option<(Vec<Expr>, u64)>;
 
 /// What was found of tilings so far.
 #[derive(Default)]
-pub struct Tilings(RefCell<HashMap<Key, Known>>);
+pub struct Tilings {
+    known: RefCell<HashMap<Key, Known>>,
+    fitting: RefCell<HashMap<InstanceKey, bool>>,
+}
 
 /// Whether some argument of a kernel is stored as f16.
 fn reads_halves(interface: &Interface, key: &Key) -> bool {
@@ -45,6 +50,22 @@ fn reads_halves(interface: &Interface, key: &Key) -> bool {
 }
 
 impl Tilings {
+    /// Whether an instance fits the device, asked once.
+    pub fn fits(
+        &self,
+        key: &Key,
+        packing: &[Packing],
+        ask: impl FnOnce(&Key) -> Result<bool, DeviceError>,
+    ) -> Result<bool, DeviceError> {
+        let case = InstanceKey { choices: key.clone(), packing: packing.to_vec() };
+        if let Some(fits) = self.fitting.borrow().get(&case) {
+            return Ok(*fits);
+        }
+        let fits = ask(key)?;
+        self.fitting.borrow_mut().insert(case, fits);
+        Ok(fits)
+    }
+
     /// Changes a key's tune values to those that suit `target` best; those in `with` stay.
     pub fn choose(
         &self,
@@ -102,13 +123,13 @@ impl Tilings {
 
     /// A tiling that no instance can be made of is as one that is not made by fragments.
     fn known(&self, library: &Library, tiling: &Key, target: &Target) -> Known {
-        if let Some(known) = self.0.borrow().get(tiling) {
+        if let Some(known) = self.known.borrow().get(tiling) {
             return known.clone();
         }
         let kernel = library.instantiate(tiling).ok();
         let found =
             kernel.and_then(|kernel| Some((kernel.grid.to_vec(), staged_by_fragments(&kernel, target)?)));
-        self.0.borrow_mut().insert(tiling.clone(), found.clone());
+        self.known.borrow_mut().insert(tiling.clone(), found.clone());
         found
     }
 }
