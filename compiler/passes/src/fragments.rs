@@ -149,7 +149,9 @@ impl<'k> Lowering<'k> {
             turn *= 2;
         }
         let parts = |turn: u32| {
-            (0..8).map(move |log| turn >> log).take_while(move |part| part % EDGE == 0 && turn % part == 0)
+            (0..8)
+                .map(move |log| turn >> log)
+                .take_while(move |part| part % EDGE == 0 && turn.is_multiple_of(*part))
         };
         let part = parts(turn).find(|part| {
             part.is_multiple_of(EDGE * share.parts)

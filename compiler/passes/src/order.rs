@@ -51,7 +51,7 @@ impl<'k> Lowering<'k> {
         }
         let mut meets = false;
         self.kernel.body.visit(&mut |other| {
-            if std::ptr::eq(other, inst) || !other.op.accesses().is_some_and(|(t, _)| t == tensor) {
+            if std::ptr::eq(other, inst) || other.op.accesses().is_none_or(|(t, _)| t != tensor) {
                 return;
             }
             let slices = if let Op::Load { indices, .. } | Op::Store { indices, .. } = &other.op {

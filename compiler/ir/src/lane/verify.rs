@@ -312,7 +312,7 @@ impl Verifier<'_> {
             self.error_at(Rule::Limits, at, message);
         } else if fragments.is_empty() && group != 0 {
             self.error_at(Rule::Fragment, at, "has groups and no fragments".to_owned());
-        } else if !fragments.is_empty() && !(group.is_power_of_two() && lanes.is_multiple_of(group)) {
+        } else if !(fragments.is_empty() || group.is_power_of_two() && lanes.is_multiple_of(group)) {
             let message = format!("groups of {group} lanes, must be a power of two that divides {lanes}");
             self.error_at(Rule::Fragment, at, message);
         }
