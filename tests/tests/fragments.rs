@@ -169,6 +169,7 @@ fn linear(w: &'static str, (m, n, k): (u64, u64, u64), tunes: &'static [(&'stati
             "f16" => &[("X", "f16"), ("W", "f16")],
             "u4" => &[("X", "f16"), ("W", "u4")],
             "i8" => &[("X", "f16"), ("W", "i8")],
+            "e4m3" => &[("X", "f16"), ("W", "e4m3")],
             other => panic!("{other}"),
         },
         tunes,
@@ -199,6 +200,7 @@ fn weights_of_a_type() {
     check(&linear("f16", (31, 67, 200), tunes));
     check(&linear("u4", (16, 64, 256), tunes));
     check(&linear("i8", (16, 67, 200), tunes));
+    check(&linear("e4m3", (16, 64, 256), tunes));
 }
 
 /// What decodes a weight serves all rows of a block, and fragments take it from scratch.

@@ -167,7 +167,7 @@ impl<'k> Lowering<'k> {
         if side.along == Along::K
             && side.k_axis == 0
             && first == 0
-            && let Some(w) = self.weights(side.value, length)?
+            && let Some(w) = self.weights(side.value, length)?.filter(|w| !w.affine.has_numbers())
         {
             return self.halves_of_codes(side, &w, length);
         }

@@ -238,7 +238,9 @@ pub(super) fn check(
                 return fail(Rule::Memory, "only tensors of a format have fields");
             };
             writable(kernel, *memory)?;
-            let format = &kernel.formats[id.index()];
+            let Some(format) = kernel.formats.get(id.index()) else {
+                return fail(Rule::Declaration, format!("{id} is not declared"));
+            };
             let fields = format.stored_fields();
             access(kernel, *memory, indices, args, fields.len())?;
             let groups = match (indices.last(), slices(indices).last()) {
