@@ -311,8 +311,9 @@ impl Usage {
             },
             Op::Pure(Pure::IOr) => {
                 let ((low, high), (low_b, high_b)) = (of(0)?.bounds()?, of(1)?.bounds()?);
-                let all_ones = ((high | high_b) as u64).checked_add(1)?.next_power_of_two() as i64 - 1;
-                if low >= 0 && low_b >= 0 { Number::of(0, all_ones) } else { None }
+                // Bounds are those of 32-bit numbers, so there is a power of two above the greatest, if that has no sign.
+                let all_ones = |high: i64| (high as u64 + 1).next_power_of_two() as i64 - 1;
+                if low >= 0 && low_b >= 0 { Number::of(0, all_ones(high | high_b)) } else { None }
             }
             Op::Pure(op @ (Pure::IAdd | Pure::ISub)) => {
                 let ((low, high), (low_b, high_b)) = (of(0)?.bounds()?, of(1)?.bounds()?);
