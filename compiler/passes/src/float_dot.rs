@@ -17,7 +17,7 @@
 //! without a shift for `p` below 16, with one by 16 for a word's upper half. Codes that are put together from several fields are made four at a time
 //! (`integer_dot`).
 //!
-//! **Order.** Each run's sum ascends from its first product; runs ascend. **Taken** by `spread` alone: on CPU targets an element is one chain over all of K.
+//! **Order.** Each run's sum ascends from its first product; runs ascend. **Taken** by `spread`, and by `number_dot`: else, on CPU targets, an element is one chain over all of K.
 
 use crate::affine::{Node, QUAD, Run, Term};
 use crate::codes::{MAX_DEPTH, Reading};
@@ -52,6 +52,9 @@ impl<'k> Lowering<'k> {
             opened.push(self.open(w, *column, from)?);
         }
         let length = w.affine.length;
+        // Numbers come four at a time (`number_dot`).
+        let numbers = w.affine.has_numbers();
+        let together = if numbers { QUAD as usize } else { 1 };
         for first in (0..k).step_by(length as usize) {
             let (run, _, group) = run_at(w, first);
             let readings: Vec<Reading<'_, 'k>> = opened
@@ -60,24 +63,30 @@ impl<'k> Lowering<'k> {
                 .collect();
             let mut parts: Vec<Option<lane::Value>> = vec![None; rows * columns.len()];
             let mut totals: Vec<Option<lane::Value>> = vec![None; rows];
-            for index in 0..length {
+            for index in (0..length).step_by(together) {
                 let mut codes = Vec::new();
                 for from in &readings {
-                    codes.push(self.float_code(*from, run, index)?);
+                    codes.push(if numbers {
+                        self.four_numbers(*from, run, index)?.to_vec()
+                    } else {
+                        vec![self.float_code(*from, run, index)?]
+                    });
                 }
                 for (row, total) in totals.iter_mut().enumerate() {
-                    let x = x(self, row, first + index)?;
-                    if run.offset.is_some() {
-                        *total = Some(match *total {
-                            Some(total) => self.emit.pure(Pure::FAdd, &[total, x]),
-                            None => x,
-                        });
-                    }
-                    for (code, part) in codes.iter().zip(&mut parts[row * columns.len()..]) {
-                        *part = Some(match *part {
-                            Some(sum) => self.step(Scalar::F32, x, *code, sum),
-                            None => self.emit.pure(Pure::FMul, &[x, *code]),
-                        });
+                    for code in 0..together {
+                        let x = x(self, row, first + index + code as u32)?;
+                        if run.offset.is_some() {
+                            *total = Some(match *total {
+                                Some(total) => self.emit.pure(Pure::FAdd, &[total, x]),
+                                None => x,
+                            });
+                        }
+                        for (codes, part) in codes.iter().zip(&mut parts[row * columns.len()..]) {
+                            *part = Some(match *part {
+                                Some(sum) => self.step(Scalar::F32, x, codes[code], sum),
+                                None => self.emit.pure(Pure::FMul, &[x, codes[code]]),
+                            });
+                        }
                     }
                 }
             }

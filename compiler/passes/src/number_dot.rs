@@ -18,14 +18,16 @@
 //!
 //! What is multiplied with them is decoded to f32 once, in scratch.
 //!
+//! The sums are those of `float_dot`.
+//!
 //! **Order.** Each run's sum ascends from its first product; runs ascend, one multiply-add with the scale each and, for formats with an offset, one with that. Nothing
 //! depends on M, N, tiles or lanes. **Taken** where `integer_dot` would be but for the codes of w, on targets that keep an element in its lane. Everything else
 //! goes the general way (`dot`): floats of 32 bits on the left keep to one chain over all of K, as the interpreter does.
 
-use crate::affine::{Node, QUAD, Run, Term};
+use crate::affine::{Node, Run, Term};
 use crate::codes::{MAX_DEPTH, Reading};
 use crate::eval::Coord;
-use crate::integer_dot::{Side, is_activation, run_at, shifted};
+use crate::integer_dot::is_activation;
 use crate::lower::{LowerError, Lowering};
 use std::rc::Rc;
 use tvmc_ir::lane::{self, Op as LaneOp, Pure, Scalar};
@@ -59,79 +61,15 @@ impl<'k> Lowering<'k> {
             self.move_to_arena(a)?;
         }
         let rows = self.target.integer_rows;
-        self.by_runs((c, result), (m, k, chunks), rows, &mut |this, tile, sums| {
-            this.number_runs(a, &w, tile, k, sums)
+        self.by_runs((c, result), (m, k, chunks), rows, &mut |this, (rows, columns), sums| {
+            let mut x = |this: &mut Self, row: usize, element| this.eval(a, &[rows[row], Coord::at(element)]);
+            this.float_runs(&mut x, &w, (rows.len(), columns), (Coord::zero(), k), sums)
         })?;
         Ok(true)
     }
 
-    /// Adds to `sums` (rows, then columns) the products of `k` elements of K.
-    fn number_runs(
-        &mut self,
-        a: Value,
-        w: &Side<'k>,
-        (rows, columns): (&[Coord], &[Coord]),
-        k: u32,
-        mut sums: Vec<lane::Value>,
-    ) -> Result<Vec<lane::Value>, LowerError> {
-        let mut opened = Vec::new();
-        for column in columns {
-            opened.push(self.open(w, *column, Coord::zero())?);
-        }
-        let length = w.affine.length;
-        for first in (0..k).step_by(length as usize) {
-            let (run, _, group) = run_at(w, first);
-            let readings: Vec<Reading<'_, 'k>> = opened
-                .iter()
-                .map(|opened| Reading { side: w, opened, start: shifted(opened.start, w, group) })
-                .collect();
-            let mut parts: Vec<Option<lane::Value>> = vec![None; rows.len() * columns.len()];
-            let mut totals: Vec<Option<lane::Value>> = vec![None; rows.len()];
-            for quad in (0..length).step_by(QUAD as usize) {
-                let mut numbers = Vec::new();
-                for from in &readings {
-                    numbers.push(self.four_numbers(*from, run, quad)?);
-                }
-                for (row, at) in rows.iter().enumerate() {
-                    for index in 0..QUAD {
-                        let x = self.eval(a, &[*at, Coord::at(first + quad + index)])?;
-                        if run.offset.is_some() {
-                            totals[row] = Some(match totals[row] {
-                                Some(total) => self.emit.pure(Pure::FAdd, &[total, x]),
-                                None => x,
-                            });
-                        }
-                        for (four, part) in numbers.iter().zip(&mut parts[row * columns.len()..]) {
-                            let number = four[index as usize];
-                            *part = Some(match *part {
-                                Some(sum) => self.step(Scalar::F32, x, number, sum),
-                                None => self.emit.pure(Pure::FMul, &[x, number]),
-                            });
-                        }
-                    }
-                }
-            }
-            for (column, from) in readings.iter().enumerate() {
-                let scale = run.scale.map(|node| self.evaluate(*from, node)).transpose()?;
-                let offset = run.offset.map(|node| self.evaluate(*from, node)).transpose()?;
-                for (row, total) in totals.iter().enumerate() {
-                    let at = row * columns.len() + column;
-                    let Some(part) = parts[at] else { continue };
-                    sums[at] = match scale {
-                        Some(scale) => self.step(Scalar::F32, part, scale, sums[at]),
-                        None => self.emit.pure(Pure::FAdd, &[sums[at], part]),
-                    };
-                    if let (Some(offset), Some(total)) = (offset, total) {
-                        sums[at] = self.step(Scalar::F32, *total, offset, sums[at]);
-                    }
-                }
-            }
-        }
-        Ok(sums)
-    }
-
     /// Numbers `at` to `at + 3` of a run, f32.
-    fn four_numbers(
+    pub(crate) fn four_numbers(
         &mut self,
         from: Reading<'_, 'k>,
         run: &Run,

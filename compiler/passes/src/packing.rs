@@ -77,9 +77,18 @@ pub fn packed_matrix_bytes(head: usize, rows: usize, row_bytes: usize) -> Option
 /// # Panics
 /// If a length is not what the arguments say.
 pub fn pack_matrix(input: &[u8], head: usize, rows: usize, row_bytes: usize, unit: usize, output: &mut [u8]) {
-    let (blocks, after) = output.split_at_mut(rows * row_bytes);
+    let (input, output) = pack_head(input, head, output);
+    pack(input, rows, row_bytes, unit, output);
+}
+
+/// Puts a matrix's head where it belongs in the packed form; gives the rows, and where they go.
+///
+/// # Panics
+/// If either is shorter than the head.
+pub fn pack_head<'i, 'o>(input: &'i [u8], head: usize, output: &'o mut [u8]) -> (&'i [u8], &'o mut [u8]) {
+    let (blocks, after) = output.split_at_mut(output.len() - head);
     after.copy_from_slice(&input[..head]);
-    pack(&input[head..], rows, row_bytes, unit, blocks);
+    (&input[head..], blocks)
 }
 
 /// The inverse of [`pack_matrix`].

@@ -47,6 +47,13 @@ struct Source {
     file: Option<Weights>,
 }
 
+impl Source {
+    /// The file, and the place in it, of a tensor that is no array.
+    fn in_file(&self, at: usize) -> Option<(&Weights, usize)> {
+        Some((self.file.as_ref()?, at.checked_sub(self.arrays.len())?))
+    }
+}
+
 impl WeightSource for Source {
     fn metadata(&self) -> Option<&Metadata> {
         self.file.as_ref()?.metadata()
@@ -58,7 +65,7 @@ impl WeightSource for Source {
     }
 
     fn tensor(&self, at: usize) -> SourceTensor<'_> {
-        if let (Some(place), Some(file)) = (at.checked_sub(self.arrays.len()), &self.file) {
+        if let Some((file, place)) = self.in_file(at) {
             return file.tensor(place);
         }
         let Array { name, element, shape, data } = &self.arrays[at];
@@ -66,7 +73,7 @@ impl WeightSource for Source {
     }
 
     fn release(&self, at: usize) {
-        if let (Some(place), Some(file)) = (at.checked_sub(self.arrays.len()), &self.file) {
+        if let Some((file, place)) = self.in_file(at) {
             file.release(place);
         }
     }

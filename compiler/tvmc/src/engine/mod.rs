@@ -373,7 +373,11 @@ impl Engine {
         match packing {
             Packing::Planar if self.library.has_heads(element)? => Ok(Packing::Interleaved),
             Packing::Words if self.library.words(element)?.is_none() => Ok(Packing::Interleaved),
-            _ => Ok(packing),
+            Packing::AsDeclared
+            | Packing::Interleaved
+            | Packing::Filled
+            | Packing::Planar
+            | Packing::Words => Ok(packing),
         }
     }
 

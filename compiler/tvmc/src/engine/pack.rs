@@ -32,9 +32,7 @@ impl Pack {
         output: &mut [u8],
         threads: usize,
     ) {
-        let (bytes_of_head, bytes) = bytes.split_at(head);
-        let (output, output_of_head) = output.split_at_mut(output.len() - head);
-        output_of_head.copy_from_slice(bytes_of_head);
+        let (bytes, output) = packing::pack_head(bytes, head, output);
         let part = |bytes: &[u8], output: &mut [u8]| match self {
             Pack::Units(unit) => packing::pack(bytes, bytes.len() / row, row, *unit, output),
             Pack::Planes(planes) => planes::pack(bytes, bytes.len() / row, row, planes, output),

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Products of 16 rows get narrow tiles so, large ones square tiles as large as are offered. Asked only of kernels that read halves, where a size that tiles are to `fit`
-//! is at least [`LEAST`]; where no tiling is made by fragments the choice stays as it was.
+//! is at least [`LEAST`]; where no tiling is made by fragments the choice stays as it was. What is known of instances is remembered here, also whether they fit a device.
 
 use super::InstanceKey;
 use super::interface::{Interface, InterfaceElement, InterfaceParam};
@@ -31,7 +31,7 @@ const MOST: usize = 64;
 /// What is known of a tiling: the grid, and what a block stages; none where it is not made by fragments.
 type Known = Option<(Vec<Expr>, u64)>;
 
-/// What was found of tilings so far.
+/// What was found of tilings and of their instances so far.
 #[derive(Default)]
 pub struct Tilings {
     known: RefCell<HashMap<Key, Known>>,

@@ -96,10 +96,7 @@ impl<'a> Machine<'a> {
         index: i128,
         lane: u32,
     ) -> Result<u32, Fault> {
-        let who = self.who(place, lane);
-        let area = self.area(place);
-        let loaded = area.locate(index, mem.bytes()).and_then(|start| area.load(start, mem, who));
-        loaded.map_err(|kind| Fault::at(kind, lane, place, index))
+        self.at_element(place, index, lane, mem.bytes(), |area, start, who| area.load(start, mem, who))
     }
 
     pub(super) fn store_element(
@@ -110,10 +107,22 @@ impl<'a> Machine<'a> {
         lane: u32,
         word: u32,
     ) -> Result<(), Fault> {
+        self.at_element(place, index, lane, mem.bytes(), |area, start, who| area.store(start, mem, word, who))
+    }
+
+    /// A lane's access to element `index`, of so many bytes, where it lies.
+    fn at_element<T>(
+        &mut self,
+        place: Place,
+        index: i128,
+        lane: u32,
+        bytes: u32,
+        access: impl FnOnce(&mut Area<'a>, usize, Who) -> Result<T, TrapKind>,
+    ) -> Result<T, Fault> {
         let who = self.who(place, lane);
         let area = self.area(place);
-        let stored = area.locate(index, mem.bytes()).and_then(|start| area.store(start, mem, word, who));
-        stored.map_err(|kind| Fault::at(kind, lane, place, index))
+        let done = area.locate(index, bytes).and_then(|start| access(area, start, who));
+        done.map_err(|kind| Fault::at(kind, lane, place, index))
     }
 
     pub(super) fn store(&mut self, inst: &Inst) -> Result<(), Fault> {
@@ -200,10 +209,7 @@ impl<'a> Machine<'a> {
             }
             let index = element(base, i64::from(self.words[offsets][slot].cast_signed()));
             let (value, bits) = (self.words[values][slot] as u8, self.words[bits][slot] as u8);
-            let who = self.who(place, lane);
-            let area = self.area(place);
-            let stored = area.locate(index, 1).and_then(|at| area.store_bits(at, value, bits, who));
-            stored.map_err(|kind| Fault::at(kind, lane, place, index))?;
+            self.at_element(place, index, lane, 1, |area, at, who| area.store_bits(at, value, bits, who))?;
         }
         Ok(())
     }

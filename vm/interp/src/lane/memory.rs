@@ -243,18 +243,20 @@ impl<'a> Area<'a> {
             shadow.write(start * 8, length * 8, who, self.is_arena)?;
         }
         let narrow = narrow(word, mem).to_le_bytes();
-        let bytes = match &mut self.bytes {
-            // The verifier lets no store to a `read` buffer pass, and a launch gives others as exclusive.
-            Bytes::Shared(_) => return Err(TrapKind::OutOfBounds { elements: 0 }),
-            Bytes::Exclusive(bytes) => &mut bytes[start..start + length],
-            Bytes::Own(bytes) => &mut bytes[start..start + length],
-        };
-        bytes.copy_from_slice(&narrow[..length]);
+        self.written()?[start..start + length].copy_from_slice(&narrow[..length]);
         Ok(())
     }
-}
 
-impl Area<'_> {
+    /// The bytes, to be written.
+    fn written(&mut self) -> Result<&mut [u8], TrapKind> {
+        match &mut self.bytes {
+            // The verifier lets no store to a `read` buffer pass, and a launch gives others as exclusive.
+            Bytes::Shared(_) => Err(TrapKind::OutOfBounds { elements: 0 }),
+            Bytes::Exclusive(bytes) => Ok(bytes),
+            Bytes::Own(bytes) => Ok(bytes),
+        }
+    }
+
     /// Replaces bits of a byte whose place `locate` gave.
     pub(super) fn store_bits(&mut self, at: usize, value: u8, bits: u8, who: Who) -> Result<(), TrapKind> {
         for bit in (0..8).filter(|bit| bits >> bit & 1 == 1) {
@@ -262,12 +264,7 @@ impl Area<'_> {
                 shadow.write(at * 8 + bit, 1, who, self.is_arena)?;
             }
         }
-        let byte = match &mut self.bytes {
-            // The verifier lets no store to a `read` buffer pass, and a launch gives others as exclusive.
-            Bytes::Shared(_) => return Err(TrapKind::OutOfBounds { elements: 0 }),
-            Bytes::Exclusive(bytes) => &mut bytes[at],
-            Bytes::Own(bytes) => &mut bytes[at],
-        };
+        let byte = &mut self.written()?[at];
         *byte = *byte & !bits | value & bits;
         Ok(())
     }

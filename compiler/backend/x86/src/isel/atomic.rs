@@ -15,7 +15,7 @@ use regalloc2::VReg;
 use tvmc_ir::lane::{Buffer, Inst as LaneInst, Mem, Place, Update, Value};
 
 use super::{Lower, forms};
-use crate::mir::{Addr, Inst, Rm, hw};
+use crate::mir::{Addr, GPR, Inst, Rm, hw};
 
 /// Where a part's lanes lie in the frame, in registers' sizes.
 const OFFSETS: i32 = 0;
@@ -119,7 +119,7 @@ impl<'f> Lower<'f> {
         match update {
             Update::IAdd | Update::Exchange => {
                 let code = if update == Update::IAdd { C::Xadd_rm32_r32 } else { C::Xchg_rm32_r32 };
-                let old = self.vreg(crate::mir::GPR);
+                let old = self.vreg(GPR);
                 self.emit(Inst::new(code).mem(at).tied(old, a).locked());
                 old
             }
@@ -145,7 +145,7 @@ impl<'f> Lower<'f> {
 
     /// `lock cmpxchg`: what was there; that is `expected` where `new` is there now.
     fn compare_exchange(&mut self, at: Addr, expected: VReg, new: VReg) -> VReg {
-        let found = self.vreg(crate::mir::GPR);
+        let found = self.vreg(GPR);
         let inst = Inst::new(C::Cmpxchg_rm32_r32).mem(at).reg(new).locked();
         self.emit(inst.implicitly(&[(expected, hw::RAX)], &[(found, hw::RAX)]));
         found

@@ -334,47 +334,53 @@ impl<'f> Lower<'f> {
 
     /// Runs code once for each set bit of a register, given the bit's number.
     pub(super) fn for_each_bit(&mut self, bits: VReg, body: impl FnOnce(&mut Self, VReg)) {
-        let [enter, header, back, out, skip, exit] = std::array::from_fn(|_| self.mir.block());
+        let [enter, skip, exit] = std::array::from_fn(|_| self.mir.block());
         let nonzero = |reg| Inst::new(C::Test_rm32_r32).reg(reg).reg(reg);
         self.branch_on(nonzero(bits), ConditionCode::ne, enter, skip);
-        self.place(enter);
-        self.finish(Term::Jump(header, vec![bits]));
-        self.open(Some(enter), 0);
-        self.place(header);
-        let left = self.vreg(GPR);
-        self.mir.at(header).params = vec![left];
-        let lane = self.gpr_from(C::Tzcnt_r32_rm32, Rm::Reg(left));
-        body(self, lane);
-        let next = self.gpr_from(C::VEX_Blsr_r32_rm32, Rm::Reg(left));
-        self.branch_on(nonzero(next), ConditionCode::ne, back, out);
-        self.place(back);
-        self.finish(Term::Jump(header, vec![next]));
-        self.close();
-        for block in [out, skip] {
-            self.place(block);
-            self.finish(Term::Jump(exit, Vec::new()));
-        }
+        self.repeat(enter, bits, |this, left| {
+            let lane = this.gpr_from(C::Tzcnt_r32_rm32, Rm::Reg(left));
+            body(this, lane);
+            let next = this.gpr_from(C::VEX_Blsr_r32_rm32, Rm::Reg(left));
+            (next, nonzero(next))
+        });
+        self.finish(Term::Jump(exit, Vec::new()));
+        self.place(skip);
+        self.finish(Term::Jump(exit, Vec::new()));
         self.place(exit);
     }
 
     /// Repeats code on what it gave the time before, `first` at first, until it gives what it was given.
     pub(super) fn until_same(&mut self, first: VReg, body: impl FnOnce(&mut Self, VReg) -> VReg) -> VReg {
-        let [enter, header, back, out] = std::array::from_fn(|_| self.mir.block());
+        let enter = self.mir.block();
         self.finish(Term::Jump(enter, Vec::new()));
+        self.repeat(enter, first, |this, given| {
+            let found = body(this, given);
+            (found, Inst::new(C::Cmp_r32_rm32).reg(found).reg(given))
+        })
+    }
+
+    /// A loop that begins in `enter`: code on a register, `first` at first, which gives the register of the next turn and what compares unequal where there is one. Goes on behind the loop; gives
+    /// the last register.
+    fn repeat(
+        &mut self,
+        enter: BlockId,
+        first: VReg,
+        turn: impl FnOnce(&mut Self, VReg) -> (VReg, Inst),
+    ) -> VReg {
+        let [header, back, out] = std::array::from_fn(|_| self.mir.block());
         self.place(enter);
         self.finish(Term::Jump(header, vec![first]));
         self.open(Some(enter), 0);
         self.place(header);
         let given = self.vreg(GPR);
         self.mir.at(header).params = vec![given];
-        let found = body(self, given);
-        let same = Inst::new(C::Cmp_r32_rm32).reg(found).reg(given);
-        self.branch_on(same, ConditionCode::e, out, back);
+        let (next, unequal) = turn(self, given);
+        self.branch_on(unequal, ConditionCode::ne, back, out);
         self.place(back);
-        self.finish(Term::Jump(header, vec![found]));
+        self.finish(Term::Jump(header, vec![next]));
         self.close();
         self.place(out);
-        found
+        next
     }
 }
 
