@@ -94,3 +94,4 @@ pub use bounds::{Bounds, Length, check as check_bounds};
 pub use history::{History, Placement, Product, lower_with_history};
 pub use instance::{lower, staged_by_fragments, steps};
 pub use lower::{LowerError, Lowered, Options, ScalarBinding};
+pub use plan::MAX_CHAIN;

@@ -3,6 +3,8 @@
 //! A tile is **kept** when evaluating it again would cost something and could happen: it is used more than once, or in a
 //! deeper loop than the one that defines it, or broadcast along a new axis; or when its value could change: it is a load from
 //! memory that the kernel also writes. Loads from read-only memory, constants, `iota`, broadcasts and changes of shape cost nothing.
+//! A chain of lazy tiles has at most [`MAX_CHAIN`] links, then one is kept: whoever follows operands as far as they are lazy, as evaluation
+//! does, needs a stack of that depth, whatever a kernel's author wrote.
 //!
 //! It also finds accumulators: a `dot` whose result is the next value of a loop variable, and whose `c` operand is the only
 //! reader of that variable, may work in place.
@@ -11,12 +13,17 @@ use std::collections::{HashMap, HashSet};
 use tvmc_ir::lane::Access;
 use tvmc_ir::tile::{Element, Inst, Kernel, Memory, Op, Region, Stmt, TensorDecl, Value};
 
+/// The most operations on the way from a lazy tile to what it is made of.
+pub const MAX_CHAIN: u32 = 256;
+
 /// The decisions.
 pub struct Plan {
     /// By value: must it be kept?
     pub keep: Vec<bool>,
     /// Cost of one evaluation of a lazy value, in arithmetic operations.
     pub cost: Vec<u32>,
+    /// Length of the longest chain of lazy values that ends in a value, itself included; 0 for one that is kept.
+    chain: Vec<u32>,
     /// `dot` result to the loop variable it accumulates into (the carried parameter).
     pub in_place: HashMap<Value, Value>,
     /// Loads of block-shared tensors that nothing writes while they are used: read where they lie.
@@ -53,8 +60,13 @@ pub fn plan(kernel: &Kernel) -> Plan {
         order: Vec::new(),
     };
     analysis.region(&kernel.body, 0);
-    let mut plan =
-        Plan { keep: vec![false; n], cost: vec![0; n], in_place: HashMap::new(), current: HashSet::new() };
+    let mut plan = Plan {
+        keep: vec![false; n],
+        cost: vec![0; n],
+        chain: vec![0; n],
+        in_place: HashMap::new(),
+        current: HashSet::new(),
+    };
     for value in analysis.order.clone() {
         analysis.decide(value, &mut plan);
     }
@@ -178,7 +190,12 @@ impl<'k> Analysis<'k> {
         if cost > 0 && (uses.count > 1 || uses.deepest > self.depth[at]) {
             plan.keep[at] = true;
         }
+        // An operand may have become a kept one after its own turn.
+        let links = |a: &Value| if plan.keep[a.index()] { 0 } else { plan.chain[a.index()] };
+        let chain = 1 + inst.args.iter().map(links).max().unwrap_or(0);
+        plan.keep[at] |= chain >= MAX_CHAIN;
         plan.cost[at] = if plan.keep[at] { 0 } else { cost };
+        plan.chain[at] = if plan.keep[at] { 0 } else { chain };
     }
 
     /// Whether the kernel may write this memory.

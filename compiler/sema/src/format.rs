@@ -17,6 +17,7 @@ use crate::elab::{Elab, Local, Mode, Operand};
 use crate::facts::Facts;
 use crate::host::{Cx, NoNames};
 use crate::library::{ItemId, Library};
+use crate::limits::{MAX_GROUP, MAX_SCOPE_BITS, MAX_TABLE};
 use tvmc_ir::host::Number;
 use tvmc_ir::tile::{
     self, Binary, CastRule, Decode, Field, FieldMode, Inst, Op, Scope, Stmt, TileType, Unary, Value,
@@ -25,13 +26,6 @@ use tvmc_lang::ast::{self, ExprId, ExprKind, FormatMember, Ident, ItemKind, Scop
 use tvmc_lang::diag::{Code, Diagnostic};
 use tvmc_lang::span::Span;
 use tvmc_types::dtype::{DType, Kind};
-
-/// Most elements of a group.
-const MAX_GROUP: i64 = 1 << 16;
-/// Most bits of a group, or of the fields of a row or of a tensor.
-const MAX_SCOPE_BITS: u64 = 1 << 27;
-/// Most entries of a table.
-const MAX_TABLE: u64 = 1 << 20;
 
 fn format_ast(lib: &Library, id: ItemId) -> Option<&ast::Format> {
     match &lib.item(id).kind {

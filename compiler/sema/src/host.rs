@@ -13,6 +13,7 @@
 use crate::constant::{self, Constant, FoldError};
 use crate::diags::Diags;
 use crate::library::{ItemId, Library};
+use crate::limits::MAX_DEPTH;
 use std::collections::HashMap;
 use tvmc_ir::host::{self, Expr, Number};
 use tvmc_ir::program::MAX_EXPRESSION;
@@ -20,9 +21,6 @@ use tvmc_lang::ast::{self, ArgValue, BinaryOp, ExprId, ExprKind, ItemKind, Unary
 use tvmc_lang::diag::{Code, Diagnostic, closest};
 use tvmc_lang::span::Span;
 use tvmc_types::dtype::DType;
-
-/// Depth of expressions, blocks and expanded fns together.
-pub(crate) const MAX_DEPTH: u32 = 600;
 
 /// Whether an expression keeps the limits of the IRs, with room for what is put around it. A name for an expression leaves no trace, so that
 /// without a limit a chain of names could double it at each step.

@@ -38,6 +38,7 @@ mod interface;
 mod kernel;
 mod layout;
 mod library;
+pub mod limits;
 mod padding;
 mod program;
 mod signature;

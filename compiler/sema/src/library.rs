@@ -13,6 +13,7 @@
 use crate::derive::derive;
 use crate::diags::Diags;
 use crate::host::Cx;
+use crate::limits::MAX_MODULES;
 use std::collections::HashMap;
 use tvmc_lang::ast::{EncodeOf, File, FormatMember, Item, ItemKind, UsePath};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
@@ -68,9 +69,6 @@ pub struct Library {
     sources: SourceMap,
     modules: Vec<Module>,
 }
-
-/// Most modules of a library.
-const MAX_MODULES: usize = 1024;
 
 /// Built-in functions that work along one axis and keep it (or, as `argmin` and `argmax`, drop it).
 pub(crate) const ALONG: [&str; 14] = [

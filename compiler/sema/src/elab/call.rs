@@ -7,14 +7,12 @@ use super::{Elab, Local, Operand};
 use crate::constant;
 use crate::host::item_word;
 use crate::library::{ALONG, BUILTINS, ItemId};
+use crate::limits::MAX_CALLS;
 use tvmc_ir::tile::{Binary, Op, TileType, Unary, Value};
 use tvmc_lang::ast::{self, Arg, ArgValue, ExprId, ItemKind};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
 use tvmc_lang::span::Span;
 use tvmc_types::dtype::{DType, Kind};
-
-/// Most fns inside one another.
-const MAX_CALLS: usize = 64;
 
 type Spanned = (Operand, Span);
 
@@ -385,7 +383,16 @@ impl Elab<'_, '_> {
         values: &[Spanned],
         span: Span,
     ) -> Option<Value> {
-        if self.calls.contains(&id) || self.calls.len() >= MAX_CALLS {
+        if self.calls.len() >= MAX_CALLS && !self.calls.contains(&id) {
+            let message = format!("fns call each other more than {MAX_CALLS} deep");
+            self.report(
+                Diagnostic::error(Code::Recursion, message)
+                    .at(span, format!("`{}` is called one too deep", function.name.name))
+                    .help("a fn is expanded where it is called: write the inner ones out, or use a loop in the kernel"),
+            );
+            return None;
+        }
+        if self.calls.contains(&id) {
             self.report(
                 Diagnostic::error(Code::Recursion, format!("`{}` leads back to itself", function.name.name))
                     .at(span, "a fn is expanded where it is called, so it cannot call itself")

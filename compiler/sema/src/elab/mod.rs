@@ -45,6 +45,7 @@ use crate::constant::Constant;
 use crate::facts::Facts;
 use crate::host::Cx;
 use crate::library::ItemId;
+use crate::limits::MAX_VALUES;
 use crate::signature::Header;
 use std::collections::HashMap;
 use tvmc_ir::host::Expr;
@@ -53,9 +54,6 @@ use tvmc_lang::ast;
 use tvmc_lang::diag::{Code, Diagnostic};
 use tvmc_lang::span::Span;
 use tvmc_types::dtype::{DType, Kind, Narrowing};
-
-/// Most values of one kernel instance: fns and loops unfold, so a short source could ask for more than any machine has.
-const MAX_VALUES: usize = 1 << 16;
 
 /// What an expression gives.
 #[derive(Copy, Clone, Debug)]
