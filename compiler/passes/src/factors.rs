@@ -58,58 +58,103 @@ impl Lowering<'_> {
         }
     }
 
-    /// Loads, in what is stored, of the very place that the store writes. `None` where something else that is kept would have to be read.
-    fn loads_of(&self, value: Value, store: &Inst, loads: &mut Vec<Value>) -> Option<()> {
-        let Some(inst) = find(&self.kernel.body, value) else { return Some(()) };
-        match &inst.op {
-            Op::Unary(_)
-            | Op::Binary(_)
-            | Op::Fma
-            | Op::Select
-            | Op::Cast(_)
-            | Op::Bitcast
-            | Op::Broadcast => inst.args.iter().try_for_each(|operand| self.loads_of(*operand, store, loads)),
-            Op::Load { memory, indices, padded: false } if self.plan.keep[value.index()] => {
-                let Op::Store { memory: to, indices: places } = &store.op else { return None };
-                let same =
-                    memory == to && indices == places && store.args[..store.args.len() - 1] == inst.args[..];
-                let alone = users(self.kernel, value)?.len() == 1;
-                (same && alone).then(|| loads.push(value))
+    /// Loads, in what is stored, of the very place that the store writes. `None` where such a load has other readers, or another place is read of memory
+    /// that may change.
+    fn loads_of(&self, stored: Value, store: &Inst, loads: &mut Vec<Value>) -> Option<()> {
+        let mut open = vec![stored];
+        while let Some(value) = open.pop() {
+            let Some(inst) = find(&self.kernel.body, value) else { continue };
+            match &inst.op {
+                Op::Unary(_)
+                | Op::Binary(_)
+                | Op::Fma
+                | Op::Select
+                | Op::Cast(_)
+                | Op::Bitcast
+                | Op::Broadcast => open.extend(&inst.args),
+                Op::Load { memory, indices, padded: false } if self.plan.keep[value.index()] => {
+                    let Op::Store { memory: to, indices: places } = &store.op else { return None };
+                    let same = memory == to
+                        && indices == places
+                        && store.args[..store.args.len() - 1] == inst.args[..];
+                    let alone = users(self.kernel, value)?.len() == 1;
+                    if !(same && alone) {
+                        return None;
+                    }
+                    loads.push(value);
+                }
+                // What is read or made before the store, wherever it is then kept.
+                Op::Const(_)
+                | Op::Dim(_)
+                | Op::Scalar(_)
+                | Op::BlockIndex(_)
+                | Op::Iota
+                | Op::View
+                | Op::Relayout
+                | Op::Reshape
+                | Op::Permute(_)
+                | Op::Reduce(..)
+                | Op::Scan(..)
+                | Op::Gather(_)
+                | Op::Concat(_)
+                | Op::Dot
+                | Op::Load { .. }
+                | Op::LoadField { .. }
+                | Op::Atomic { .. }
+                | Op::Field(_)
+                | Op::Table(_)
+                | Op::GroupIndex => {}
+                Op::Store { .. }
+                | Op::StoreGroups { .. }
+                | Op::StoreHead { .. }
+                | Op::Scatter { .. }
+                | Op::CopyAsync { .. }
+                | Op::Commit
+                | Op::Wait(_)
+                | Op::Assert(_)
+                | Op::Print(_) => return None,
             }
-            _ => Some(()),
         }
+        Some(())
     }
 
     /// What a factor is made of, if its elements may be halves.
-    pub(crate) fn half_factor(&self, value: Value) -> Option<Factor> {
-        let inst = find(&self.kernel.body, value)?;
-        match &inst.op {
-            Op::Permute(axes) => {
-                let factor = self.half_factor(inst.args[0])?;
-                let inner = axes.iter().position(|axis| *axis as usize == factor.inner)?;
-                Some(Factor { inner, ..factor })
+    pub(crate) fn half_factor(&self, factor: Value) -> Option<Factor> {
+        let mut value = factor;
+        let mut inst = find(&self.kernel.body, value)?;
+        // Permutations on the way, the outermost first.
+        let mut turned = Vec::new();
+        while let Op::Permute(_) | Op::Relayout | Op::Cast(_) = &inst.op {
+            if let Op::Permute(axes) = &inst.op {
+                turned.push(axes);
             }
-            Op::Relayout | Op::Cast(_) => self.half_factor(inst.args[0]),
-            Op::Load { memory: memory @ Memory::Param(_), indices, padded: false } => {
-                if !matches!(indices.last(), Some(Index::Slice(_))) {
-                    return None;
-                }
-                let (element, _) = self.kernel.element(*memory)?;
-                let stored_as_half = element == Element::DType(DType::F16);
-                match element {
-                    Element::Format(_) => {}
-                    Element::DType(dtype) if stored_as_half || is_half(dtype) => {}
-                    Element::DType(_) => return None,
-                }
-                Some(Factor {
-                    inner: self.kernel.ty(value).shape.len() - 1,
-                    granule: self.group_of(inst),
-                    interleaved: self.packing_of(inst) != Packing::AsDeclared,
-                    stored_as_half,
-                })
-            }
-            _ => None,
+            value = inst.args[0];
+            inst = find(&self.kernel.body, value)?;
         }
+        let Op::Load { memory: memory @ Memory::Param(_), indices, padded: false } = &inst.op else {
+            return None;
+        };
+        if !matches!(indices.last(), Some(Index::Slice(_))) {
+            return None;
+        }
+        let (element, _) = self.kernel.element(*memory)?;
+        let stored_as_half = element == Element::DType(DType::F16);
+        match element {
+            Element::Format(_) => {}
+            Element::DType(dtype) if stored_as_half || is_half(dtype) => {}
+            Element::DType(_) => return None,
+        }
+        let last = self.kernel.ty(value).shape.len() - 1;
+        let inner = turned
+            .iter()
+            .rev()
+            .try_fold(last, |inner, axes| axes.iter().position(|axis| *axis as usize == inner))?;
+        Some(Factor {
+            inner,
+            granule: self.group_of(inst),
+            interleaved: self.packing_of(inst) != Packing::AsDeclared,
+            stored_as_half,
+        })
     }
 }
 

@@ -25,9 +25,37 @@ struct Function {
     table: u8,
 }
 
+/// The operations.
+#[derive(Copy, Clone)]
+pub(super) enum Bitwise {
+    And,
+    Or,
+    Xor,
+}
+
+impl Bitwise {
+    fn of(op: &Op) -> Option<Self> {
+        match op {
+            Op::Pure(Pure::IAnd) => Some(Bitwise::And),
+            Op::Pure(Pure::IOr) => Some(Bitwise::Or),
+            Op::Pure(Pure::IXor) => Some(Bitwise::Xor),
+            _ => None,
+        }
+    }
+
+    /// On truth tables.
+    fn applied(self, a: u8, b: u8) -> u8 {
+        match self {
+            Bitwise::And => a & b,
+            Bitwise::Or => a | b,
+            Bitwise::Xor => a ^ b,
+        }
+    }
+}
+
 /// Whether an operation is one of these.
 fn is_bitwise(op: &Op) -> bool {
-    matches!(op, Op::Pure(Pure::IAnd | Pure::IOr | Pure::IXor))
+    Bitwise::of(op).is_some()
 }
 
 impl<'f> Lower<'f> {
@@ -57,15 +85,15 @@ impl<'f> Lower<'f> {
     }
 
     /// One of these operations.
-    pub(super) fn bitwise(&mut self, pure: Pure, args: &[Src]) -> VReg {
+    pub(super) fn bitwise(&mut self, op: Bitwise, args: &[Src]) -> VReg {
         let waiting = args.iter().any(|arg| self.pending_bitwise(*arg).is_some());
-        if waiting && let Some(function) = self.function_of(pure, args) {
+        if waiting && let Some(function) = self.function_of(op, args) {
             return self.ternary(function);
         }
-        let form = match pure {
-            Pure::IAnd => forms::AND,
-            Pure::IOr => forms::OR,
-            _ => forms::XOR,
+        let form = match op {
+            Bitwise::And => forms::AND,
+            Bitwise::Or => forms::OR,
+            Bitwise::Xor => forms::XOR,
         };
         // What waits and was not taken in is emitted before the operand's place is chosen.
         let args: Vec<Src> = args
@@ -76,7 +104,7 @@ impl<'f> Lower<'f> {
     }
 
     /// The operation as a function of three values at most: both operands taken in, or one.
-    fn function_of(&self, pure: Pure, args: &[Src]) -> Option<Function> {
+    fn function_of(&self, op: Bitwise, args: &[Src]) -> Option<Function> {
         [[true, true], [true, false], [false, true]].into_iter().find_map(|taken| {
             let mut leaves = Vec::new();
             let mut tables = [0; 2];
@@ -84,15 +112,15 @@ impl<'f> Lower<'f> {
                 *table = match self.pending_bitwise(*arg).filter(|_| taken) {
                     Some(inst) => {
                         let Src::Part(_, part) = *arg else { return None };
-                        let Op::Pure(pure) = inst.op else { return None };
+                        let inner = Bitwise::of(&inst.op)?;
                         let a = self.leaf(&mut leaves, Src::Part(inst.args[0], part))?;
                         let b = self.leaf(&mut leaves, Src::Part(inst.args[1], part))?;
-                        applied(pure, a, b)
+                        inner.applied(a, b)
                     }
                     None => self.leaf(&mut leaves, *arg)?,
                 };
             }
-            Some(Function { leaves, table: applied(pure, tables[0], tables[1]) })
+            Some(Function { leaves, table: op.applied(tables[0], tables[1]) })
         })
     }
 
@@ -146,13 +174,5 @@ impl<'f> Lower<'f> {
         let code = C::EVEX_Vpternlogd_zmm_k1z_zmm_zmmm512b32_imm8;
         self.emit(Inst::new(code).tied(def, a).reg(b).rm(c.into()).imm(imm));
         def
-    }
-}
-
-fn applied(pure: Pure, a: u8, b: u8) -> u8 {
-    match pure {
-        Pure::IAnd => a & b,
-        Pure::IOr => a | b,
-        _ => a ^ b,
     }
 }

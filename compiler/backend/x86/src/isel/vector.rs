@@ -6,6 +6,7 @@ use tvmc_ir::lane::{Pure, Scalar, Value};
 
 use super::arith::IntCompare;
 use super::divide::Division;
+use super::bitwise::Bitwise;
 use super::{Lower, Src, Val, forms};
 use crate::mir::{Inst, MASK, Rm, VEC};
 
@@ -74,7 +75,9 @@ impl<'f> Lower<'f> {
             Pure::IMaxS => self.binary(forms::MAX_S, args, true),
             Pure::IMinU => self.binary(forms::MIN_U, args, true),
             Pure::IMaxU => self.binary(forms::MAX_U, args, true),
-            Pure::IAnd | Pure::IOr | Pure::IXor => self.bitwise(pure, args),
+            Pure::IAnd => self.bitwise(Bitwise::And, args),
+            Pure::IOr => self.bitwise(Bitwise::Or, args),
+            Pure::IXor => self.bitwise(Bitwise::Xor, args),
             Pure::Shl => self.shift(forms::SHL_C, forms::SHL_V, args),
             Pure::ShrS => self.shift(forms::SHR_S_C, forms::SHR_S_V, args),
             Pure::ShrU => self.shift(forms::SHR_U_C, forms::SHR_U_V, args),
