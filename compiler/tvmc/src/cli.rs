@@ -423,21 +423,33 @@ pub struct LayoutOptions {
     pub json: bool,
 }
 
+/// A kernel whose launches are timed, and on what.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Kernel")]
+pub struct TimedKernel {
+    /// The kernel to time, where a .tile file is given.
+    #[arg(long)]
+    pub kernel: Option<String>,
+    /// A constant: a generic (W=q4_1), a dimension (K=64) or a tune name (BM=8), whose value is then this one.
+    #[arg(long = "set", value_name = "K=V", requires = "kernel")]
+    pub set: Vec<String>,
+    /// An argument: a tensor of random numbers (x=f32[64,32]), one from a file (x=x.npy) or a number (n=128).
+    #[arg(long = "arg", value_name = "NAME=VALUE", requires = "kernel")]
+    pub arg: Vec<String>,
+    /// The arguments are stored this often, and launches take the copies in turn: with more than fit a cache, each launch reads from memory.
+    #[arg(long, default_value = "1")]
+    pub copies: std::num::NonZeroU32,
+}
+
 /// Options of `bench`.
 #[derive(Args, Clone, Debug)]
 pub struct BenchOptions {
     /// Model, or a .tile file in its place.
     #[command(flatten)]
     pub model: ModelOptions,
-    /// The kernel to time, where a .tile file is given.
-    #[arg(long, help_heading = "Kernel")]
-    pub kernel: Option<String>,
-    /// A constant: a generic (W=q4_1), a dimension (K=64) or a tune name (BM=8).
-    #[arg(long = "set", value_name = "K=V", requires = "kernel", help_heading = "Kernel")]
-    pub set: Vec<String>,
-    /// An argument: a tensor of random numbers (x=f32[64,32]), one from a file (x=x.npy) or a number (n=128).
-    #[arg(long = "arg", value_name = "NAME=VALUE", requires = "kernel", help_heading = "Kernel")]
-    pub arg: Vec<String>,
+    /// The kernel, where a .tile file is given.
+    #[command(flatten)]
+    pub timed: TimedKernel,
     /// Tokens of the prompt.
     #[arg(short, default_value_t = 512)]
     pub prompt_tokens: usize,
@@ -450,10 +462,6 @@ pub struct BenchOptions {
     /// Repetitions; the median is reported.
     #[arg(short, default_value_t = 5)]
     pub repeat: usize,
-    /// A kernel's arguments are stored this often, and launches take the copies in turn: with more than fit a cache, each
-    /// launch reads from memory.
-    #[arg(long, default_value = "1")]
-    pub copies: std::num::NonZeroU32,
     /// Whether a launch on a GPU waits for the one before.
     #[arg(long, value_enum, default_value_t = LaunchOrder::Dependent, help_heading = "Kernel")]
     pub order: LaunchOrder,
@@ -471,18 +479,9 @@ pub struct TuneOptions {
     /// Model, or a .tile file in its place.
     #[command(flatten)]
     pub model: ModelOptions,
-    /// The kernel to tune, where a .tile file is given.
-    #[arg(long, help_heading = "Kernel")]
-    pub kernel: Option<String>,
-    /// A constant: a generic (W=q4_1), a dimension (K=64) or a tune name (BM=8), which is then not tuned.
-    #[arg(long = "set", value_name = "K=V", requires = "kernel", help_heading = "Kernel")]
-    pub set: Vec<String>,
-    /// An argument: a tensor of random numbers (x=f32[64,32]), one from a file (x=x.npy) or a number (n=128).
-    #[arg(long = "arg", value_name = "NAME=VALUE", requires = "kernel", help_heading = "Kernel")]
-    pub arg: Vec<String>,
-    /// A kernel's arguments are stored this often, and launches take the copies in turn.
-    #[arg(long, default_value = "1", help_heading = "Kernel")]
-    pub copies: std::num::NonZeroU32,
+    /// The kernel, where a .tile file is given.
+    #[command(flatten)]
+    pub timed: TimedKernel,
     /// Lengths of a model's calls, in tokens: 1 is decoding, others are prefill. A choice holds for lengths up to the next power of two.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 64, 512])]
     pub tokens: Vec<usize>,

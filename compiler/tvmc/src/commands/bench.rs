@@ -37,7 +37,7 @@ pub fn bench(options: &BenchOptions, interrupted: &Arc<AtomicBool>) -> Result<()
     }
     let format = if options.json { TableFormat::Json } else { options.output };
     let path = Path::new(&options.model.model);
-    let table = match (&options.kernel, holds_kernels(path)?) {
+    let table = match (&options.timed.kernel, holds_kernels(path)?) {
         (Some(kernel), _) => kernels(path, kernel, options, interrupted)?,
         (None, true) => {
             let known = Library::open(path)?.kernel_names().join(", ");
@@ -123,7 +123,7 @@ fn kernels(
     options: &BenchOptions,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Table, Failure> {
-    let job = arguments::random_job(path, kernel, &options.set, &options.arg)?;
+    let job = arguments::random_job(path, kernel, &options.timed.set, &options.timed.arg)?;
     let machine = &options.model.machine;
     let on_gpu = matches!(machine.target, TargetName::Gpu | TargetName::Wgsl);
     let mut rows = Vec::new();
@@ -135,7 +135,7 @@ fn kernels(
         let mut bound = job.prepare(
             Library::open(path)?,
             &with_threads(machine, threads),
-            (options.copies, options.order),
+            (options.timed.copies, options.order),
         )?;
         for line in bound.launch()? {
             output::note(&line);
@@ -188,7 +188,7 @@ fn kernels(
             "--target {} -r {} --copies {} ({launches} launches each); {}",
             bound.engine.target_name(),
             options.repeat,
-            options.copies,
+            options.timed.copies,
             bound.choices
         );
         match &probe {

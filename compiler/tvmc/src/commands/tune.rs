@@ -77,7 +77,7 @@ pub fn tune(options: &TuneOptions, interrupted: &Arc<AtomicBool>) -> Result<(), 
     let end = Instant::now() + Duration::from_secs(options.seconds);
     let limit = Limit { end, interrupted };
     let path = Path::new(&options.model.model);
-    let (finished, flags) = match (&options.kernel, holds_kernels(path)?) {
+    let (finished, flags) = match (&options.timed.kernel, holds_kernels(path)?) {
         (Some(kernel), _) => kernel_cases(path, kernel, options, &machine, &limit)?,
         (None, true) => {
             let known = Library::open(path)?.kernel_names().join(", ");
@@ -138,8 +138,8 @@ fn kernel_cases(
     machine: &MachineOptions,
     limit: &Limit<'_>,
 ) -> Result<(Finished, String), Failure> {
-    let job = arguments::random_job(path, kernel, &options.set, &options.arg)?;
-    let (mut engine, lists) = job.placed(Library::open(path)?, machine, options.copies)?;
+    let job = arguments::random_job(path, kernel, &options.timed.set, &options.timed.arg)?;
+    let (mut engine, lists) = job.placed(Library::open(path)?, machine, options.timed.copies)?;
     let interface = engine.library().required_interface(kernel)?;
     let (with, set) = job.settings.split(&interface);
     let free =
@@ -173,7 +173,7 @@ fn flags(engine: &Engine, options: &TuneOptions) -> String {
         engine.target_name(),
         engine.threads(),
         options.repeat,
-        options.copies
+        options.timed.copies
     )
 }
 

@@ -5,8 +5,8 @@ use regalloc2::VReg;
 use tvmc_ir::lane::{Pure, Scalar, Value};
 
 use super::arith::IntCompare;
-use super::divide::Division;
 use super::bitwise::Bitwise;
+use super::divide::Division;
 use super::{Lower, Src, Val, forms};
 use crate::mir::{Inst, MASK, Rm, VEC};
 
