@@ -38,16 +38,6 @@ pub(crate) enum FoldError {
     DivisionByZero,
 }
 
-impl FoldError {
-    pub fn text(self) -> &'static str {
-        match self {
-            FoldError::Kinds => "operands of kinds that do not go together",
-            FoldError::Overflow => "the result is out of range",
-            FoldError::DivisionByZero => "division by zero",
-        }
-    }
-}
-
 /// The computing type of a storage type, or `None` for 64 bits.
 pub(crate) fn computing(dtype: DType) -> Option<DType> {
     match dtype.kind() {

@@ -179,14 +179,12 @@ pub(crate) fn derive(format: &Format) -> Result<Derivation, String> {
             used.extend(planes.iter().map(|p| p.field));
         }
     }
-    let count = used.len();
     used.sort_unstable();
-    used.dedup();
-    if used.len() != count {
-        return Err("a field is used in two ways".to_owned());
+    if let Some(pair) = used.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(format!("its field `{}` is used in two ways", format.fields[pair[0]].name));
     }
     if scale.factor == 0.0 || !scale.factor.is_finite() {
-        return Err("its codes are scaled by a constant that is no number other than zero".to_owned());
+        return Err("its codes are scaled by a constant that is zero or no number".to_owned());
     }
     Ok(Derivation { coded, zero, range, factor: scale.factor, scales, offset })
 }
@@ -422,7 +420,9 @@ fn range(format: &Format, coded: &Coded) -> Result<(f64, f64), String> {
         Coded::Table { planes, entries } => {
             let count = entry_count(format, planes);
             if count > entries.len() || entries.len() > MAX_ENTRIES {
-                return Err(format!("its table has not one to {MAX_ENTRIES} entries, one for each code"));
+                return Err(format!(
+                    "its table has more than {MAX_ENTRIES} entries, or not one for each code"
+                ));
             }
             let numbers = || entries[..count].iter().map(|e| f64::from(*e));
             if !numbers().all(f64::is_finite) {

@@ -24,6 +24,7 @@ impl Diags {
     }
 
     /// Adds an error without further labels.
+    #[track_caller]
     pub fn error(&mut self, code: Code, span: Span, message: impl Into<String>, label: impl Into<String>) {
         self.push(Diagnostic::error(code, message).at(span, label));
     }
@@ -37,4 +38,10 @@ impl Diags {
     pub fn into_vec(self) -> Vec<Diagnostic> {
         self.list
     }
+}
+
+/// A number of things in words: `1 argument`, `2 arguments`.
+pub(crate) fn counted(count: usize, thing: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{s}")
 }

@@ -232,7 +232,7 @@ fn modes(cx: &mut Cx, module: usize, field: &ast::FormatField, count: u32) -> Op
         }
         factors.push((factor.name.clone(), numbers, factor.span));
     }
-    let built = crate::layout::build(cx, &factors, layout.span)?;
+    let built = crate::layout::build(cx, &factors)?;
     if built.spatial_size() != 1 {
         cx.diags.push(
             Diagnostic::error(Code::LayoutInvalid, "a field lies in memory: its layout has no lanes")
@@ -253,13 +253,7 @@ fn modes(cx: &mut Cx, module: usize, field: &ast::FormatField, count: u32) -> Op
         );
         return None;
     }
-    let flat = match built.reshape(&[count]) {
-        Ok(flat) => flat,
-        Err(error) => {
-            cx.diags.error(Code::LayoutInvalid, layout.span, error.to_string(), "cannot be put in one row");
-            return None;
-        }
-    };
+    let flat = built.reshape(&[count]).expect("every layout can be put in one row");
     // Slot digits, most significant first: each counts a stride of the index, and is worth the product of those after it.
     let mut digits: Vec<(u32, FieldMode)> = Vec::new();
     let mut worth = 1;
@@ -389,8 +383,7 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<tile::Format> {
             // Read where a kernel stores (`elab::encode`).
             FormatMember::Encode { of, span, .. } => {
                 if encoders.contains(of) {
-                    let message =
-                        "a format says once how groups are encoded, and once how what is stored once is";
+                    let message = "a format has one `encode` and one `encode per tensor`";
                     layouter.cx.diags.error(Code::ValueMissing, span.start_point(), message, "given again");
                 }
                 encoders.push(*of);

@@ -11,7 +11,7 @@
 //! and shifts of values that are not constants (no host operation exists for them), recursion of `const`s.
 
 use crate::constant::{self, Constant, FoldError};
-use crate::diags::Diags;
+use crate::diags::{Diags, counted};
 use crate::library::{ItemId, Library};
 use crate::limits::MAX_DEPTH;
 use std::collections::HashMap;
@@ -175,7 +175,7 @@ impl<'l> Cx<'l> {
         let constant = value.constant();
         if constant.is_none() {
             self.diags.push(
-                Diagnostic::error(Code::NotConstant, "this value is not known when the kernel is compiled")
+                Diagnostic::error(Code::NotConstant, "this value is not known when the source is compiled")
                     .at(span, "not a constant")
                     .help("use literals, `const` and `tune` names, dimensions, `W.group`, and arithmetic on them"),
             );
@@ -366,7 +366,7 @@ impl<'l> Cx<'l> {
                 self.diags.push(match closest(&name.name, candidates) {
                     Some(near) => d.help(format!("did you mean `{near}`?")),
                     None => d.help(
-                        "dimensions are bound by the shapes of parameters; items of other files need `use`",
+                        "a dimension is bound by the shape of a parameter, of a program by that of a weight, input or output; items of other files need `use`",
                     ),
                 });
                 None
@@ -375,16 +375,17 @@ impl<'l> Cx<'l> {
     }
 
     pub fn fold_error(&mut self, error: FoldError, operands: &str, span: Span) {
+        let no_number = |why: &str| {
+            Diagnostic::error(Code::ConstantOverflow, format!("constant expression: {why}")).at(span, why)
+        };
         let d = match error {
             FoldError::Kinds => {
                 Diagnostic::error(Code::WrongType, format!("this operation does not exist for {operands}"))
                     .at(span, "kinds that do not go together")
                     .help("convert one side with `as`")
             }
-            FoldError::Overflow | FoldError::DivisionByZero => {
-                Diagnostic::error(Code::ConstantOverflow, format!("constant expression: {}", error.text()))
-                    .at(span, error.text())
-            }
+            FoldError::Overflow => no_number("the result is out of range"),
+            FoldError::DivisionByZero => no_number("division by zero"),
         };
         self.diags.push(d);
     }
@@ -504,7 +505,7 @@ impl<'l> Cx<'l> {
             Host::Constant(c) => {
                 let value = c.cast(dtype, narrowing.map(crate::elab::narrowing));
                 if value.is_none() {
-                    self.narrowing_missing(&c.describe(), dtype, span);
+                    self.narrowing_missing(format!("{} is no number of {dtype}", c.number), dtype, span);
                 }
                 value.map(Host::Constant)
             }
@@ -524,9 +525,10 @@ impl<'l> Cx<'l> {
         }
     }
 
-    pub fn narrowing_missing(&mut self, from: &str, to: DType, span: Span) {
+    /// Refuses a conversion that does not say what becomes of a value that does not fit; the message says which.
+    pub fn narrowing_missing(&mut self, message: String, to: DType, span: Span) {
         self.diags.push(
-            Diagnostic::error(Code::NarrowingPolicy, format!("not every {from} fits {to}"))
+            Diagnostic::error(Code::NarrowingPolicy, message)
                 .at(span, "what happens to a value that does not fit?")
                 .help(format!(
                     "keep the low bits with `as {to} wrap`, or take the nearest value with `as {to} saturate`"
@@ -582,7 +584,10 @@ impl<'l> Cx<'l> {
         self.diags.push(
             Diagnostic::error(
                 Code::HostExpression,
-                format!("`{name}` with {args} arguments cannot be computed outside a kernel's body"),
+                format!(
+                    "`{name}` with {} cannot be computed outside a kernel's body",
+                    counted(args, "argument")
+                ),
             )
             .at(span, "not possible here")
             .help("the functions of the host are `ceil(a, b)`, `min`, `max` and `sqrt`; of constants also `abs`, `floor`, `ceil`, `trunc`, `round` and `where`"),

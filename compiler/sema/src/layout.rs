@@ -7,14 +7,8 @@ use tvmc_lang::span::Span;
 use tvmc_types::layout::{FACTORS, Layout};
 
 /// Folds the factors of `local(2, 1).spatial(8, 4)`: name, numbers and place of each.
-pub(crate) fn build(cx: &mut Cx, factors: &[(Ident, Vec<u32>, Span)], span: Span) -> Option<Layout> {
-    let mut layout = match Layout::local(&[]) {
-        Ok(layout) => layout,
-        Err(error) => {
-            cx.diags.error(Code::LayoutInvalid, span, error.to_string(), "cannot begin");
-            return None;
-        }
-    };
+pub(crate) fn build(cx: &mut Cx, factors: &[(Ident, Vec<u32>, Span)]) -> Option<Layout> {
+    let mut layout = Layout::local(&[]).expect("a layout of one place");
     for (name, numbers, at) in factors {
         if !FACTORS.contains(&name.name.as_str()) {
             let d =

@@ -189,7 +189,8 @@ fn generic_elements(
             (MemoryElement::Format(_), _) => false,
         };
         if !fits {
-            let message = format!("`{}` cannot stand for `{name}`", element.name());
+            let kind = generic.kind.symbol();
+            let message = format!("`{}` cannot stand for `{name}`, which is a {kind}", element.name());
             cx.diags.error(Code::WrongType, generic.span, message, "this parameter");
             return None;
         }
@@ -200,13 +201,20 @@ fn generic_elements(
     }
     if let Some(unknown) = chosen.keys().find(|name| !elements.contains_key(*name)) {
         let message = format!("program `{}` has no parameter `{unknown}`", ast.name.name);
-        cx.diags.error(Code::UnknownName, ast.name.span, message, "this program");
+        let names: Vec<&str> = elements.keys().map(String::as_str).collect();
+        let d = Diagnostic::error(Code::UnknownName, message).at(ast.name.span, "this program");
+        cx.diags.push(if names.is_empty() {
+            d.help("it has none")
+        } else {
+            d.help(format!("it has: {}", names.join(", ")))
+        });
         return None;
     }
     Some(elements)
 }
 
 impl Compiler<'_, '_> {
+    #[track_caller]
     fn error(&mut self, code: Code, span: Span, message: impl Into<String>, label: impl Into<String>) {
         self.cx.diags.error(code, span, message, label);
     }
@@ -431,7 +439,11 @@ impl Compiler<'_, '_> {
             && matches!(index.kind, IndexKind::Point(_))
             && memory.element == WeightElement::Any
         {
-            self.error(Code::Unsupported, span, "a single element of a weight of any format", "not possible");
+            self.cx.diags.push(
+                Diagnostic::error(Code::Unsupported, "a weight of any format has no single elements")
+                    .at(span, "one element")
+                    .help("take rows, `w[i +: n]`, and choose the element in a kernel"),
+            );
             return None;
         }
         match index.kind {
@@ -481,10 +493,14 @@ impl Compiler<'_, '_> {
         if from >= 0 && length >= 0 && from.checked_add(length).is_some_and(|end| end <= extent) {
             return Some(());
         }
+        let rows = match length {
+            1 => format!("row {from} lies"),
+            _ => format!("rows {from} to {} lie", from.saturating_add(length - 1)),
+        };
         self.error(
             Code::StaticOutOfBounds,
             span,
-            format!("rows {from} and on lie outside the {extent} there are"),
+            format!("{rows} outside the {extent} there are"),
             "outside",
         );
         None

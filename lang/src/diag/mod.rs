@@ -25,6 +25,7 @@ pub use render::render;
 pub use suggest::{closest, edit_distance};
 
 use crate::span::Span;
+use std::panic::Location;
 
 /// How the message of a diagnostic begins that says a mistake of the compiler itself.
 pub const INTERNAL: &str = "internal error";
@@ -64,10 +65,13 @@ pub struct Diagnostic {
     pub helps: Vec<String>,
     /// Further facts, such as the rule that was broken.
     pub notes: Vec<String>,
+    /// Which line of the compiler says so: a test proves that each of them has a source that brings it out.
+    pub origin: &'static Location<'static>,
 }
 
 impl Diagnostic {
     /// An error.
+    #[track_caller]
     pub fn error(code: Code, message: impl Into<String>) -> Self {
         let message = message.into();
         Diagnostic {
@@ -77,10 +81,12 @@ impl Diagnostic {
             labels: Vec::new(),
             helps: Vec::new(),
             notes: Vec::new(),
+            origin: Location::caller(),
         }
     }
 
     /// A warning.
+    #[track_caller]
     pub fn warning(code: Code, message: impl Into<String>) -> Self {
         Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, message) }
     }

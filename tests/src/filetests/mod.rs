@@ -14,11 +14,13 @@
 //!
 //! **Refuses** a directive that its stage does not know, and a file without an expectation: nothing passes by being ignored.
 
+mod diagnostics;
 mod lanes;
 mod launch;
 mod paste;
 mod stages;
 
+pub use diagnostics::diagnostics;
 pub use paste::paste;
 pub use stages::instance;
 pub use stages::{STAGES, Stage};

@@ -3,7 +3,7 @@
 //! | stage | gives | directives |
 //! |---|---|---|
 //! | `lex` | tokens and comments with their places | |
-//! | `diag` | all diagnostics, as people see them | `append N "text"`: the source is that longer |
+//! | `diag` | all diagnostics, as people see them | see `diagnostics` |
 //! | `fmt` | the canonical form | |
 //! | `program` | program IR | `program NAME` |
 //! | `tile` | tile IR of an instance | `kernel NAME`, `set NAME=VALUE..` |
@@ -13,7 +13,7 @@
 //! | `run` | (a `.tir` file holds tile IR, of a `.lir` file see `lanes`) what the tile interpreter leaves in the `out` arguments, or its trap; every other machine must agree | the same, `arg`, `out`, `machines exact`, `packed NAME`, `too-large wgsl LIMIT` |
 //! | `verify` | the errors of IR text: `.tir` tile, `.lir` lane, `.pir` program IR, with interfaces of kernels after it | |
 
-use super::{FileTest, lanes, launch};
+use super::{FileTest, diagnostics, lanes, launch};
 use tvmc_backend_x86::{Features, Level};
 use tvmc_ir::{lane, program, tile};
 use tvmc_lang::diag::{Diagnostic, render};
@@ -91,7 +91,7 @@ impl Stage {
     pub fn directives(self) -> &'static [&'static str] {
         match self {
             Stage::Lex | Stage::Parse | Stage::Fmt | Stage::Verify => &[],
-            Stage::Diag => &["append"],
+            Stage::Diag => &["append", "files", "kernel", "program", "set", "tune"],
             Stage::Program => &["program"],
             Stage::Lowered => &["kernel", "set", "target"],
             Stage::Clif => &["kernel", "set", "arm"],
@@ -106,7 +106,7 @@ impl Stage {
     pub fn run(self, test: &FileTest) -> Result<String, String> {
         match self {
             Stage::Lex => lex(test),
-            Stage::Diag => diag(test),
+            Stage::Diag => diagnostics::run(test),
             Stage::Fmt => fmt(test),
             Stage::Program => {
                 let library = clean(test)?;
@@ -159,7 +159,7 @@ impl Stage {
 }
 
 /// The test's source as the root, with the files beside it.
-fn load(test: &FileTest) -> Loaded {
+pub(super) fn load(test: &FileTest) -> Loaded {
     let root = Source { name: test.name(), text: test.source.clone() };
     let folder = test.path.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
     let root_text = test.source.clone();
@@ -169,6 +169,10 @@ fn load(test: &FileTest) -> Loaded {
             .map(|text| Source { name: format!("stdlib/{module}.tile"), text: text.to_owned() }),
         Use::File { path, .. } if path == name => {
             Some(Source { name: path.to_owned(), text: root_text.clone() })
+        }
+        // See the directive `files`.
+        Use::File { path, .. } if test.one("files").is_some() && path.starts_with("more") => {
+            Some(Source { name: path.to_owned(), text: String::new() })
         }
         Use::File { path, .. } => {
             let text = std::fs::read_to_string(folder.join(path)).ok()?;
@@ -199,13 +203,20 @@ pub fn instance(test: &FileTest) -> Result<tile::Kernel, String> {
             .map_err(|errors| list(errors).join("\n"));
     }
     let library = clean(test)?;
-    let mut chosen = Instance::default();
     let name = test.one("kernel").ok_or("needs `kernel NAME`")?;
     let interface = tvmc_sema::interface(&library, name).map_err(|d| shown(&library, &d))?;
-    for word in test.all("set").flat_map(str::split_whitespace) {
+    let chosen = choices(test, |key| interface.tunes.iter().any(|tune| tune.name == key))?;
+    tvmc_sema::instantiate(&library, name, &chosen).map_err(|d| shown(&library, &d))
+}
+
+/// What `set` and `tune` give names: a number is a dimension's, unless the name is tuned; a word is a dtype or format.
+pub(super) fn choices(test: &FileTest, tuned: impl Fn(&str) -> bool) -> Result<Instance, String> {
+    let mut chosen = Instance::default();
+    let words = |directive: &'static str| test.all(directive).flat_map(str::split_whitespace);
+    for (word, tune) in words("set").map(|w| (w, false)).chain(words("tune").map(|w| (w, true))) {
         let (key, value) = word.split_once('=').ok_or_else(|| format!("`set {word}` is no NAME=VALUE"))?;
         match value.parse::<i64>() {
-            Ok(value) if interface.tunes.iter().any(|t| t.name == key) => {
+            Ok(value) if tune || tuned(key) => {
                 chosen.tunes.insert(key.to_owned(), value);
             }
             Ok(value) => {
@@ -220,7 +231,7 @@ pub fn instance(test: &FileTest) -> Result<tile::Kernel, String> {
             }
         }
     }
-    tvmc_sema::instantiate(&library, name, &chosen).map_err(|d| shown(&library, &d))
+    Ok(chosen)
 }
 
 /// What `clif` compiles for: the host plays no part.
@@ -263,36 +274,6 @@ fn lex(test: &FileTest) -> Result<String, String> {
     });
     let errors = lexed.diagnostics.iter().map(|d| render(d, &sources, false));
     Ok(lines.chain(errors).collect::<Vec<_>>().join("\n"))
-}
-
-fn diag(test: &FileTest) -> Result<String, String> {
-    let mut bytes = test.bytes()?;
-    for text in test.all("append") {
-        let (count, text) = text.split_once(' ').ok_or("`append N \"text\"`")?;
-        let count: usize = count.parse().map_err(|_| "`append N \"text\"`")?;
-        let text = text.trim_matches('"').replace("\\n", "\n");
-        bytes.extend(text.repeat(count).bytes());
-    }
-    let mut sources = SourceMap::new();
-    if let Err(diagnostic) = sources.add_bytes(test.name(), &bytes) {
-        return Ok(render(&diagnostic, &sources, false));
-    }
-    let text = String::from_utf8(bytes).map_err(|e| e.to_string())?;
-    let changed = FileTest {
-        source: text,
-        path: test.path.clone(),
-        stage: test.stage,
-        directives: Vec::new(),
-        expected: None,
-    };
-    let Loaded { library, mut diagnostics } = load(&changed);
-    if !diagnostics.iter().any(Diagnostic::is_error) {
-        diagnostics.extend(tvmc_sema::check(&library));
-    }
-    if diagnostics.is_empty() {
-        return Err("a `diag` test has a diagnostic".to_owned());
-    }
-    Ok(shown(&library, &diagnostics))
 }
 
 fn fmt(test: &FileTest) -> Result<String, String> {

@@ -5,6 +5,7 @@
 
 use super::{Elab, Local, Operand};
 use crate::constant;
+use crate::diags::counted;
 use crate::host::item_word;
 use crate::library::{ALONG, BUILTINS, ItemId};
 use crate::limits::MAX_CALLS;
@@ -53,10 +54,16 @@ impl Elab<'_, '_> {
             return self.along(along, &plain, axis, span);
         }
         if let Some(axis) = axis.filter(|_| !reduces) {
+            let help = match name {
+                "min" | "max" => {
+                    format!("`{name}(x, axis = 1)` reduces one tile; `{name}(a, b)` compares two")
+                }
+                _ => "leave it out: only functions along an axis take one".to_owned(),
+            };
             self.report(
                 Diagnostic::error(Code::UnknownArgument, format!("`{name}` takes no `axis` here"))
                     .at(axis.span, "not known")
-                    .help("`max(x, axis = 1)` reduces one tile; `max(a, b)` compares two"),
+                    .help(help),
             );
             return None;
         }
@@ -66,17 +73,6 @@ impl Elab<'_, '_> {
             }
             "iota" => self.iota(&plain, span),
             "full" => self.full_tile(&plain, span),
-            "zeros" => {
-                self.report(
-                    Diagnostic::error(
-                        Code::WrongArgument,
-                        "`zeros` is followed by a type, not by parentheses",
-                    )
-                    .at(span, "not a call")
-                    .help("write `zeros f32[M, N]`"),
-                );
-                None
-            }
             "dot" => self.dot_call(args, span).map(Operand::Value),
             "bitcast" => self.bitcast(&plain, span),
             "relayout" => self.relayout(&plain, span),
@@ -261,8 +257,8 @@ impl Elab<'_, '_> {
                 self.error(
                     Code::FormatExpression,
                     *width_span,
-                    "the width of the low part is from 1 to 31",
-                    "bits",
+                    "the low part of `concat` has from 1 to 31 bits",
+                    "another width",
                 );
                 return None;
             };
@@ -276,9 +272,12 @@ impl Elab<'_, '_> {
                 };
                 if at > 0 && width >= 32 {
                     self.report(
-                        Diagnostic::error(Code::FormatExpression, "how many bits has this part?")
-                            .at(arg.1, "of 32-bit type")
-                            .help("give the width of the low part: `concat(hi, lo, 4)`"),
+                        Diagnostic::error(
+                            Code::FormatExpression,
+                            "how wide this part of `concat` is is not known",
+                        )
+                        .at(arg.1, "of 32-bit type")
+                        .help("give the width of the low part: `concat(hi, lo, 4)`"),
                     );
                     return None;
                 }
@@ -361,9 +360,9 @@ impl Elab<'_, '_> {
                 Diagnostic::error(
                     Code::WrongArgumentCount,
                     format!(
-                        "`{}` takes {} arguments, not {}",
+                        "`{}` takes {}, not {}",
                         callee.name,
-                        function.params.len(),
+                        counted(function.params.len(), "argument"),
                         values.len()
                     ),
                 )

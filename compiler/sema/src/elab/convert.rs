@@ -174,7 +174,8 @@ impl Elab<'_, '_> {
                     (Number::Float(_), Kind::Signed | Kind::Unsigned) => {
                         Some("convert with `as`, or write an integer")
                     }
-                    (Number::Bool(_), _) | (_, Kind::Bool) => Some("convert with `as`, or compare: `x != 0`"),
+                    (Number::Bool(_), _) => Some("convert it with `as`"),
+                    (_, Kind::Bool) => Some("compare: `x != 0`"),
                     _ => None,
                 };
                 let d = match kinds {
@@ -188,7 +189,7 @@ impl Elab<'_, '_> {
                         Diagnostic::error(Code::LiteralOutOfRange, format!("{text} is no number of {dtype}"))
                             .at(span, "does not fit")
                             .help(format!(
-                                "the finite numbers of {dtype} run from {} to {}",
+                                "the numbers of {dtype} run from {} to {}",
                                 dtype.min(),
                                 dtype.max()
                             ))
@@ -332,10 +333,12 @@ impl Elab<'_, '_> {
                 if from == to {
                     Some(v)
                 } else if from.kind() == Kind::Bool || to.kind() == Kind::Bool {
+                    let help =
+                        if to.kind() == Kind::Bool { "compare: `x != 0`" } else { "convert it with `as`" };
                     self.report(
                         Diagnostic::error(Code::WrongType, format!("{from} cannot be used as {to}"))
                             .at(span, format!("{to} is needed here"))
-                            .help("convert with `as`, or compare: `x != 0`"),
+                            .help(help),
                     );
                     None
                 } else if is_exact(from, to) || counted {
@@ -409,7 +412,7 @@ impl Elab<'_, '_> {
             Operand::Constant(c) => match c.cast(to, rule) {
                 Some(c) => Some(Operand::Constant(c)),
                 None => {
-                    self.cx.narrowing_missing(&c.describe(), to, span);
+                    self.cx.narrowing_missing(format!("{} is no number of {to}", c.number), to, span);
                     None
                 }
             },
@@ -428,7 +431,7 @@ impl Elab<'_, '_> {
                     (_, _, Some(Narrowing::Saturate)) => CastRule::Saturate,
                     (Kind::Float, _, None) if to.bits() == 32 => CastRule::Saturate,
                     (Kind::Float | Kind::Signed | Kind::Unsigned, _, None) => {
-                        self.cx.narrowing_missing(&from.to_string(), to, span);
+                        self.cx.narrowing_missing(format!("not every {from} fits {to}"), to, span);
                         return None;
                     }
                 };

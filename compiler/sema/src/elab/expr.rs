@@ -74,11 +74,8 @@ impl Elab<'_, '_> {
                 );
                 None
             }
-            ExprKind::List(_) => {
-                self.error(Code::WrongArgument, span, "a list stands only in a table", "not possible here");
-                None
-            }
-            ExprKind::Error => None,
+            // The parser takes a list in a table only, and reported the other.
+            ExprKind::List(_) | ExprKind::Error => None,
         }
     }
 

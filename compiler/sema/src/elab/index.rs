@@ -126,7 +126,8 @@ impl Elab<'_, '_> {
     /// Scalar offsets of an index list that has only points.
     fn points(&mut self, indices: &[IndexItem], rank: usize, span: Span) -> Option<Vec<Value>> {
         if indices.len() != rank {
-            let message = format!("{rank} indices are needed here, not {}", indices.len());
+            let needed = if rank == 1 { "1 index is".to_owned() } else { format!("{rank} indices are") };
+            let message = format!("{needed} needed here, not {}", indices.len());
             self.error(Code::RankMismatch, span, message, "one index per dimension");
             return None;
         }

@@ -142,7 +142,7 @@ impl Elab<'_, '_> {
                 numbers.into_iter().map(|n| n.and_then(|n| u32::try_from(n).ok())).collect::<Option<_>>()?;
             factors.push((factor.name.clone(), numbers, factor.span));
         }
-        let built = crate::layout::build(self.cx, &factors, layout.span)?;
+        let built = crate::layout::build(self.cx, &factors)?;
         let lanes = built.spatial_size();
         match self.lanes {
             Some((pinned, first)) if pinned != lanes => {

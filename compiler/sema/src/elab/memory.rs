@@ -4,6 +4,7 @@
 //! store; an index that is known and always outside is an error.
 
 use super::{Elab, Operand};
+use crate::diags::counted;
 use crate::host::Host;
 use crate::signature::{ParameterKind, StoreRule};
 use tvmc_ir::tile::{Binary, Element, Index, Memory, Op, TileType, Value};
@@ -93,7 +94,11 @@ impl Elab<'_, '_> {
             self.report(
                 Diagnostic::error(
                     Code::RankMismatch,
-                    format!("`{name}` has {} dimensions, but {indices} indices are given", extents.len(),),
+                    format!(
+                        "`{name}` has {}, but {indices} {} given",
+                        counted(extents.len(), "dimension"),
+                        if indices == 1 { "index is" } else { "indices are" }
+                    ),
                 )
                 .at(span, "one index per dimension")
                 .help("a point `i`, a slice `i +: S`, or `..` for the whole dimension"),
@@ -141,7 +146,7 @@ impl Elab<'_, '_> {
                 let size = match extent {
                     Host::Constant(c) => {
                         self.require(c);
-                        c.as_int().and_then(|v| u32::try_from(v).ok()).filter(|v| (1..=1 << 20).contains(v))
+                        c.as_int().unwrap_or(0)
                     }
                     Host::Expr(expr, _) => {
                         let mut names = Vec::new();
@@ -157,12 +162,14 @@ impl Elab<'_, '_> {
                         return None;
                     }
                 };
-                let Some(size) = size else {
-                    self.error(
-                        Code::TileTooLarge,
-                        item.span,
-                        "this dimension is no extent of a tile",
-                        "empty or too large",
+                let Some(size) = u32::try_from(size).ok().filter(|size| (1..=1 << 20).contains(size)) else {
+                    self.report(
+                        Diagnostic::error(
+                            Code::TileTooLarge,
+                            format!("a dimension of {size} is no extent of a tile"),
+                        )
+                        .at(item.span, format!("from 1 to {} elements", 1 << 20))
+                        .help("take a slice of it: `i +: 64`"),
                     );
                     return None;
                 };

@@ -202,6 +202,7 @@ impl<'c, 'l> Elab<'c, 'l> {
         self.b.ty(value).clone()
     }
 
+    #[track_caller]
     pub fn error(&mut self, code: Code, span: Span, message: impl Into<String>, label: impl Into<String>) {
         self.cx.diags.error(code, span, message, label);
     }

@@ -207,7 +207,7 @@ impl Elab<'_, '_> {
             format!("{} lanes, each {} x {dtype}", layout.spatial_size(), layout.local_size())
         };
         let help = match error {
-            ViewError::Lanes { .. } => "give both layouts the same number of lanes".to_owned(),
+            ViewError::Lanes { .. } => unreachable!("every layout of a kernel has the kernel's lanes"),
             ViewError::Bits { from: bits, .. } if bits.is_multiple_of(to_dtype.bits().into()) => {
                 format!("the result needs {} slots in a lane", bits / u64::from(to_dtype.bits()))
             }

@@ -2,6 +2,8 @@
 
 use super::memory::operator;
 use super::{BREAK, Elab, Operand};
+use crate::diags::counted;
+use crate::signature::ParameterKind;
 use tvmc_ir::tile::{Message, Op, TileType, Value};
 use tvmc_lang::ast::{self, AssignOp, Binding, ExprId, ExprKind, Stmt, StmtKind, Target};
 use tvmc_lang::diag::{Code, Diagnostic, closest};
@@ -167,11 +169,17 @@ impl Elab<'_, '_> {
     }
 
     fn not_assignable(&mut self, name: &ast::Ident) {
-        let header = self.header.params.iter().any(|p| p.name.name == name.name);
-        let d = if header {
+        let header = self.header.params.iter().find(|p| p.name.name == name.name);
+        let d = if let Some(param) = header {
+            let help = match param.kind {
+                ParameterKind::Scalar(_) => format!("copy it into one: `var v = {};`", name.name),
+                ParameterKind::Tensor { .. } | ParameterKind::Poison => {
+                    format!("store to its elements: `{}[..] = ..;`", name.name)
+                }
+            };
             Diagnostic::error(Code::NotAssignable, format!("`{}` is an argument, not a variable", name.name))
                 .at(name.span, "cannot be assigned")
-                .help(format!("store to its elements: `{}[..] = ..;`", name.name))
+                .help(help)
         } else {
             let names: Vec<&str> =
                 self.scopes.iter().flatten().filter(|l| l.mutable).map(|l| l.name.as_str()).collect();
@@ -316,9 +324,16 @@ impl Elab<'_, '_> {
             self.report(
                 Diagnostic::error(
                     Code::WrongArgumentCount,
-                    format!("the text has {places} places `{{}}`, but {} values are given", print.args.len()),
+                    format!(
+                        "the text has {}, but {} given",
+                        counted(places, "`{}`"),
+                        match print.args.len() {
+                            1 => "1 value is".to_owned(),
+                            count => format!("{count} values are"),
+                        }
+                    ),
                 )
-                .at(print.text.span, format!("{places} places"))
+                .at(print.text.span, counted(places, "place"))
                 .help("write one `{}` for each value"),
             );
             return None;

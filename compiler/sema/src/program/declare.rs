@@ -1,6 +1,7 @@
 //! Declarations of a program: hyper-parameters, constants, weights, states, inputs, outputs, buffers.
 
 use super::{Compiler, Meaning, Memory};
+use crate::diags::counted;
 use crate::host::Host;
 use tvmc_ir::host::Expr;
 use tvmc_ir::program::{
@@ -133,7 +134,7 @@ impl Compiler<'_, '_> {
             };
             self.cx.diags.push(
                 Diagnostic::error(Code::PatternInvalid, message)
-                    .at(pattern.span, format!("{places} places"))
+                    .at(pattern.span, counted(places, "place"))
                     .help(help),
             );
         }
@@ -236,7 +237,7 @@ impl Compiler<'_, '_> {
             self.cx.diags.push(
                 Diagnostic::error(
                     Code::StateInvalid,
-                    format!("`{}` is {times} dimensions of `{}`", dimension.name, state.name),
+                    format!("`{}` is {} of `{}`", dimension.name, counted(times, "dimension"), state.name),
                 )
                 .at(dimension.span, label)
                 .help("name the extent along which the state fills"),

@@ -1,6 +1,7 @@
 //! A launch against the interface of its kernel.
 
 use super::{Compiler, Memory};
+use crate::diags::counted;
 use crate::host::{Host, item_word};
 use crate::interface::{ElementType, KernelInterface, ParamKind, shape_of};
 use std::collections::BTreeMap;
@@ -51,11 +52,10 @@ impl Compiler<'_, '_> {
         let mut quiet = crate::host::Cx::new(lib);
         let interface = shape_of(&mut quiet, id);
         if quiet.diags.errors() > 0 {
-            self.error(
-                Code::LaunchMismatch,
-                callee.span,
-                format!("kernel `{}` has errors", callee.name),
-                "launched here",
+            self.cx.diags.push(
+                Diagnostic::error(Code::LaunchMismatch, format!("kernel `{}` has errors", callee.name))
+                    .at(callee.span, "launched here")
+                    .help("they are reported where the kernel is defined"),
             );
             return None;
         }
@@ -66,7 +66,12 @@ impl Compiler<'_, '_> {
             self.cx.diags.push(
                 Diagnostic::error(
                     Code::LaunchMismatch,
-                    format!("kernel `{}` takes {} arguments, not {}", callee.name, names.len(), args.len()),
+                    format!(
+                        "kernel `{}` takes {}, not {}",
+                        callee.name,
+                        counted(names.len(), "argument"),
+                        args.len()
+                    ),
                 )
                 .at(span, "another number of arguments")
                 .help(format!("its parameters are: {}", names.join(", "))),
@@ -301,12 +306,12 @@ impl Compiler<'_, '_> {
                 Diagnostic::error(
                     Code::LaunchMismatch,
                     format!(
-                        "parameter `{name}` has {} dimensions, this memory {}",
-                        shape.len(),
+                        "parameter `{name}` has {}, this memory {}",
+                        counted(shape.len(), "dimension"),
                         memory.shape.len()
                     ),
                 )
-                .at(span, format!("{} dimensions", memory.shape.len()))
+                .at(span, counted(memory.shape.len(), "dimension"))
                 .help("give it another shape with `t.view(a, b, ..)`, or drop a dimension with `t[i]`"),
             );
             return false;
