@@ -221,7 +221,45 @@ fn step(format: &Format, op: &Op, args: &[Option<&Known>], dtype: DType) -> Opti
         (Op::Binary(Binary::Add), [a, b]) => sum(a, b, 1.0),
         (Op::Binary(Binary::Sub), [a, b]) => sum(a, b, -1.0),
         (Op::Fma, [a, b, c]) => sum(&product(a, b)?, c, 1.0),
-        _ => None,
+        (
+            Op::Const(_)
+            | Op::GroupIndex
+            | Op::Field(_)
+            | Op::Table(_)
+            | Op::Cast(_)
+            | Op::Bitcast
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Fma
+            | Op::Select
+            | Op::Dim(_)
+            | Op::Scalar(_)
+            | Op::BlockIndex(_)
+            | Op::Iota
+            | Op::View
+            | Op::Relayout
+            | Op::Broadcast
+            | Op::Reshape
+            | Op::Permute(_)
+            | Op::Reduce(..)
+            | Op::Scan(..)
+            | Op::Gather(_)
+            | Op::Concat(_)
+            | Op::Dot
+            | Op::Load { .. }
+            | Op::LoadField { .. }
+            | Op::Store { .. }
+            | Op::StoreGroups { .. }
+            | Op::StoreHead { .. }
+            | Op::Scatter { .. }
+            | Op::CopyAsync { .. }
+            | Op::Commit
+            | Op::Wait(_)
+            | Op::Atomic { .. }
+            | Op::Assert(_)
+            | Op::Print(_),
+            _,
+        ) => None,
     }
 }
 

@@ -10,22 +10,21 @@
 //! Fields of `per row` and `per tensor` lie before the groups of a row and before the rows of a matrix, filled up with zero to whole units.
 //!
 //! The decode body is straight-line: both values of a `where` are computed for every element, so every index must lie inside its field or table for
-//! every element of the group and every code that the fields may hold. That is proved here by intervals, element by element.
+//! every element of the group and every code that the fields may hold (`inside`).
+
+mod inside;
 
 use crate::constant::Constant;
 use crate::elab::{Elab, Local, Mode, Operand};
-use crate::facts::Facts;
 use crate::host::{Cx, NoNames};
 use crate::library::{ItemId, Library};
 use crate::limits::{MAX_GROUP, MAX_SCOPE_BITS, MAX_TABLE};
 use tvmc_ir::host::Number;
-use tvmc_ir::tile::{
-    self, Binary, CastRule, Decode, Field, FieldMode, Inst, Op, Scope, Stmt, TileType, Unary, Value,
-};
+use tvmc_ir::tile::{self, Decode, Field, FieldMode, Inst, Op, Scope, Stmt, TileType};
 use tvmc_lang::ast::{self, ExprId, ExprKind, FormatMember, Ident, ItemKind, ScopeKind};
 use tvmc_lang::diag::{Code, Diagnostic};
 use tvmc_lang::span::Span;
-use tvmc_types::dtype::{DType, Kind};
+use tvmc_types::dtype::DType;
 
 fn format_ast(lib: &Library, id: ItemId) -> Option<&ast::Format> {
     match &lib.item(id).kind {
@@ -469,123 +468,8 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId) -> Option<tile::Format> {
     let head = |bits: u64| bits.div_ceil(8).next_multiple_of(u64::from(tile::unit_bytes(bytes))) as u32;
     let (row_head, tensor_head) = (head(row_bits), head(tensor_bits));
     let format = tile::Format { name, group, bytes, row_head, tensor_head, fields, tables, decode };
-    indices_inside(cx, &format, &spans)?;
+    inside::indices_inside(cx, &format, &spans)?;
     Some(format)
-}
-
-/// What is known of one value for one element.
-#[derive(Copy, Clone)]
-enum Known {
-    Int(Facts),
-    Bool(Option<bool>),
-    Float,
-}
-
-/// Proves that every index lies inside its field or table.
-fn indices_inside(cx: &mut Cx, format: &tile::Format, spans: &[Span]) -> Option<()> {
-    let mut values = vec![Known::Float; format.decode.values.len()];
-    for element in 0..format.group {
-        for inst in &format.decode.insts {
-            let Some(result) = inst.result else { continue };
-            let bound = match inst.op {
-                Op::Field(at) => Some((format.fields[at as usize].count, "field")),
-                Op::Table(at) => Some((format.tables[at as usize].1.len() as u32, "table")),
-                _ => None,
-            };
-            if let (Some((count, what)), Known::Int(index)) = (bound, int(&values, inst, 0))
-                && (index.lo < 0 || index.hi >= i64::from(count))
-            {
-                let range = match index.as_constant() {
-                    Some(v) => format!("is {v}"),
-                    None => format!("may be from {} to {}", index.lo, index.hi),
-                };
-                cx.diags.push(
-                    Diagnostic::error(
-                        Code::FieldIndexOutOfRange,
-                        format!("for element {element} of the group this index {range}"),
-                    )
-                    .at(spans[result.index()], format!("the {what} has {count} entries"))
-                    .help("limit it for every element: `% n`, `& 15`, or `where` around the index; both values of a `where` are computed"),
-                );
-                return None;
-            }
-            values[result.index()] = step(format, &values, inst, result, element);
-        }
-    }
-    Some(())
-}
-
-fn int(values: &[Known], inst: &Inst, at: usize) -> Known {
-    match inst.args.get(at).map(|v| values[v.index()]) {
-        Some(Known::Int(facts)) => Known::Int(facts),
-        Some(Known::Bool(_) | Known::Float) | None => Known::Int(Facts::ANY),
-    }
-}
-
-fn step(format: &tile::Format, values: &[Known], inst: &Inst, result: Value, element: u32) -> Known {
-    let dtype = format.decode.values[result.index()].dtype;
-    let facts = |at: usize| match int(values, inst, at) {
-        Known::Int(f) => f,
-        Known::Bool(_) | Known::Float => Facts::ANY,
-    };
-    let truth = |at: usize| match inst.args.get(at).map(|v| values[v.index()]) {
-        Some(Known::Bool(b)) => b,
-        Some(Known::Int(_) | Known::Float) | None => None,
-    };
-    if dtype.kind() == Kind::Bool {
-        return Known::Bool(match &inst.op {
-            Op::Const(bits) => Some(*bits != 0),
-            Op::Binary(Binary::And) => match (truth(0), truth(1)) {
-                (Some(false), _) | (_, Some(false)) => Some(false),
-                (Some(true), other) | (other, Some(true)) => other,
-                (None, None) => None,
-            },
-            Op::Binary(Binary::Or) => match (truth(0), truth(1)) {
-                (Some(true), _) | (_, Some(true)) => Some(true),
-                (Some(false), other) | (other, Some(false)) => other,
-                (None, None) => None,
-            },
-            Op::Binary(op) => {
-                let signed = inst.args.iter().all(|v| matches!(values[v.index()], Known::Int(_)));
-                if signed { Facts::compare(*op, facts(0), facts(1)) } else { None }
-            }
-            Op::Unary(Unary::Not) => truth(0).map(|b| !b),
-            _ => None,
-        });
-    }
-    if !dtype.is_integer() {
-        return Known::Float;
-    }
-    if dtype == DType::U32 {
-        return Known::Int(Facts::ANY);
-    }
-    Known::Int(match &inst.op {
-        Op::Const(bits) => Facts::constant(i64::from(*bits as i32)),
-        Op::GroupIndex => Facts::constant(i64::from(element)),
-        Op::Unary(op) => Facts::unary(*op, facts(0)),
-        Op::Binary(op) => Facts::binary(*op, facts(0), facts(1)),
-        Op::Select => match truth(0) {
-            Some(true) => facts(1),
-            Some(false) => facts(2),
-            None => facts(1).union(facts(2)),
-        },
-        Op::Cast(CastRule::Exact) if format.decode.values[inst.args[0].index()].dtype.is_integer() => {
-            facts(0)
-        }
-        Op::Table(at) => {
-            let entries = &format.tables[*at as usize].1;
-            let index = facts(0);
-            let chosen = index.as_constant().and_then(|i| entries.get(usize::try_from(i).ok()?));
-            match chosen {
-                Some(entry) => Facts::constant(i64::from(*entry as i32)),
-                None => {
-                    let all = entries.iter().map(|e| i64::from(*e as i32));
-                    Facts::range(all.clone().min().unwrap_or(0), all.max().unwrap_or(0), 1)
-                }
-            }
-        }
-        _ => Facts::of(dtype),
-    })
 }
 
 /// A format by its name: group layout and decode body.
