@@ -24,11 +24,12 @@ use super::memory::Access;
 use super::{Elab, Local, Operand};
 use crate::constant::Constant;
 use crate::derive::{Derivation, derive};
+use crate::diags::counted;
 use crate::host::Host;
 use crate::library::{ItemId, Library};
 use crate::signature::{Choice, ParameterKind};
 use tvmc_ir::tile::{Field, Format, Index, Memory, Op, Param, Scope, TileType, Value};
-use tvmc_lang::ast::{self, AssignOp, EncodeOf, ExprId};
+use tvmc_lang::ast::{self, AssignOp, EncodeOf, ExprId, ExprKind, IndexKind};
 use tvmc_lang::diag::{Code, Diagnostic};
 use tvmc_lang::span::Span;
 use tvmc_types::dtype::{DType, Kind};
@@ -192,7 +193,8 @@ impl Elab<'_, '_> {
         Some(held)
     }
 
-    /// `encode_tensor(y, largest);`: stores what `y` holds once, for numbers up to `largest` in magnitude.
+    /// `encode_tensor(y, largest);`: stores what `y` holds once, for numbers up to `largest` in magnitude. Of a stack, `y[i]` is a matrix: an index for each
+    /// dimension before the last two.
     pub(super) fn encode_tensor(&mut self, args: &[ast::Arg], span: Span) -> Option<()> {
         let exprs: Option<Vec<ExprId>> =
             args.iter().map(|arg| arg.expr().filter(|_| arg.name.is_none())).collect();
@@ -206,6 +208,11 @@ impl Elab<'_, '_> {
         };
         let at = self.span(largest);
         let largest = self.expr(largest).and_then(|operand| self.assign_to(operand, DType::F32, at));
+        let file = self.file();
+        let (target, places): (ExprId, &[ast::IndexItem]) = match &file[target].kind {
+            ExprKind::Index { base, indices, fill: None } => (*base, indices),
+            _ => (target, &[]),
+        };
         let Operand::Memory(memory) = self.expr(target)? else {
             let at = self.span(target);
             self.error(Code::NotATensor, at, "`encode_tensor` stores to a tensor argument", "no tensor");
@@ -223,20 +230,18 @@ impl Elab<'_, '_> {
         let format = self.stored_format(memory)?;
         let stored: Vec<usize> =
             (0..format.fields.len()).filter(|at| format.fields[*at].scope == Scope::Tensor).collect();
+        let access = self.matrix_of(memory, places, span)?;
         // In a kernel for any format this does nothing where nothing is stored once.
         if stored.is_empty() {
             return Some(());
         }
-        let rank = self.b.kernel.element(memory).map_or(0, |e| e.1);
         let said = crate::format::encode_body(self.cx.lib, id, EncodeOf::Tensor);
         let fields = match (said, encoding(self.cx.lib, id, &format)) {
-            (Some((body, module)), _) if rank <= 2 => {
-                self.head_encoded((body, module), &format, largest, span)?
-            }
-            (None, Ok(Encoding::Derived(derived))) if rank <= 2 => {
+            (Some((body, module)), _) => self.head_encoded((body, module), &format, largest, span)?,
+            (None, Ok(Encoding::Derived(derived))) => {
                 self.head_derived((&format, &derived), largest, span)?
             }
-            (Some(_) | None, _) => {
+            (None, _) => {
                 let name = self.memory_name(memory);
                 self.report(
                     Diagnostic::error(
@@ -244,12 +249,12 @@ impl Elab<'_, '_> {
                         format!("how the fields of `{name}` that are stored once follow from a magnitude is not known"),
                     )
                     .at(span, "stored to here")
-                    .help("for a matrix or a vector, where the encoder is derived from `value` or the format has `encode per tensor { .. }`, which assigns these fields from `largest`"),
+                    .help("give the format `encode per tensor { .. }`, which assigns these fields from `largest`"),
                 );
                 return None;
             }
         };
-        let mut values = Vec::new();
+        let mut values = access.offsets;
         for at in stored {
             let field = &format.fields[at];
             let value = match fields[at] {
@@ -259,8 +264,42 @@ impl Elab<'_, '_> {
             values.push(self.reshape(value, &[field.count], span)?);
         }
         self.accessed(memory, false, span)?;
-        self.effect(Op::StoreHead { tensor, indices: Vec::new() }, &values, span);
+        self.effect(Op::StoreHead { tensor, indices: access.indices }, &values, span);
         Some(())
+    }
+
+    /// The matrix of a stack that is chosen by an index for each dimension before the last two.
+    fn matrix_of(&mut self, memory: Memory, places: &[ast::IndexItem], span: Span) -> Option<Access> {
+        let shape = match memory {
+            Memory::Param(param) => match &self.header.params[param.index()].kind {
+                ParameterKind::Tensor { shape, .. } => shape.clone(),
+                ParameterKind::Scalar(_) | ParameterKind::Poison => Vec::new(),
+            },
+            Memory::Shared(_) => Vec::new(),
+        };
+        let stack = shape.len().saturating_sub(2);
+        let points = places.iter().all(|place| matches!(place.kind, IndexKind::Point(_)));
+        if places.len() != stack || !points {
+            let name = self.memory_name(memory);
+            let d = Diagnostic::error(
+                Code::EncodeMissing,
+                "fields that are stored once for a tensor are those of one matrix or vector",
+            )
+            .at(span, format!("`{name}` has {}", counted(shape.len(), "dimension")));
+            self.report(match stack {
+                0 => d.help(format!("name it as a whole: `encode_tensor({name}, m);`")),
+                _ => d.help(format!(
+                    "choose one by an index for each dimension before the last two: `encode_tensor({name}[{}], m);`",
+                    vec!["i"; stack].join(", ")
+                )),
+            });
+            return None;
+        }
+        let mut access = Access { indices: Vec::new(), offsets: Vec::new(), shape: Vec::new() };
+        for (place, extent) in places.iter().zip(&shape) {
+            self.one_index(place, extent, &mut access)?;
+        }
+        Some(access)
     }
 
     /// What `encode per tensor` assigns, by the fields' numbers.
