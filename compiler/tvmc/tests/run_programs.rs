@@ -61,6 +61,54 @@ fn product(x: &[f64], w: &[f32], columns: usize) -> Vec<f64> {
     x.chunks(columns).flat_map(|x| (0..rows).map(|n| row(x, n)).collect::<Vec<f64>>()).collect()
 }
 
+/// A state whose elements share bytes across rows: a product would have it packed, and the kernel that fills it admits only the declared order.
+#[test]
+fn a_state_that_is_stored_to_in_parts_stays_as_declared() {
+    let text = r#"kernel put<T: int, U: int>(x: f32[S, 7], k: inout T[C, 7], counts: inout U[C, 8], start: i32) grid S {
+  let at = start + block[0];
+  k[at, 0 +: 7] = x[block[0], ..] as T saturate;
+  scatter(counts[at, iota(4) * 2], (iota(4) + block[0]) as U saturate);
+}
+kernel score<T: int>(q: f32[M, D], k: T[C, D], y: out f32[M, C]) grid M, ceil(C, 16) {
+  let n = block[1] * 16;
+  y[block[0] +: 1, n +: 16] = dot(q[block[0] +: 1, 0 +: D], (k[n +: 16, 0 +: D] as f32).T);
+}
+program seen {
+  hyper C: i32 = "c";
+  input x: f32[S, 7];
+  input q: f32[M, 7];
+  input r: f32[M, 8];
+  input start: i32;
+  output y: f32[M, C];
+  output z: f32[M, C];
+  state k: u3[C, 7];
+  state counts: u4[C, 8];
+  put(x, k, counts, start);
+  score(q, k, y);
+  score(r, counts, z);
+}
+"#;
+    let dir = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("seen.tile"), text).expect("a source");
+    let x: Vec<f32> = (0..21u8).map(|i| f32::from(i % 8)).collect();
+    npy_f32(&at("x.npy"), &[3, 7], &x);
+    npy_f32(&at("q.npy"), &[1, 7], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+    npy_f32(&at("r.npy"), &[1, 8], &[1.0, 9.0, 10.0, 9.0, 100.0, 9.0, 1000.0, 9.0]);
+    let rest = "--arg x=DIR/x.npy --arg q=DIR/q.npy --arg r=DIR/r.npy --arg start=1 --set C=5 \
+                --out 'y=f32[1,5]:DIR/y.npy' --out 'z=f32[1,5]:DIR/z.npy'";
+    let sum = |row: &[f32]| row.iter().zip(1u8..).map(|(x, q)| x * f32::from(q)).sum::<f32>();
+    for target in ["cpu", "cranelift", "interp"] {
+        stdout(&line(dir.path(), &format!("run DIR/seen.tile --program seen {rest} --target {target}")));
+        assert_eq!(
+            read_f32(&at("y.npy")),
+            [0.0, sum(&x[..7]), sum(&x[7..14]), sum(&x[14..]), 0.0],
+            "{target}"
+        );
+        assert_eq!(read_f32(&at("z.npy")), [0.0, 3210.0, 4321.0, 5432.0, 0.0], "{target}");
+    }
+}
+
 #[test]
 fn a_program_computes_what_its_text_says() {
     let dir = folder();

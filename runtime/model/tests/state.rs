@@ -79,6 +79,16 @@ impl Device for Store {
         Ok(false)
     }
 
+    fn stores_in_parts(
+        &mut self,
+        _: &str,
+        _: usize,
+        _: &str,
+        _: &[Vec<Option<u64>>],
+    ) -> Result<bool, DeviceError> {
+        Ok(false)
+    }
+
     fn tensor_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError> {
         let dtype = DType::from_name(element).ok_or_else(|| DeviceError(format!("no dtype `{element}`")))?;
         Ok((shape.iter().product::<u64>() * u64::from(dtype.bits())).div_ceil(8))

@@ -2,19 +2,19 @@
 //!
 //! This is the rim around sema: it reads files, prints diagnostics, and remembers what sema computes anew at each call.
 
-use super::interface::{Interface, InterfaceElement, InterfaceParam};
+use super::interface::Interface;
 use super::module::{Opened, Recorder};
 use super::storage::ProgramChoices;
 use crate::commands::{Failure, USER_ERROR};
 use crate::internal::{self, Stage};
 use crate::output;
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
-use tvmc_ir::host::{Expr, Number};
+use tvmc_ir::host::Number;
 use tvmc_ir::module::{Key, Module, is_module};
 use tvmc_ir::program::Verified;
-use tvmc_ir::tile::{Format, Kernel, Memory, Op, Param, Region, Stmt, Value};
+use tvmc_ir::tile::{Format, Kernel};
 use tvmc_lang::diag::{Diagnostic, Severity};
 use tvmc_lang::source::SourceMap;
 use tvmc_lang::span::SourceId;
@@ -23,8 +23,6 @@ use tvmc_passes::planes::Planes;
 use tvmc_sema::{ElementChoice, Instance, Source, Use};
 use tvmc_types::dtype::DType;
 
-/// Size given to dimensions where only the shape of a kernel's code matters.
-const SAMPLE_SIZE: u64 = 64;
 /// Largest source file that is read, in bytes; the front end has its own, smaller limit.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
@@ -498,78 +496,6 @@ impl Library {
         }
         self.format(element, |f| f.tensor_bytes(shape))?.ok_or_else(large)
     }
-
-    /// Whether a parameter is the right operand of a product, transposed: then lanes lie along its rows. `shapes` has what is known of the
-    /// extents of each argument; the answer is that of an instance of these extents, and of a sample size for the others.
-    pub fn multiplies(
-        &self,
-        kernel: &str,
-        parameter: usize,
-        shapes: &[Vec<Option<u64>>],
-    ) -> Result<bool, DeviceError> {
-        let interface = self.interface(kernel)?;
-        let Some(InterfaceParam::Tensor { element: InterfaceElement::Generic(_), shape, .. }) =
-            interface.params.get(parameter)
-        else {
-            return Ok(false);
-        };
-        if shape.len() < 2 {
-            return Ok(false);
-        }
-        let mut known: HashMap<&str, u64> = HashMap::new();
-        for (param, extents) in interface.params.iter().zip(shapes) {
-            let InterfaceParam::Tensor { shape, .. } = param else { continue };
-            for (expr, extent) in shape.iter().zip(extents) {
-                if let (Expr::Name(dim), Some(size)) = (expr, extent) {
-                    known.insert(dim, *size);
-                }
-            }
-        }
-        let size = |name: &str| known.get(name).copied().unwrap_or(SAMPLE_SIZE);
-        let generics = interface.declared.generics.iter();
-        let key = Key {
-            kernel: kernel.to_owned(),
-            elements: generics.map(|g| (g.name.clone(), "f32".to_owned())).collect(),
-            dims: interface.declared.dims.iter().map(|d| (d.name.clone(), size(&d.name))).collect(),
-            tunes: interface.choose(&|name| Some(Number::Int(size(name) as i64)), &[])?,
-        };
-        let kernel = self.instantiate(&key)?;
-        let mut transposed = BTreeSet::new();
-        Ok(feeds_product(&kernel.body, Param(parameter as u32), &mut transposed))
-    }
-}
-
-/// Whether a load of this parameter reaches the right operand of a `dot` through a transposition.
-fn feeds_product(region: &Region, param: Param, loaded: &mut BTreeSet<(Value, bool)>) -> bool {
-    region.stmts.iter().any(|stmt| match stmt {
-        Stmt::Inst(inst) => {
-            let reached = |at: usize, flipped: bool, loaded: &BTreeSet<(Value, bool)>| {
-                inst.args.get(at).is_some_and(|a| loaded.contains(&(*a, flipped)))
-            };
-            match (&inst.op, inst.result) {
-                (Op::Load { memory: Memory::Param(p), .. }, Some(result)) if *p == param => {
-                    loaded.insert((result, false));
-                }
-                (Op::Permute(_), Some(result)) if reached(0, false, loaded) => {
-                    loaded.insert((result, true));
-                }
-                (Op::Cast(_), Some(result)) => {
-                    for flipped in [false, true] {
-                        if reached(0, flipped, loaded) {
-                            loaded.insert((result, flipped));
-                        }
-                    }
-                }
-                (Op::Dot, _) => return reached(1, true, loaded),
-                (_, _) => {}
-            }
-            false
-        }
-        Stmt::For { body, .. } | Stmt::Loop { body, .. } => feeds_product(body, param, loaded),
-        Stmt::If { then, otherwise, .. } => {
-            feeds_product(then, param, loaded) || feeds_product(otherwise, param, loaded)
-        }
-    })
 }
 
 /// The library module that holds declarations of formats; no `use` can name it.

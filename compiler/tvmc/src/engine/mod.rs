@@ -8,6 +8,7 @@
 //!
 //! An instance is specialised to every extent that is the same in all calls, and to those that are tile extents in the source.
 
+mod arrangement;
 mod cpu;
 mod emit;
 mod export;
@@ -599,6 +600,16 @@ impl Device for Engine {
         // So many rows fill whole bytes, whatever an element has.
         let matrix = self.library.tensor_bytes(element, &[rows, *columns])?;
         matrices.iter().try_fold(matrix, |bytes, count| bytes.checked_mul(*count)).ok_or_else(large)
+    }
+
+    fn stores_in_parts(
+        &mut self,
+        kernel: &str,
+        parameter: usize,
+        element: &str,
+        shapes: &[Vec<Option<u64>>],
+    ) -> Result<bool, DeviceError> {
+        self.library.stores_in_parts(kernel, parameter, element, shapes)
     }
 
     fn prefers_packed(

@@ -115,6 +115,16 @@ pub trait Device {
         shapes: &[Vec<Option<u64>>],
     ) -> Result<bool, DeviceError>;
 
+    /// Whether a kernel stores to this parameter, with such elements, in a way that only the declared order admits: to computed places, or to elements that share a
+    /// byte with others.
+    fn stores_in_parts(
+        &mut self,
+        kernel: &str,
+        parameter: usize,
+        element: &str,
+        shapes: &[Vec<Option<u64>>],
+    ) -> Result<bool, DeviceError>;
+
     /// Bytes of a tensor of this element type and shape.
     fn tensor_bytes(&self, element: &str, shape: &[u64]) -> Result<u64, DeviceError>;
 

@@ -332,7 +332,7 @@ struct Packed {
 }
 
 /// What is packed: weights and states that some launch prefers so. Only whole matrices can be packed: a weight that the program takes rows of
-/// or reshapes stays as declared, and so does a state that is not given whole or by its leading axes.
+/// or reshapes stays as declared, and so does a state that is not given whole or by its leading axes, or that a launch stores to in parts.
 fn arrangements<D: Device>(
     program: &Program,
     fixed: &HashMap<String, Number>,
@@ -357,6 +357,11 @@ fn arrangements<D: Device>(
                 Stmt::Launch { kernel, args, .. } => {
                     let shapes: Vec<_> = args.iter().map(|arg| known_extents(program, arg, fixed)).collect();
                     for (at, arg) in args.iter().enumerate() {
+                        if let Argument::Memory { base: Base::State(state), .. } = arg {
+                            let element = program.states[state.index()].element.name();
+                            barred.states[state.index()] |=
+                                device.stores_in_parts(kernel, at, element, &shapes)?;
+                        }
                         let Argument::Memory { base, views } = arg else { continue };
                         let (purpose, whole, wanted, barred) = match base {
                             Base::Weight(weight, _) => {
