@@ -75,7 +75,8 @@ pub(crate) fn number(text: &str) -> Result<Number, NumberError> {
     match (plain.parse::<f64>(), plain.parse::<f32>()) {
         (Ok(value), Ok(_)) if value.is_infinite() => Err(NumberError::Infinite),
         (Ok(value), Ok(single)) => Ok(Number::Float { value, single }),
-        _ => Err(NumberError::Malformed("a float is written like `1.0` or `1e-5`")),
+        // Digits with at most one point among them, and an integer behind `e`: there is no such number that both refuse.
+        (_, _) => Err(NumberError::Malformed("the exponent is an integer: `1e-5`")),
     }
 }
 

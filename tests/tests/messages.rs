@@ -110,10 +110,15 @@ fn every_wording_is_shown() {
     let others = ["compiler/tvmc/tests/layout_refusals.txt", "compiler/types/tests/layout_golden.rs"];
     let others = others.map(|path| std::fs::read_to_string(root().join(path)).expect("a file of refusals"));
     let shown = [said(Stage::Diag), said(Stage::Verify), others.concat()].join("\n");
-    let folders = ["compiler/sema/src", "compiler/types/src/layout", "compiler/ir/src/tile/pins.rs"];
+    // What the parser expected is put together of the grammar's words (`parser/expected.rs`), and has its files in `diag`, but no wordings.
+    let parser = ["build.rs", "check.rs", "outline.rs"].map(|file| format!("lang/src/parser/{file}"));
+    let language = ["lang/src/lexer.rs", "lang/src/literal.rs", "compiler/sema/src"];
+    let language = language.map(str::to_owned).into_iter().chain(parser);
+    let layouts = ["compiler/types/src/layout", "compiler/ir/src/tile/pins.rs"];
+    let folders = language.chain(layouts.map(str::to_owned));
     let mut missing = Vec::new();
     let mut wordings = 0;
-    for (path, text) in folders.into_iter().flat_map(sources) {
+    for (path, text) in folders.flat_map(|folder| sources(&folder)) {
         for (line, literal) in literals(&text) {
             for wording in literal.lines().filter_map(pattern) {
                 wordings += 1;
