@@ -204,9 +204,10 @@ fn what_stays_says_why() {
             "k.tile:7:12: pipeline: not loaded ahead, where it lies depends on a variable of the loop",
         ),
         ("z[i +: 32]", "k.tile:7:12: pipeline: not loaded ahead, the kernel writes this tensor"),
+        ("w[i / 16, 0 +: 32]", "k.tile:7:12: pipeline: loaded 3 turns ahead"),
         (
-            "w[i / 16, 0 +: 32]",
-            "k.tile:7:12: pipeline: not loaded ahead, its elements are decoded where they are used",
+            "w.d[0, i / 32 *  0 +: 1] as f32",
+            "k.tile:7:12: pipeline: not loaded ahead, it is a single number, or has too many axes",
         ),
         (
             "sum(x[i +: 640].reshape(20, 32), axis = 0)",

@@ -311,7 +311,8 @@ fn kernel(decisions: &[u32]) -> Kernel {
     }
     for _ in 0..maker.tape.below(3) {
         let (name, ty) = (maker.tape.text(), maker.ty());
-        maker.b.kernel.shared.push(SharedDecl { name, ty });
+        let order = [None, "shared(4, 8).swizzle(0, 2, 3)".parse().ok()][maker.tape.below(2)].clone();
+        maker.b.kernel.shared.push(SharedDecl { name, ty, order });
         let message = Message { text: maker.tape.text(), location: maker.tape.text() };
         maker.b.kernel.messages.push(message);
         let assumption = (maker.tape.expr(3), maker.tape.text());

@@ -87,6 +87,18 @@ pub enum Product {
     },
 }
 
+impl Product {
+    /// Whether each step multiplies two numbers as loads give them, so that it is no matter where they are decoded.
+    pub(crate) fn is_element_by_element(self) -> bool {
+        match self {
+            Product::Rows | Product::MicroTiles { .. } | Product::Column => true,
+            Product::Integers | Product::Fragments { .. } | Product::Numbers | Product::Spread { .. } => {
+                false
+            }
+        }
+    }
+}
+
 impl fmt::Display for Product {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

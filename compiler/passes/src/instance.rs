@@ -11,10 +11,11 @@ use crate::cleanup::{renumber, sweep};
 use crate::history::{Placement, Product};
 use crate::lower::{LowerError, Lowered, Lowering, Options};
 use crate::packing::Packing;
-use crate::pipeline::{self, Pipelined, pipelined};
+use crate::pipeline::{self, Knowledge, Pipelined, pipelined};
 use crate::plan::plan;
 use crate::scratch::share;
 use crate::target::{Ahead, Fragments, Target};
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use tvmc_ir::lane::{self, Arena};
 use tvmc_ir::tile::{Kernel, MAX_PIPELINE, Value};
@@ -158,8 +159,13 @@ fn emit(kernel: &Kernel, target: &Target, options: &Options, most: u32) -> Resul
         return Ok(Emitted { kernel: kernel.clone(), ..emitted });
     }
     let analysis = Lowering::new(kernel, target, plan(kernel), options.bounds);
-    let Pipelined { kernel, current, ahead, depth, notes } =
-        pipelined(kernel, target, most, &|stmt| analysis.would_spread(stmt));
+    let lowered = || Lowering::new(kernel, target, plan(kernel), options.bounds).run(options);
+    let made = LazyCell::new(|| lowered().map(|emitted| emitted.products).unwrap_or_default());
+    let knowledge = Knowledge {
+        is_spread: &|stmt| analysis.would_spread(stmt),
+        product: &|result| made.get(&result).copied(),
+    };
+    let Pipelined { kernel, current, ahead, depth, notes } = pipelined(kernel, target, most, &knowledge);
     let mut plan = plan(&kernel);
     ahead.iter().for_each(|tile| plan.keep[tile.index()] = true);
     current.iter().for_each(|tile| plan.keep[tile.index()] = false);

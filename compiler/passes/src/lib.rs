@@ -22,6 +22,7 @@
 //! | `eval` | an element of a lazy tile at given coordinates |
 //! | `elementwise` | one operation on lane values |
 //! | `memory` | addresses and masks of plain tensors |
+//! | `banks` | block-shared tensors in an order that the source writes |
 //! | `stored` | decoding of formats and sub-byte types, packed or not |
 //! | `stream` | codes that lanes find side by side |
 //! | `rows` | where their rows and heads lie |
@@ -51,6 +52,7 @@
 
 mod affine;
 mod along;
+mod banks;
 mod bits;
 mod bounds;
 mod carried;

@@ -237,9 +237,7 @@ impl<'k> Lowering<'k> {
     pub(crate) fn run(mut self, options: &Options) -> Result<Emitted, LowerError> {
         let (buffers, scalars) = self.declare(options);
         for decl in &self.kernel.shared {
-            // Its accesses are masked where a chunk reaches past a row, so rows need no room for whole chunks.
-            let row = decl.ty.shape.last().copied().unwrap_or(1);
-            let tile = self.arena_of_rows(&decl.ty.shape, row, scalar_of(decl.ty.dtype)?)?;
+            let tile = self.room_for(decl)?;
             self.shared.push(tile);
         }
         for message in &self.kernel.messages {
@@ -348,7 +346,7 @@ impl<'k> Lowering<'k> {
         self.scratch_of(u64::from(bytes))
     }
 
-    fn scratch_of(&mut self, bytes: u64) -> Result<Arena, LowerError> {
+    pub(crate) fn scratch_of(&mut self, bytes: u64) -> Result<Arena, LowerError> {
         self.arena_bytes += bytes;
         if self.arena_bytes > MAX_ARENA_BYTES {
             return Err(LowerError::TooLarge {

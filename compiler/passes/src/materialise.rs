@@ -392,7 +392,7 @@ impl<'k> Lowering<'k> {
         mut element: lane::Value,
         tail: Option<lane::Value>,
     ) -> Result<(), LowerError> {
-        let (mem, place, extents, strides) = match memory {
+        let (mem, place, extents, shared) = match memory {
             Memory::Param(param) => {
                 let tensor = self.tensor(param)?;
                 let mem = match tensor.element {
@@ -422,7 +422,7 @@ impl<'k> Lowering<'k> {
                         );
                     }
                 };
-                (mem, Place::Buffer(tensor.buffer), tensor.extents.clone(), tensor.extents)
+                (mem, Place::Buffer(tensor.buffer), tensor.extents, None)
             }
             Memory::Shared(_) => {
                 let Some(tile) = self.shared_tile(memory) else {
@@ -432,23 +432,24 @@ impl<'k> Lowering<'k> {
                 element = self.as_scratch(&tile, element);
                 let extents: Vec<Extent> =
                     tile.shape.iter().map(|e| Extent::Constant(i64::from(*e))).collect();
-                let strides = self.padded_extents(&tile.shape, tile.row);
                 self.before_write(tile.arena);
-                (mem, Place::Arena(tile.arena), extents, strides)
+                (mem, Place::Arena(tile.arena), extents, Some(tile))
             }
         };
         let inside = self.mask(axes, &extents);
         let mask = self.emit.both(tail, inside);
-        let Address { base, stride, .. } = self.address(axes, &strides);
-        match stride {
-            None => self.emit.store(MemoryOp::StoreUniform, mem, place, base, None, element, mask),
-            Some(Stride::Constant(1)) => {
+        let address = match shared {
+            Some(tile) => self.shared_address(memory, &tile, axes),
+            None => self.address(axes, &extents),
+        };
+        let base = address.base;
+        match (address.stride, address.spread) {
+            (None, None) => self.emit.store(MemoryOp::StoreUniform, mem, place, base, None, element, mask),
+            (Some(Stride::Constant(1)), None) => {
                 self.emit.store(MemoryOp::StoreContig, mem, place, base, None, element, mask);
             }
-            Some(stride) => {
-                let stride = self.stride_value(stride);
-                let lane = self.emit.lane_index();
-                let offset = self.emit.pure(Pure::IMul, &[lane, stride]);
+            (_, _) => {
+                let Some(offset) = self.by_lane(&address) else { return Ok(()) };
                 let offset = self.emit.splat(offset);
                 self.emit.store(MemoryOp::Scatter, mem, place, base, Some(offset), element, mask);
             }

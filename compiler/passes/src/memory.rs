@@ -182,7 +182,7 @@ impl<'k> Lowering<'k> {
         }
     }
 
-    fn index_value(&mut self, axis: &Axis, total: Position) -> lane::Value {
+    pub(crate) fn index_value(&mut self, axis: &Axis, total: Position) -> lane::Value {
         match axis.coord {
             Coord::At(_) => self.position_value(total),
             Coord::Lanes(_) => self.coord_value(Coord::Lanes(total)),
@@ -453,8 +453,7 @@ impl<'k> Lowering<'k> {
         };
         let extents: Vec<Extent> = tile.shape.iter().map(|e| Extent::Constant(i64::from(*e))).collect();
         let mask = self.mask(axes, &extents);
-        let padded = self.padded_extents(&tile.shape, tile.row);
-        let address = self.address(axes, &padded);
+        let address = self.shared_address(memory, &tile, axes);
         self.before_read(tile.arena);
         let value = self.load_at(tile.mem(), Place::Arena(tile.arena), address, mask);
         let value = self.as_register(&tile, value);

@@ -17,22 +17,23 @@
 //! Small tiles are on their way in registers while the turn computes, as `next` is; larger ones go to their slot before it. There is no turn past the last: what would be loaded for
 //! one is what this turn loads, into a slot that nobody reads again.
 //!
-//! **What moves.** Loads at the top of the loop's body, of plain elements of an argument that the kernel only reads, whose offsets follow from the counter and from
+//! **What moves.** Loads at the top of the loop's body, of an argument that the kernel only reads, whose offsets follow from the counter and from
 //! what is known outside of the loop, by arithmetic on single numbers. So nothing can be stored between the new place and the old one, and an element
-//! is loaded that the loop loads anyway.
+//! is loaded that the loop loads anyway. An element of a format, or of a type narrower than a byte, is decoded on its way: a ring holds its value.
 //!
-//! **What stays**, each with a note for `-v`: everything else; loops whose turns are shared out among lanes (`spread`: all of them are under way at once); rings that do
+//! **What stays**, each with a note for `-v`: everything else; factors of products that multiply what is stored, in integers or by whole matrices, which a ring of values would take from
+//! them (and their bits would change); loops whose turns are shared out among lanes (`spread`: all of them are under way at once); rings that do
 //! not fit; where the target asks for it, loads that are no factors of a product ([`Loads::Factors`]); and every loop where the processor loads ahead by itself ([`Ahead::Processor`]).
 //!
 //! **Invariants.** The result passes the tile verifier and computes the same bits; values keep their numbers, new ones come after them.
 
-use crate::memory::mem_of;
+use crate::history::Product;
 use crate::target::{Ahead, Loads, Target};
 use std::collections::{HashMap, HashSet};
 use tvmc_ir::lane::Access;
 use tvmc_ir::tile::{
-    Binary, CastRule, Element, Index, Inst, Kernel, MAX_PIPELINE, MAX_RANK, Memory, Op, Region, Shared,
-    SharedDecl, Stmt, TensorDecl, TileType, Value,
+    Binary, CastRule, Index, Inst, Kernel, MAX_PIPELINE, MAX_RANK, Memory, Op, Region, Shared, SharedDecl,
+    Stmt, TensorDecl, TileType, Value,
 };
 use tvmc_types::dtype::DType;
 
@@ -59,13 +60,16 @@ pub(crate) fn wanted(region: &Region) -> bool {
     })
 }
 
-/// Lets loops load ahead, rings of at most `most` slots. `is_spread` knows the loops whose turns are shared out.
-pub(crate) fn pipelined(
-    kernel: &Kernel,
-    target: &Target,
-    most: u32,
-    is_spread: &dyn Fn(&Stmt) -> bool,
-) -> Pipelined {
+/// What the lowering makes of a kernel as it is.
+pub(crate) struct Knowledge<'k> {
+    /// Whether the turns of a loop are shared out among lanes.
+    pub is_spread: &'k dyn Fn(&Stmt) -> bool,
+    /// How a product is made.
+    pub product: &'k dyn Fn(Value) -> Option<Product>,
+}
+
+/// Lets loops load ahead, rings of at most `most` slots.
+pub(crate) fn pipelined(kernel: &Kernel, target: &Target, most: u32, knowledge: &Knowledge<'_>) -> Pipelined {
     let lanes = kernel.lanes.unwrap_or(target.lanes);
     let out = Pipelined {
         kernel: Kernel { body: Region::default(), ..kernel.clone() },
@@ -74,7 +78,7 @@ pub(crate) fn pipelined(
         depth: 1,
         notes: Vec::new(),
     };
-    let mut pass = Pass { kernel, target, lanes, most, is_spread, bytes: 0, out };
+    let mut pass = Pass { kernel, target, lanes, most, knowledge, bytes: 0, out };
     pass.out.kernel.body = pass.region(&kernel.body);
     pass.out
 }
@@ -84,7 +88,7 @@ struct Pass<'k> {
     target: &'k Target,
     lanes: u32,
     most: u32,
-    is_spread: &'k dyn Fn(&Stmt) -> bool,
+    knowledge: &'k Knowledge<'k>,
     /// Of all rings so far.
     bytes: u64,
     out: Pipelined,
@@ -164,13 +168,14 @@ impl<'k> Pass<'k> {
     /// The loads of a loop that move.
     fn moves(&mut self, stmt: &Stmt, head: Head, body: &'k Region) -> Vec<Move<'k>> {
         let insts: Vec<&Inst> = body.stmts.iter().filter_map(inst_of).collect();
-        let loads = || insts.iter().copied().filter(|inst| matches!(inst.op, Op::Load { .. }));
+        let is_load = |inst: &&Inst| matches!(inst.op, Op::Load { .. } | Op::LoadField { .. });
+        let loads = || insts.iter().copied().filter(is_load);
         if self.target.ahead == Ahead::Processor {
             let text = format!("pipeline: left as it is, {} loads ahead by itself", self.target.name);
             self.note(loads().next(), &text);
             return Vec::new();
         }
-        if (self.is_spread)(stmt) {
+        if (self.knowledge.is_spread)(stmt) {
             let text = "pipeline: left as it is, lanes share the turns of this loop out among themselves";
             self.note(loads().next(), text);
             return Vec::new();
@@ -186,10 +191,22 @@ impl<'k> Pass<'k> {
         }
         let mut moves = Vec::new();
         for load in loads() {
-            let moved = if self.is_worth_it(load, body) {
-                self.moved(load, head, &insts, &defined)
-            } else {
-                Err("each element serves one lane, which loads it itself")
+            let products = products_of(load, body);
+            let moved = match self.target.ahead {
+                Ahead::Scratch { loads: Loads::Factors, .. } if products.is_empty() => {
+                    Err("each element serves one lane, which loads it itself")
+                }
+                Ahead::Scratch { .. } | Ahead::Processor => self.moved(load, head, &insts, &defined),
+            };
+            // Asked last: it takes a lowering to know.
+            let by_elements = |product: &Value| {
+                (self.knowledge.product)(*product).is_some_and(Product::is_element_by_element)
+            };
+            let moved = match moved {
+                Ok(_) if !products.iter().all(by_elements) => {
+                    Err("its product multiplies what is stored as it lies")
+                }
+                other => other,
             };
             match moved {
                 Ok(moved) => moves.push(moved),
@@ -199,21 +216,6 @@ impl<'k> Pass<'k> {
         moves
     }
 
-    /// Whether the target wants a ring for what a load of this body gives.
-    fn is_worth_it(&self, load: &Inst, body: &Region) -> bool {
-        let Ahead::Scratch { loads: Loads::Factors, .. } = self.target.ahead else { return true };
-        let mut derived: HashSet<Value> = load.result.into_iter().collect();
-        let mut multiplied = false;
-        body.visit(&mut |inst| {
-            let uses = |args: &[Value]| args.iter().any(|arg| derived.contains(arg));
-            multiplied |= inst.op == Op::Dot && uses(&inst.args[..2]);
-            if uses(&inst.args) {
-                derived.extend(inst.result);
-            }
-        });
-        multiplied
-    }
-
     fn moved(
         &self,
         load: &'k Inst,
@@ -221,20 +223,11 @@ impl<'k> Pass<'k> {
         insts: &[&'k Inst],
         defined: &HashSet<Value>,
     ) -> Result<Move<'k>, &'static str> {
-        let (Op::Load { memory, .. }, Some(result)) = (&load.op, load.result) else {
-            return Err("it is no load");
-        };
-        let Memory::Param(param) = memory else { return Err("it reads a block-shared tensor") };
-        let TensorDecl::Tensor { element, access, .. } = &self.kernel.params[param.index()] else {
-            return Err("it reads no tensor");
-        };
-        if *access != Access::Read {
+        let Some(result) = load.result else { return Err("it is no load") };
+        let Some((param, _)) = load.op.accesses() else { return Err("it reads a block-shared tensor") };
+        let TensorDecl::Tensor { access: Access::Read, .. } = &self.kernel.params[param.index()] else {
             return Err("the kernel writes this tensor");
-        }
-        let plain = matches!(element, Element::DType(dtype) if mem_of(*dtype).is_some());
-        if !plain {
-            return Err("its elements are decoded where they are used");
-        }
+        };
         let ty = self.kernel.ty(result);
         if ty.elements() == 1 || ty.shape.len() >= MAX_RANK {
             return Err("it is a single number, or has too many axes");
@@ -355,7 +348,7 @@ impl<'k> Pass<'k> {
         let shape: Vec<u32> = [depth].iter().chain(shape).copied().collect();
         let rings = &mut self.out.kernel.shared;
         let name = format!("ring{}", rings.len());
-        rings.push(SharedDecl { name, ty: TileType { dtype: *dtype, shape } });
+        rings.push(SharedDecl { name, ty: TileType { dtype: *dtype, shape }, order: None });
         Shared(rings.len() as u32 - 1)
     }
 
@@ -475,6 +468,22 @@ impl<'k> Pass<'k> {
         let slot = self.binary(Binary::Max, slot, zero, out);
         self.binary(Binary::Min, slot, last, out)
     }
+}
+
+/// The products of a loop's body of which a load is, or becomes, a factor.
+fn products_of(load: &Inst, body: &Region) -> Vec<Value> {
+    let mut derived: HashSet<Value> = load.result.into_iter().collect();
+    let mut products = Vec::new();
+    body.visit(&mut |inst| {
+        let uses = |args: &[Value]| args.iter().any(|arg| derived.contains(arg));
+        if inst.op == Op::Dot && uses(&inst.args[..2]) {
+            products.extend(inst.result);
+        }
+        if uses(&inst.args) {
+            derived.extend(inst.result);
+        }
+    });
+    products
 }
 
 fn inst_of(stmt: &Stmt) -> Option<&Inst> {

@@ -190,7 +190,6 @@ impl<'k> Lowering<'k> {
         let ty = self.kernel.ty(result).clone();
         let extents: Vec<Extent> =
             shared.shape.iter().map(|extent| Extent::Constant(i64::from(*extent))).collect();
-        let padded = self.padded_extents(&shared.shape, shared.row);
         let (mem, place) = (shared.mem(), Place::Arena(shared.arena));
         let one = ty.elements() == 1;
         let kept = if self.plan.keep[result.index()] && !one {
@@ -206,7 +205,7 @@ impl<'k> Lowering<'k> {
             let at = &at[..at.len() - 1];
             let axes = this.indexed_axes(indices, at)?;
             let inside = this.mask(&axes, &extents);
-            let address = this.address(&axes, &padded);
+            let address = this.shared_address(memory, &shared, &axes);
             this.before_read(shared.arena);
             let old = this.load_at(mem, place, address, inside);
             let old = this.as_register(&shared, old);

@@ -37,6 +37,15 @@ pub enum Ahead {
     },
 }
 
+/// What the memory is in which a block keeps its scratch.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Scratch {
+    /// A cache of the processor that runs the block: neighbours are best kept together, so tiles lie row by row whatever order the source writes.
+    Cached,
+    /// Memory of banks, each of which gives one word at a time to all lanes: the orders that the source writes are kept.
+    Banked,
+}
+
 /// Matrices that the lanes of a group multiply together (`lane::fragment`), where a device offers that for halves and sums in f32.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Fragments {
@@ -91,6 +100,8 @@ pub struct Target {
     pub spread_lanes: u32,
     /// Bytes of block scratch up to which arenas are not merged: where a barrier costs more than the room.
     pub spare_scratch: u32,
+    /// What scratch is.
+    pub scratch: Scratch,
     /// Who loads ahead in loops that ask for it.
     pub ahead: Ahead,
     /// Whether whole matrices are multiplied. It depends on the device, so no row has it; who knows a device that does puts it in.
@@ -115,6 +126,7 @@ pub const X86_V4: Target = Target {
     spread: 1,
     spread_lanes: 16,
     spare_scratch: 0,
+    scratch: Scratch::Cached,
     ahead: Ahead::Processor,
     fragments: None,
     blocks: 1,
@@ -136,6 +148,7 @@ pub const X86_V3: Target = Target {
     spread: 1,
     spread_lanes: 16,
     spare_scratch: 0,
+    scratch: Scratch::Cached,
     ahead: Ahead::Processor,
     fragments: None,
     blocks: 1,
@@ -157,6 +170,7 @@ pub const CRANELIFT: Target = Target {
     spread: 1,
     spread_lanes: 16,
     spare_scratch: 0,
+    scratch: Scratch::Cached,
     ahead: Ahead::Processor,
     fragments: None,
     blocks: 1,
@@ -178,6 +192,7 @@ pub const WGSL: Target = Target {
     spread: 32,
     spread_lanes: 128,
     spare_scratch: 16 << 10,
+    scratch: Scratch::Banked,
     ahead: Ahead::Scratch { bytes: 16 << 10, loads: Loads::Factors },
     fragments: None,
     blocks: 512,

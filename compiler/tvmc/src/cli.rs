@@ -406,7 +406,7 @@ pub struct LayoutOptions {
     /// A constant of the kernel: a generic (W=q4_1), a dimension (K=64) or a tune name (BM=8).
     #[arg(long = "set", value_name = "K=V")]
     pub set: Vec<String>,
-    /// Show the layout of this tile of the kernel alone, by its name in the list (v3).
+    /// Show the layout of this tile of the kernel alone, by its name in the list (v3), or the order of a `shared` tensor.
     #[arg(long, value_name = "NAME")]
     pub tile: Option<String>,
     /// Machine, for the lanes of tiles that are not pinned.

@@ -152,6 +152,37 @@ fn tiles_of_a_kernel_are_listed() {
     assert_eq!(list["lanes"], 32);
 }
 
+#[test]
+fn orders_of_shared_tensors_are_listed_and_drawn() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("t.tile");
+    let text = "kernel turn(x: f32[32, 32], y: out f32[32, 32]) grid 1 {
+  let s = shared f32[32, 32] @ shared(32, 32).swizzle(0, 5, 5);
+  let t = shared f32[32, 32];
+  s[.., ..] = x[.., ..];
+  t[.., ..] = s[.., ..].T;
+  y[.., ..] = t[.., ..].T;
+}
+";
+    std::fs::write(&path, text).expect("a file");
+    let path = path.to_str().expect("a name");
+    let list = stdout(&tvmc(&["layout", path, "--target", "wgsl"]));
+    let line = |name: &str| list.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+    assert!(line("s f32[32, 32]").contains("shared(32, 32).swizzle(0, 5, 5)"), "{list}");
+    assert!(line("s f32[32, 32]").ends_with("written; turns of a read along each axis: 1, 1"), "{list}");
+    assert!(
+        line("t f32[32, 32]").ends_with("default: row by row; turns of a read along each axis: 32, 1"),
+        "{list}"
+    );
+    let list = json(&tvmc(&["layout", path, "--target", "wgsl", "--json"]));
+    assert_eq!(list["shared"][0]["order"], "shared(32, 32).swizzle(0, 5, 5)");
+    assert_eq!(list["shared"][0]["turns"], serde_json::json!([1, 1]));
+    let one = json(&tvmc(&["layout", path, "--tile", "s", "--target", "wgsl", "--json"]));
+    assert_eq!(one["swizzle"], serde_json::json!({ "base": 0, "bits": 5, "shift": 5 }));
+    let cached = stdout(&tvmc(&["layout", path, "--target", "x86"]));
+    assert!(cached.contains("cached scratch, where shared(32, 32).swizzle(0, 5, 5) is not kept"), "{cached}");
+}
+
 /// Instances of every kernel of the standard library: what must be said of each.
 const LIBRARY: [(&str, &str, &[&str]); 11] = [
     ("linear", "linear", &["X=f32", "W=q4_0", "N=64", "K=64"]),

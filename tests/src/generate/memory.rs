@@ -8,6 +8,7 @@ use tvmc_ir::tile::{
     Binary, CastRule, Dim, Element, Index, Memory, Op, Param, Shared, SharedDecl, TensorDecl, TileType, Value,
 };
 use tvmc_types::dtype::{DType, Kind};
+use tvmc_types::layout::{SharedLayout, Swizzle};
 
 /// What stores can write.
 const STORED: [DType; 8] =
@@ -276,7 +277,14 @@ impl Maker<'_> {
         let dtype = self.tape.pick(&[DType::F32, DType::I32, DType::F16, DType::U32, DType::BOOL, DType::U8]);
         let shared = Shared(self.b.kernel.shared.len() as u32);
         let ty = TileType::new(dtype, &shape);
-        self.b.kernel.shared.push(SharedDecl { name: format!("s{}", shared.0), ty });
+        let swizzle = Swizzle { base: 0, bits: 2, shift: 2 };
+        let order = match self.tape.below(6) {
+            0 => SharedLayout::column_major(&shape).ok(),
+            1 => SharedLayout::row_major(&shape).and_then(|rows| rows.swizzled(swizzle)).ok(),
+            2 => SharedLayout::column_major(&shape).and_then(|columns| columns.swizzled(swizzle)).ok(),
+            _ => None,
+        };
+        self.b.kernel.shared.push(SharedDecl { name: format!("s{}", shared.0), ty, order });
         let mut args: Vec<Value> = shape.iter().map(|_| self.b.i32(0)).collect();
         let value = self.stored(dtype, &shape);
         args.push(value);

@@ -32,7 +32,7 @@ use tvmc_gpu::GpuDevice;
 use tvmc_interp::lane::LaneOrder;
 use tvmc_ir::lane::Verified;
 use tvmc_ir::tile::{parse, verify};
-use tvmc_passes::target::{Ahead, CRANELIFT, DotStep, Loads, TARGETS, Target, WGSL, X86_V3, X86_V4};
+use tvmc_passes::target::{Ahead, CRANELIFT, DotStep, Loads, Scratch, TARGETS, Target, WGSL, X86_V3, X86_V4};
 use tvmc_passes::{Bounds, steps};
 use tvmc_types::dtype::DType;
 
@@ -337,6 +337,7 @@ fn drawn(random: &mut Random) -> Target {
             Ahead::Scratch { bytes: 16 << 10, loads: Loads::Factors },
             Ahead::Scratch { bytes: 16 << 10, loads: Loads::All },
         ]),
+        scratch: *random.pick(&[Scratch::Cached, Scratch::Banked]),
         fragments: None,
         blocks: 1,
     }

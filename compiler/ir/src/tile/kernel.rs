@@ -8,7 +8,7 @@ use crate::entity;
 use crate::host::{Binary, Expr};
 use std::collections::BTreeMap;
 use tvmc_types::dtype::DType;
-use tvmc_types::layout::Layout;
+use tvmc_types::layout::{Layout, SharedLayout};
 
 entity!(
     /// A single-assignment tile or scalar.
@@ -77,13 +77,15 @@ impl TensorDecl {
     }
 }
 
-/// A block-shared tensor: undefined at first, private to the block, row-major.
+/// A block-shared tensor: undefined at first, private to the block.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SharedDecl {
     /// Its name in the source.
     pub name: String,
     /// Element type and shape.
     pub ty: TileType,
+    /// At which offset each element lies where scratch has banks, if the source writes it. No value depends on it.
+    pub order: Option<SharedLayout>,
 }
 
 /// What a load or store addresses.

@@ -27,7 +27,9 @@ use super::types::{MAX_RANK, TileType};
 use super::verify::{MAX_DEPTH, MAX_VALUES};
 use crate::text::{Cursor, ParseError, Parsed, Token, decimal, expr, f32_bits, i32_value};
 use std::collections::HashMap;
+use std::str::FromStr;
 use tvmc_types::dtype::{DType, Kind};
+use tvmc_types::layout::LayoutError;
 
 /// Reads one kernel; nothing but comments may follow it.
 pub fn parse(text: &str) -> Result<Kernel, ParseError> {
@@ -187,7 +189,8 @@ impl Parser<'_> {
             let name = self.at.text("the tensor's name in quotes")?;
             self.at.punct(':')?;
             let ty = self.tile_type()?;
-            self.kernel.shared.push(SharedDecl { name, ty });
+            let order = if self.at.eat_word("order")? { Some(self.layout()?) } else { None };
+            self.kernel.shared.push(SharedDecl { name, ty, order });
         } else if self.at.eat_word("message")? {
             let next = self.kernel.messages.len();
             self.at.number(&format!("{next}: messages are numbered in order"), |text| {
@@ -221,9 +224,7 @@ impl Parser<'_> {
     fn pin(&mut self) -> Parsed<()> {
         let start = self.at.start;
         let value = self.value()?;
-        let written = self.at.start;
-        let text = self.at.text("a layout in quotes")?;
-        let layout = text.parse().map_err(|e| self.at.error_at(written, format!("no layout: {e}")))?;
+        let layout = self.layout()?;
         let origin = self.origin()?;
         let location = if self.at.eat_word("at")? {
             self.at.text("`file:line:column` in quotes")?
@@ -234,6 +235,13 @@ impl Parser<'_> {
             None => Ok(()),
             Some(_) => Err(self.at.error_at(start, format!("{value} is pinned twice"))),
         }
+    }
+
+    /// A layout of either kind, in quotes.
+    fn layout<L: FromStr<Err = LayoutError>>(&mut self) -> Parsed<L> {
+        let written = self.at.start;
+        let text = self.at.text("a layout in quotes")?;
+        text.parse().map_err(|e| self.at.error_at(written, format!("no layout: {e}")))
     }
 
     /// `from v2 by reshape`, `inserted`, or nothing

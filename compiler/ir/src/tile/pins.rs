@@ -1,4 +1,4 @@
-//! The layouts of values: rule 23 of the verifier, and what `view` asks of two layouts.
+//! The layouts of values, and the orders of block-shared tensors: rule 23 of the verifier, and what `view` asks of two layouts.
 //!
 //! A pin says which lane holds which element of a value, in which slot. The source writes it, or [inference](super::inference) finds it from those
 //! that the source writes. `view` reads each lane's slots as one string of bits and cuts
@@ -14,9 +14,9 @@
 //! ```
 
 use super::agreement::{Lack, first_lack};
-use super::kernel::{Inst, Kernel, Value};
+use super::kernel::{Inst, Kernel, SharedDecl, Value};
 use super::op::{Op, rows};
-use super::types::TileType;
+use super::types::{MAX_ELEMENTS, TileType};
 use super::verify::MAX_LANES;
 use tvmc_types::dtype::{DType, Kind};
 use tvmc_types::layout::Layout;
@@ -145,6 +145,20 @@ pub(super) fn declarations(kernel: &Kernel) -> Vec<(Value, String)> {
         }
     }
     wrong
+}
+
+/// Rule 23 for the order of a block-shared tensor: what is wrong.
+pub(super) fn order(shared: &SharedDecl) -> Option<String> {
+    let order = shared.order.as_ref()?;
+    if order.shape() != shared.ty.shape {
+        let shape = TileType::new(shared.ty.dtype, order.shape());
+        return Some(format!("is {}, its order is one of {shape}", shared.ty));
+    }
+    if u64::from(order.size()) > MAX_ELEMENTS {
+        return Some(format!("its order takes {} places, may take {MAX_ELEMENTS}", order.size()));
+    }
+    let (a, b) = order.first_collision()?;
+    Some(format!("its order puts elements {a} and {b}, counted row by row, in one place"))
 }
 
 /// Rule 23 for one operation: what is wrong.

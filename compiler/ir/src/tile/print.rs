@@ -14,7 +14,7 @@
 //!   }
 //!   tensor p0 "x": format f0[N, 64] read                       ; read | write | readwrite
 //!   scalar p1 "n": i32
-//!   shared s0 "t": f32[16, 16]
+//!   shared s0 "t": f32[16, 16] order "shared(16, 16).swizzle(0, 4, 4)"
 //!   message 0 "n is {}" at "file:1:2"
 //!   layout v10 "spatial(4).local(1, 8)" at "file:3:4" ; a value's layout: written there,
 //!   layout v11 "spatial(4).local(8)" from v10 by reshape ; following from another's,
@@ -105,7 +105,11 @@ impl Kernel {
             self.param(f, at, param)?;
         }
         for (at, shared) in self.shared.iter().enumerate() {
-            writeln!(f, "  shared s{at} {}: {}", Quoted(&shared.name), shared.ty)?;
+            write!(f, "  shared s{at} {}: {}", Quoted(&shared.name), shared.ty)?;
+            match &shared.order {
+                Some(order) => writeln!(f, " order {}", Quoted(&order.to_string()))?,
+                None => writeln!(f)?,
+            }
         }
         for (at, message) in self.messages.iter().enumerate() {
             write!(f, "  message {at} {}", Quoted(&message.text))?;

@@ -39,7 +39,8 @@
 //!     use; its result is an f32.
 //! 23. **Layout.** A layout has its value's shape; all of a kernel have its number of lanes. `view` takes and gives values with layouts of
 //!     as many bits per lane, where lanes that are copies in the result are copies in the operand; `relayout` gives a value with a layout; the
-//!     layouts of carried values are equal, those of an operation's values [agree](super::agreement); one that follows names a value.
+//!     layouts of carried values are equal, those of an operation's values [agree](super::agreement); one that follows names a value. The order of a
+//!     block-shared tensor has its shape, and gives each element a place of its own, of at most [`MAX_ELEMENTS`].
 //! 24. **Atomic.** A tensor that is updated atomically is accessed in no other way.
 //!
 //! Errors come in program order, at most [`MAX_ERRORS`] of them. Each names its rule and its place:
@@ -245,6 +246,9 @@ impl<'a> Verifier<'a> {
         }
         for (number, shared) in kernel.shared.iter().enumerate() {
             self.tile_type(&shared.ty, || format!("shared s{number}"));
+            if let Some(wrong) = pins::order(shared) {
+                self.error_at(Rule::Layout, format!("shared s{number}"), wrong);
+            }
         }
         for (value, wrong) in pins::declarations(kernel) {
             self.error_at(Rule::Layout, value.to_string(), wrong);

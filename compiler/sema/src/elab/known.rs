@@ -6,10 +6,11 @@
 use super::{Elab, Operand, shape_text};
 use crate::constant::Constant;
 use crate::host::{Env, Host, Named};
-use tvmc_ir::tile::Value;
+use tvmc_ir::tile::{MAX_ELEMENTS, Value};
 use tvmc_lang::ast::{self, ExprId, ExprKind};
 use tvmc_lang::diag::{Code, Diagnostic};
-use tvmc_types::layout::Layout;
+use tvmc_lang::span::Span;
+use tvmc_types::layout::{Layout, SharedLayout};
 
 impl Elab<'_, '_> {
     /// The constant that an expression is; otherwise an error that says what would have to be known.
@@ -112,25 +113,14 @@ impl Elab<'_, '_> {
     pub fn layout_of(&mut self, layout: &ast::Layout, shape: &[u32]) -> Option<Layout> {
         let built = self.layout(layout)?;
         if built.shape() != shape {
-            self.report(
-                Diagnostic::error(
-                    Code::LayoutShape,
-                    format!(
-                        "a layout of shape {} for a tile {}",
-                        shape_text(built.shape()),
-                        shape_text(shape)
-                    ),
-                )
-                .at(layout.span, shape_text(built.shape()))
-                .help("the factors' extents multiply up, dimension by dimension, to those of the tile"),
-            );
+            self.shape_differs("a layout", built.shape(), ("a tile", shape), layout.span);
             return None;
         }
         Some(built)
     }
 
-    /// A written layout, checked against the lanes of the kernel.
-    pub fn layout(&mut self, layout: &ast::Layout) -> Option<Layout> {
+    /// The factors of a written layout, their numbers known.
+    fn factors_of(&mut self, layout: &ast::Layout) -> Option<Vec<(ast::Ident, Vec<u32>, Span)>> {
         let mut factors = Vec::new();
         for factor in &layout.factors {
             let numbers: Vec<Option<i64>> = factor
@@ -142,6 +132,52 @@ impl Elab<'_, '_> {
                 numbers.into_iter().map(|n| n.and_then(|n| u32::try_from(n).ok())).collect::<Option<_>>()?;
             factors.push((factor.name.clone(), numbers, factor.span));
         }
+        Some(factors)
+    }
+
+    /// The written order of a block-shared tensor of this shape.
+    pub fn order_of(&mut self, layout: &ast::Layout, shape: &[u32]) -> Option<SharedLayout> {
+        let factors = self.factors_of(layout)?;
+        let order = crate::layout::build_shared(self.cx, &factors)?;
+        if order.shape() != shape {
+            self.shape_differs("an order", order.shape(), ("a tensor", shape), layout.span);
+            return None;
+        }
+        if u64::from(order.size()) > MAX_ELEMENTS {
+            let message = format!("this order takes {} places of memory", order.size());
+            self.report(
+                Diagnostic::error(Code::TileTooLarge, message)
+                    .at(layout.span, format!("at most {MAX_ELEMENTS}"))
+                    .help("smaller strides leave less room between elements"),
+            );
+            return None;
+        }
+        if let Some((a, b)) = order.first_collision() {
+            let element = |at| shape_text(&index_of(at, shape));
+            let offset = order.offset(&index_of(a, shape));
+            let message = format!("elements {} and {} have one place in memory", element(a), element(b));
+            self.report(
+                Diagnostic::error(Code::LayoutInvalid, message)
+                    .at(layout.span, format!("both lie at {offset}"))
+                    .help("each element needs an offset of its own: a stride reaches past what smaller strides cover"),
+            );
+            return None;
+        }
+        Some(order)
+    }
+
+    fn shape_differs(&mut self, what: &str, has: &[u32], (whose, shape): (&str, &[u32]), span: Span) {
+        let message = format!("{what} of shape {} for {whose} {}", shape_text(has), shape_text(shape));
+        self.report(
+            Diagnostic::error(Code::LayoutShape, message)
+                .at(span, shape_text(has))
+                .help("the factors' extents multiply up, dimension by dimension, to the shape"),
+        );
+    }
+
+    /// A written layout, checked against the lanes of the kernel.
+    pub fn layout(&mut self, layout: &ast::Layout) -> Option<Layout> {
+        let factors = self.factors_of(layout)?;
         let built = crate::layout::build(self.cx, &factors)?;
         let lanes = built.spatial_size();
         match self.lanes {
@@ -173,4 +209,20 @@ impl Elab<'_, '_> {
         let layout = self.layout_of(written, &shape)?;
         self.pin(value, layout, written.span)
     }
+}
+
+/// The index of the element at a row-major position.
+fn index_of(position: u32, shape: &[u32]) -> Vec<u32> {
+    let mut rest = position;
+    let mut index: Vec<u32> = shape
+        .iter()
+        .rev()
+        .map(|extent| {
+            let digit = rest % extent;
+            rest /= extent;
+            digit
+        })
+        .collect();
+    index.reverse();
+    index
 }

@@ -315,23 +315,17 @@ impl Elab<'_, '_> {
         self.define(op, &access.offsets, ty, span)
     }
 
-    /// `shared f32[A, B]`, bound to a name.
+    /// `shared f32[A, B]`, perhaps with an order, bound to a name.
     pub fn shared(&mut self, name: &str, ty: &ast::Type, span: Span) -> Option<Operand> {
         let dtype = self.dtype_named(&ty.elem);
         let extents: Vec<Option<u32>> = ty.shape.iter().flatten().map(|e| self.extent(*e)).collect();
         let shape: Vec<u32> = extents.into_iter().collect::<Option<_>>()?;
         let dtype = dtype?;
         self.check_shape(&shape, span)?;
-        if let Some(layout) = &ty.layout {
-            self.report(
-                Diagnostic::error(
-                    Code::Unsupported,
-                    "the order of a block-shared tensor cannot be pinned yet",
-                )
-                .at(layout.span, "not possible here")
-                .help("leave the layout out: it is row-major"),
-            );
-        }
+        let order = match &ty.layout {
+            Some(layout) => Some(self.order_of(layout, &shape)?),
+            None => None,
+        };
         if dtype.bits() > 32 {
             self.error(
                 Code::UnsupportedWidth,
@@ -341,7 +335,7 @@ impl Elab<'_, '_> {
             );
             return None;
         }
-        let decl = tvmc_ir::tile::SharedDecl { name: name.to_owned(), ty: TileType { dtype, shape } };
+        let decl = tvmc_ir::tile::SharedDecl { name: name.to_owned(), ty: TileType { dtype, shape }, order };
         self.b.kernel.shared.push(decl);
         let at = self.b.kernel.shared.len() as u32 - 1;
         Some(Operand::Memory(Memory::Shared(tvmc_ir::tile::Shared(at))))

@@ -10,7 +10,7 @@ use crate::commands::Failure;
 use tvmc_cpu::CompileError;
 use tvmc_ir::lane::Verified;
 use tvmc_ir::tile::Value;
-use tvmc_passes::target::{self, Target};
+use tvmc_passes::target::{self, Scratch, Target};
 use tvmc_passes::{Bounds, History, Options, lower_with_history};
 
 /// A kernel instance, shown in one form after another.
@@ -70,6 +70,11 @@ impl<'a> Forms<'a> {
     /// Lanes of the lowering for the target.
     pub fn lanes(&self) -> u32 {
         self.row(Emit::Lane).lanes
+    }
+
+    /// What its scratch is.
+    pub fn scratch(&self) -> Scratch {
+        self.row(Emit::Lane).scratch
     }
 
     fn lane(&mut self, form: Emit) -> Result<&Verified, Failure> {

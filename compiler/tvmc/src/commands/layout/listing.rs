@@ -14,13 +14,25 @@
 //! v4 i32[16, 8]  local(2, 1).column_spatial(4, 8).local(2, 1)  v3, element by element
 //! v5 f32[100]    local(4).spatial(32), of [128]                default: lanes along the last axis
 //! ```
+//!
+//! **Block-shared tensors** follow, each with its order, which the source writes or is row by row, and the turns that a read along each axis takes where scratch has
+//! [banks](super::banks). There an element takes a word; where scratch is cached ([`Scratch`]), every order is row by row.
+//!
+//! ```text
+//! shared            order                              from
+//! s f32[32, 32]     shared(32, 32).swizzle(0, 5, 5)    written; turns of a read along each axis: 1, 1
+//! ```
 
+use super::banks::turns;
+use super::expression::Value as Shown;
 use crate::commands::{Failure, emit_json, say};
 use std::collections::BTreeMap;
 use tvmc_ir::tile::inference::follow;
-use tvmc_ir::tile::{Inst, Kernel, LayoutRule, Memory, Op, Origin, Value};
+use tvmc_ir::tile::{Inst, Kernel, LayoutRule, Memory, Op, Origin, SharedDecl, Value};
+use tvmc_passes::target::Scratch;
 use tvmc_passes::{History, Placement};
-use tvmc_types::layout::Layout;
+use tvmc_types::dtype::DType;
+use tvmc_types::layout::{Layout, SharedLayout};
 
 /// Who says how a tile lies.
 enum Said<'k> {
@@ -166,26 +178,38 @@ fn rows<'k>(kernel: &'k Kernel, history: Option<&History>, lanes: u32) -> Vec<Ro
     kernel.values.iter().enumerate().filter_map(row).collect()
 }
 
-/// The layout of one tile by its name in the listing, `v3`.
+/// The order in which a block-shared tensor lies in such scratch; none where its shape is beyond layouts.
+fn order_of(shared: &SharedDecl, scratch: Scratch) -> Option<SharedLayout> {
+    match (scratch, &shared.order) {
+        (Scratch::Banked, Some(order)) => Some(order.clone()),
+        (Scratch::Banked, None) | (Scratch::Cached, _) => SharedLayout::row_major(&shared.ty.shape).ok(),
+    }
+}
+
+/// The layout of one tile by its name in the listing, `v3`, or the order of a block-shared tensor by its name.
 pub fn tile(
     kernel: &Kernel,
     history: Option<&History>,
-    target_lanes: u32,
+    (target_lanes, scratch): (u32, Scratch),
     name: &str,
-) -> Result<Layout, Failure> {
+) -> Result<Shown, Failure> {
+    let named = kernel.shared.iter().find(|shared| shared.name == name);
+    if let Some(order) = named.and_then(|shared| order_of(shared, scratch)) {
+        return Ok(Shown::Shared(order));
+    }
     let mut rows = rows(kernel, history, kernel.lanes.unwrap_or(target_lanes));
     match rows.iter().position(|row| row.value.to_string() == name) {
-        Some(at) => Ok(rows.swap_remove(at).layout),
+        Some(at) => Ok(Shown::Layout(rows.swap_remove(at).layout)),
         None => Err(Failure::user(format!("kernel `{}` has no tile `{name}`", kernel.name))
             .help("without --tile its tiles are listed with their names")),
     }
 }
 
-/// Prints the tiles of a kernel, as a target that would have so many lanes has them. `history` tells how the lowering went, if it did.
+/// Prints the tiles and block-shared tensors of a kernel, as a target that would have so many lanes and such scratch has them. `history` tells how the lowering went, if it did.
 pub fn list(
     kernel: &Kernel,
     history: Option<&History>,
-    target_lanes: u32,
+    (target_lanes, scratch): (u32, Scratch),
     json: bool,
 ) -> Result<(), Failure> {
     let lanes = kernel.lanes.unwrap_or(target_lanes);
@@ -200,7 +224,7 @@ pub fn list(
             .collect();
         return emit_json(&serde_json::json!({
             "kernel": kernel.name, "lanes": lanes, "lanes_pinned": kernel.lanes.is_some(), "tiles": tiles,
-            "relayouts": relayouts,
+            "relayouts": relayouts, "shared": kernel.shared.iter().map(|s| shared_json(s, scratch)).collect::<Vec<_>>(),
         }));
     }
     let cells: Vec<[String; 3]> = rows
@@ -225,21 +249,57 @@ pub fn list(
             [format!("{} {ty}", row.value), format!("{}{whole}", row.layout), from]
         })
         .collect();
-    let head = ["tile".to_owned(), "layout".to_owned(), "from".to_owned()];
+    let whose = if kernel.lanes.is_some() { "pinned" } else { "the target's" };
+    let mut text = format!("kernel {}: {lanes} lanes, {whose}\n", kernel.name);
+    text += &table(["tile", "layout", "from"], &cells);
+    for moved in inserted {
+        text += &format!("{}\n", relayout(kernel, moved));
+    }
+    if !kernel.shared.is_empty() {
+        let cells: Vec<[String; 3]> =
+            kernel.shared.iter().map(|shared| shared_cells(shared, scratch)).collect();
+        text += &table(["shared", "order", "from"], &cells);
+    }
+    say(&text)
+}
+
+/// Three columns under a head, each as wide as its longest cell.
+fn table(head: [&str; 3], cells: &[[String; 3]]) -> String {
     let width = |column: usize| {
         let longest = cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         longest.max(head[column].len())
     };
     let (first, second) = (width(0), width(1));
-    let whose = if kernel.lanes.is_some() { "pinned" } else { "the target's" };
-    let mut text = format!("kernel {}: {lanes} lanes, {whose}\n", kernel.name);
-    for [tile, layout, from] in std::iter::once(&head).chain(&cells) {
-        text += &format!("{tile:<first$}  {layout:<second$}  {from}\n");
-    }
-    for moved in inserted {
-        text += &format!("{}\n", relayout(kernel, moved));
-    }
-    say(&text)
+    let line = |[a, b, c]: [&str; 3]| format!("{a:<first$}  {b:<second$}  {c}\n");
+    let rows = cells.iter().map(|row| line(row.each_ref().map(String::as_str)));
+    std::iter::once(line(head)).chain(rows).collect()
+}
+
+fn shared_cells(shared: &SharedDecl, scratch: Scratch) -> [String; 3] {
+    let name = format!("{} {}", shared.name, shared.ty);
+    let Some(order) = order_of(shared, scratch) else {
+        return [name, "row by row".to_owned(), "default".to_owned()];
+    };
+    let from = match (scratch, &shared.order) {
+        (Scratch::Banked, written) => {
+            let turns: Vec<String> = turns(&order, DType::F32).iter().map(usize::to_string).collect();
+            let who = if written.is_some() { "written" } else { "default: row by row" };
+            format!("{who}; turns of a read along each axis: {}", turns.join(", "))
+        }
+        (Scratch::Cached, Some(written)) => format!("cached scratch, where {written} is not kept"),
+        (Scratch::Cached, None) => "default: row by row".to_owned(),
+    };
+    [name, order.to_string(), from]
+}
+
+fn shared_json(shared: &SharedDecl, scratch: Scratch) -> serde_json::Value {
+    let order = order_of(shared, scratch);
+    let turns = order.as_ref().filter(|_| scratch == Scratch::Banked).map(|order| turns(order, DType::F32));
+    serde_json::json!({
+        "name": shared.name, "dtype": shared.ty.dtype.to_string(), "shape": shared.ty.shape,
+        "order": order.map(|order| order.to_string()),
+        "written": shared.order.as_ref().map(ToString::to_string), "turns": turns,
+    })
 }
 
 fn described(kernel: &Kernel, row: &Row) -> serde_json::Value {

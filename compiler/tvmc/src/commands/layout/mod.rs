@@ -43,12 +43,12 @@ pub fn layout(options: &LayoutOptions) -> Result<(), Failure> {
         }
         let instance = kernels::instance(Path::new(&options.what), options.kernel.as_ref(), &options.set)?;
         let mut forms = Forms::new(&instance, &options.machine);
-        let lanes = forms.lanes();
+        let machine = (forms.lanes(), forms.scratch());
         // An instance that this target cannot have is listed by the default rule.
         let history = forms.history().ok();
         return match &options.tile {
-            Some(tile) => show(Value::Layout(listing::tile(&instance, history, lanes, tile)?), options),
-            None => listing::list(&instance, history, lanes, options.json),
+            Some(tile) => show(listing::tile(&instance, history, machine, tile)?, options),
+            None => listing::list(&instance, history, machine, options.json),
         };
     }
     if options.kernel.is_some() || options.tile.is_some() || !options.set.is_empty() {

@@ -204,8 +204,8 @@ impl SharedLayout {
         self.swizzle
     }
 
-    /// The modes of each dimension.
-    fn modes(&self) -> Vec<Vec<Mode>> {
+    /// The modes of each dimension, most significant first, as (extent, stride): what [`from_modes`](Self::from_modes) takes.
+    pub fn modes(&self) -> Vec<Vec<Mode>> {
         let mut modes = self.mode_shape.iter().copied().zip(self.mode_strides.iter().copied());
         let of_dimension = |&extent: &u32| {
             let mut left = extent;
@@ -264,6 +264,14 @@ impl SharedLayout {
         }
         let different = |(own, others): (u32, u32)| own != others;
         self.offsets().into_iter().zip(other.offsets()).position(different).map(|at| at as u32)
+    }
+
+    /// The row-major positions of two elements with one offset; `None` if each has a place of its own, so that what is stored in one is not lost by storing in
+    /// another.
+    pub fn first_collision(&self) -> Option<(u32, u32)> {
+        let mut at: Vec<(u32, u32)> = self.offsets().into_iter().zip(0..).collect();
+        at.sort_unstable();
+        at.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| (pair[0].1, pair[1].1))
     }
 
     /// One more than the largest offset before swizzling.
