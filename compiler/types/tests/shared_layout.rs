@@ -174,6 +174,13 @@ fn check(known: &Known, turn: usize) -> (u32, u32) {
         assert_eq!(layout.offset(&unravel(position as u32, shape)[..rank]), offset, "{layout}");
         assert!(offset < layout.size());
     }
+    let places: HashSet<u32> = known.table.iter().copied().collect();
+    match layout.first_collision() {
+        None => assert_eq!(places.len(), known.table.len(), "{layout}"),
+        Some((a, b)) => {
+            assert!(a != b && known.table[a as usize] == known.table[b as usize], "{layout}: {a}, {b}");
+        }
+    }
     let text = layout.to_string();
     assert_eq!(text.parse().as_ref(), Ok(layout), "{text}");
     assert_eq!(text.parse::<SharedLayout>().expect("a layout").to_string(), text);
