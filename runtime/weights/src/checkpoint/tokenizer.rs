@@ -37,7 +37,7 @@ const PATTERNS: [(&str, &str, bool, bool); 2] =
     [(LLAMA3_PATTERN, "llama-bpe", false, true), (QWEN2_PATTERN, "qwen2", true, false)];
 
 /// The most tokens.
-const MAX_TOKENS: u64 = 1 << 20;
+pub const MAX_TOKENS: u64 = 1 << 20;
 
 /// Reads the vocabulary of a folder whose embedding has so many rows.
 pub(crate) fn read(folder: &Path, config: &Json, rows: u64) -> Result<Vec<Entry>, CheckpointError> {
