@@ -13,7 +13,7 @@ use tvmc_weights::{Access, Weights};
 /// Sizes: layers, width, feed-forward, heads, key heads, context, tokens with those that only the embedding has.
 const L: usize = 2;
 const D: usize = 128;
-const F: usize = 96;
+const F: usize = 192;
 const H: usize = 4;
 const G: usize = 2;
 const E: usize = D / H;
