@@ -101,7 +101,9 @@ fn vocabulary() -> (Vec<String>, Vec<(String, String)>) {
 
 fn write_gguf(path: &Path, tensors: &[Tensor], bf16: bool) {
     let mut writer = GgufWriter::new();
-    let mut put = |key: &str, value: Value| drop(writer.metadata(key, value).unwrap());
+    let mut put = |key: &str, value: Value| {
+        writer.metadata(key, value).unwrap();
+    };
     put("general.architecture", Value::String("llama".into()));
     for (key, number) in [
         ("block_count", L),

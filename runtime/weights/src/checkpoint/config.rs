@@ -152,10 +152,12 @@ impl Description {
                 other => Err(format!("a vector of {other}, must be f32, f16 or bf16")),
             };
         }
-        let heads = match () {
-            () if name.ends_with(".attn_q.weight") => heads,
-            () if name.ends_with(".attn_k.weight") => key_heads,
-            () => return Ok(Some((name, Change::AsStored))),
+        let heads = if name.ends_with(".attn_q.weight") {
+            heads
+        } else if name.ends_with(".attn_k.weight") {
+            key_heads
+        } else {
+            return Ok(Some((name, Change::AsStored)));
         };
         match stored.shape[..] {
             [rows, _] if rows % (2 * heads) == 0 => Ok(Some((name, Change::Interleaved { heads }))),
