@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times the stdlib's batch-1 linear for every stored format, beside a read probe of the same run.
 
-Formats are all that stdlib/formats/gguf.tile declares, and groups of 32 with an f16 scale of every u1..u8, i2..i8 and eXmY
+Formats are all that stdlib/formats/gguf.tile and gguf_iq.tile declare, and groups of 32 with an f16 scale of every u1..u8, i2..i8 and eXmY
 of 3 to 8 bits. One row of the table is one format and number of threads: the median over the rounds, which go through all formats in
 turn so that a busy moment does not fall on one of them. Bytes are those of the declared format. A format that fails is a row with
 its error; the table has no silent gaps.
@@ -44,7 +44,7 @@ def source():
 
 
 def declared():
-    text = (ROOT / "stdlib/formats/gguf.tile").read_text()
+    text = "\n".join((ROOT / f"stdlib/formats/{name}.tile").read_text() for name in ("gguf", "gguf_iq"))
     return re.findall(r"^format (\w+)", text, re.M)
 
 

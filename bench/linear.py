@@ -26,7 +26,7 @@ from xml.sax.saxutils import escape
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = "llama-cpp-python==0.3.36"
-FORMATS = ROOT / "stdlib/formats/gguf.tile"
+FORMATS = [ROOT / "stdlib/formats/gguf.tile", ROOT / "stdlib/formats/gguf_iq.tile"]
 
 
 def run(command):
@@ -60,7 +60,7 @@ def build(folder):
 
 def types():
     """Names of the stored types."""
-    return re.findall(r"^format (\w+)", FORMATS.read_text(), re.M)
+    return re.findall(r"^format (\w+)", "\n".join(path.read_text() for path in FORMATS), re.M)
 
 
 class Failures(dict):
@@ -218,7 +218,7 @@ def main():
             sys.exit(f"ggml cannot be built ({error}); `--peer ''` measures without it")
     names = [name for name in types() if re.search(arguments.only, name)]
     if not names:
-        sys.exit(f"no type of {FORMATS.name} matches `{arguments.only}`")
+        sys.exit(f"no type of {FORMATS[0].name} and {FORMATS[1].name} matches `{arguments.only}`")
     n, k = arguments.shape
     samples, sizes, reads, roofs, failures = measure(arguments, names)
     rows = rows_of(arguments, samples, sizes, reads, roofs)

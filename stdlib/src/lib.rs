@@ -3,8 +3,8 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `math` | elementary functions; always in scope |
-//! | `formats/gguf` | the number formats of GGUF files; always in scope |
-//! | `gguf_grids` | tables that the former needs |
+//! | `formats/gguf`, `formats/gguf_iq` | the number formats of GGUF files; always in scope |
+//! | `gguf_grids` | tables that the latter needs |
 //! | `formats/activations` | formats that kernels store to; always in scope |
 //! | `random` | random numbers from a counter |
 //! | `linear`, `nn`, `quantize` | kernels |
@@ -30,6 +30,7 @@ pub const MODULES: &[Module] = &[
     Module { name: "math", source: include_str!("../math.tile") },
     Module { name: "random", source: include_str!("../random.tile") },
     Module { name: "formats/gguf", source: include_str!("../formats/gguf.tile") },
+    Module { name: "formats/gguf_iq", source: include_str!("../formats/gguf_iq.tile") },
     Module { name: "gguf_grids", source: include_str!("../formats/gguf_grids.tile") },
     Module { name: "formats/activations", source: include_str!("../formats/activations.tile") },
     Module { name: "linear", source: include_str!("../linear.tile") },
@@ -39,7 +40,7 @@ pub const MODULES: &[Module] = &[
 ];
 
 /// Modules that every file sees without a `use`.
-pub const PRELUDE: &[&str] = &["math", "formats/gguf", "formats/activations"];
+pub const PRELUDE: &[&str] = &["math", "formats/gguf", "formats/gguf_iq", "formats/activations"];
 
 /// Which program runs a model file, by the architecture that the file names: architecture, module, program.
 const PROGRAMS: &[(&str, &str, &str)] = &[("llama", "models/llama", "llama")];

@@ -81,9 +81,10 @@ fn source() -> String {
 
 /// Those above and all of the standard library's.
 fn formats() -> Vec<String> {
-    let library = tvmc_stdlib::module("formats/gguf").expect("a module");
+    let module = |name: &str| tvmc_stdlib::module(name).expect("a module").lines();
+    let library = module("formats/gguf").chain(module("formats/gguf_iq"));
     let name = |l: &str| Some(l.strip_prefix("format ")?.split(' ').next()?.to_owned());
-    source().lines().filter_map(name).chain(library.lines().filter_map(name)).collect()
+    source().lines().filter_map(name).chain(library.filter_map(name)).collect()
 }
 
 fn kernel(format: &str, bm: u32, n: u64, k: u64) -> Kernel {

@@ -117,9 +117,10 @@ fn case(
 
 fn cases() -> Vec<Case> {
     let mut list = Vec::new();
-    let gguf = tvmc_stdlib::module("formats/gguf").expect("a module");
+    let module = |name: &str| tvmc_stdlib::module(name).expect("a module").lines();
+    let gguf = module("formats/gguf").chain(module("formats/gguf_iq"));
     let name = |l: &str| Some(l.strip_prefix("format ")?.split(' ').next()?.to_owned());
-    let stored = gguf.lines().filter_map(name).chain(CODES.iter().map(|code| format!("{code}_codes")));
+    let stored = gguf.filter_map(name).chain(CODES.iter().map(|code| format!("{code}_codes")));
     for rows in [1, 512] {
         for weights in stored.clone() {
             let dims = [("M", rows), ("N", 512), ("K", 1024)];

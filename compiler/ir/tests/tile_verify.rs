@@ -170,7 +170,7 @@ fn each_rule_of_statements_is_checked() {
         // Decode only
         ("v8: i32 = group_index", DecodeOnly, "body[8]"),
         ("v8: u8 = field 0 v0", DecodeOnly, "body[8]"),
-        ("v8: f32 = table 0 v0", DecodeOnly, "body[8]"),
+        ("v8: f32 = table 0 v0", Declaration, "body[8]"),
         // For
         ("for v8 in v0..v0 by 0 { }", For, "body[8]"),
         ("for v8 in v0..v0 by 2147483648 { }", For, "body[8]"),

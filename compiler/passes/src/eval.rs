@@ -291,6 +291,12 @@ impl<'k> Lowering<'k> {
                 let a = self.eval(inst.args[0], at)?;
                 self.bitcast(a, from, dtype, inst)
             }
+            Op::Table(table) => {
+                let index = self.eval(inst.args[0], at)?;
+                let kernel = self.kernel;
+                let (dtype, entries) = &kernel.tables[*table as usize];
+                self.entry(*dtype, entries, index)
+            }
             Op::Broadcast => {
                 let shape = self.kernel.ty(inst.args[0]).shape.clone();
                 let skip = at.len() - shape.len();
@@ -337,7 +343,6 @@ impl<'k> Lowering<'k> {
             | Op::Wait(_)
             | Op::Atomic { .. }
             | Op::Field(_)
-            | Op::Table(_)
             | Op::GroupIndex
             | Op::Assert(_)
             | Op::Print(_) => self.unsupported("an operation that cannot be lazy", Some(inst)),

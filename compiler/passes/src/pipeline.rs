@@ -519,7 +519,8 @@ fn is_arithmetic(kernel: &Kernel, inst: &Inst) -> bool {
             | Op::Fma
             | Op::Select
             | Op::Cast(_)
-            | Op::Bitcast => true,
+            | Op::Bitcast
+            | Op::Table(_) => true,
             Op::Iota
             | Op::View
             | Op::Relayout
@@ -542,7 +543,6 @@ fn is_arithmetic(kernel: &Kernel, inst: &Inst) -> bool {
             | Op::Scatter { .. }
             | Op::Atomic { .. }
             | Op::Field(_)
-            | Op::Table(_)
             | Op::GroupIndex
             | Op::Assert(_)
             | Op::Print(_) => false,

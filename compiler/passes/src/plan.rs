@@ -157,6 +157,8 @@ impl<'k> Analysis<'k> {
                 }
             }
             Op::Cast(_) | Op::Unary(_) | Op::Binary(_) | Op::Fma | Op::Select | Op::Bitcast => operands + 1,
+            // A load, and a choice for indices outside.
+            Op::Table(_) => operands.saturating_add(3),
             Op::Load { memory, .. } => {
                 if self.written(*memory) {
                     plan.keep[at] = true;
@@ -176,9 +178,7 @@ impl<'k> Analysis<'k> {
             // Its operand comes from scratch.
             Op::Gather(_) => operands.saturating_add(4),
             Op::Reduce(..) | Op::Scan(..) | Op::Concat(_) | Op::Dot => 0,
-            Op::Dim(_) | Op::Scalar(_) | Op::BlockIndex(_) | Op::Field(_) | Op::Table(_) | Op::GroupIndex => {
-                0
-            }
+            Op::Dim(_) | Op::Scalar(_) | Op::BlockIndex(_) | Op::Field(_) | Op::GroupIndex => 0,
             Op::Store { .. } | Op::StoreGroups { .. } | Op::Assert(_) | Op::Print(_) => 0,
             Op::StoreHead { .. } | Op::Scatter { .. } | Op::CopyAsync { .. } | Op::Commit | Op::Wait(_) => 0,
             Op::Atomic { .. } => {

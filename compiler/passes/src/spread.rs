@@ -174,6 +174,7 @@ impl<'k> Lowering<'k> {
             | Op::Select
             | Op::Cast(_)
             | Op::Bitcast
+            | Op::Table(_)
             | Op::Broadcast
             | Op::Permute(_)
             | Op::Relayout => true,
@@ -197,7 +198,6 @@ impl<'k> Lowering<'k> {
             | Op::Wait(_)
             | Op::Atomic { .. }
             | Op::Field(_)
-            | Op::Table(_)
             | Op::GroupIndex
             | Op::Assert(_)
             | Op::Print(_) => false,

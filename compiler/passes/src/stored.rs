@@ -330,8 +330,7 @@ impl<'k> Lowering<'k> {
             (Op::Const(bits), []) => self.constant(dtype, *bits),
             (Op::Table(table), [(index, _)]) => {
                 let (dtype, entries) = &format.tables[*table as usize];
-                let table = self.emit.table(scalar_of(*dtype)?, entries.clone());
-                Ok(self.emit.lane_op(LaneOp::TableLookup(table), &[*index]))
+                self.proved_entry(*dtype, entries, *index)
             }
             (Op::Unary(op), [(a, _)]) => self.unary(*op, dtype, *a),
             (Op::Binary(op), [(a, from), (b, _)]) => self.binary(*op, *from, *a, *b),
@@ -343,6 +342,31 @@ impl<'k> Lowering<'k> {
             (Op::Bitcast, [(a, from)]) => self.bitcast(*a, *from, dtype, inst),
             _ => self.unsupported("this operation in a format's value", Some(inst)),
         }
+    }
+
+    /// Entry `index` of a constant table, inside which it is known to be.
+    fn proved_entry(
+        &mut self,
+        dtype: DType,
+        entries: &[u32],
+        index: lane::Value,
+    ) -> Result<lane::Value, LowerError> {
+        let table = self.emit.table(scalar_of(dtype)?, entries.to_vec());
+        Ok(self.emit.lane_op(LaneOp::TableLookup(table), &[index]))
+    }
+
+    /// Entry `index` of a constant table, 0 outside.
+    pub(crate) fn entry(
+        &mut self,
+        dtype: DType,
+        entries: &[u32],
+        index: lane::Value,
+    ) -> Result<lane::Value, LowerError> {
+        let entry = self.proved_entry(dtype, entries, index)?;
+        let count = self.emit.i32(entries.len() as i32);
+        let inside = self.emit.pure(Pure::ILtU, &[index, count]);
+        let outside = self.constant(dtype, 0)?;
+        Ok(self.emit.pure(Pure::Select, &[inside, entry, outside]))
     }
 
     /// Entry `index` of a field, in register form.

@@ -162,7 +162,9 @@ pub(crate) fn compile(cx: &mut Cx, id: ItemId, bindings: &Bindings) -> (Option<t
     }
     let (facts, spans) = elab.all_facts();
     let roles = std::mem::take(&mut elab.roles);
+    let tables = std::mem::take(&mut elab.format.tables);
     let mut kernel = std::mem::take(&mut elab.b).finish();
+    kernel.tables = tables.into_iter().map(|(_, _, dtype, entries)| (dtype, entries)).collect();
     for diagnostic in crate::padding::check(&kernel, &facts, &spans, &roles) {
         elab.report(diagnostic);
     }

@@ -212,9 +212,13 @@ impl Analysis<'_> {
         Some(match &inst.op {
             Op::Const(bits) => State { splat: Some(*bits), ..State::clean(0) },
             Op::Iota => State { splat: None, dims: vec![Dimension { iota: true, ..Dimension::CLEAN }] },
-            Op::Unary(_) | Op::Binary(_) | Op::Fma | Op::Select | Op::Cast(_) | Op::Bitcast => {
-                self.elementwise(inst, ty, &states)
-            }
+            Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Fma
+            | Op::Select
+            | Op::Cast(_)
+            | Op::Bitcast
+            | Op::Table(_) => self.elementwise(inst, ty, &states),
             Op::Broadcast => {
                 let from = states[0];
                 let skip = rank - from.dims.len();
@@ -254,7 +258,6 @@ impl Analysis<'_> {
             | Op::Scalar(_)
             | Op::BlockIndex(_)
             | Op::Field(_)
-            | Op::Table(_)
             | Op::GroupIndex
             | Op::Store { .. }
             | Op::StoreGroups { .. }
@@ -299,6 +302,10 @@ impl Analysis<'_> {
             (Op::Binary(op), [Some(a), Some(b)]) => fold::binary(*op, dtype(0), *a, *b),
             (Op::Cast(rule), [Some(a)]) => fold::cast(*rule, dtype(0), to, *a),
             (Op::Bitcast, [a]) => *a,
+            (Op::Table(at), [Some(index)]) => {
+                let (_, entries) = self.kernel.tables.get(*at as usize)?;
+                Some(entries.get(*index as usize).copied().unwrap_or(0))
+            }
             _ => None,
         }
     }

@@ -131,7 +131,7 @@ pub enum TunedChoices {
 /// Options of every command that runs a model.
 #[derive(Args, Clone, Debug)]
 pub struct ModelOptions {
-    /// A fetched model's name, or the path of a GGUF file.
+    /// A fetched model's name, or the path of a GGUF file or of a folder with config.json and safetensors.
     pub model: String,
     /// A .tile file whose program runs the model, instead of the one for its architecture.
     #[arg(long)]
@@ -281,7 +281,7 @@ pub enum Command {
     /// Show the tokens of a text.
     #[command(after_help = "Example: tvmc tokenize smollm2 -p 'Hello, world' --json")]
     Tokenize {
-        /// A fetched model's name, or the path of a GGUF file.
+        /// A fetched model's name, or the path of a GGUF file or of a folder with config.json and safetensors.
         model: String,
         /// The text.
         #[arg(short, long)]
@@ -528,7 +528,7 @@ pub enum TableFormat {
 /// Options of `quantize`.
 #[derive(Args, Clone, Debug)]
 pub struct QuantizeOptions {
-    /// A fetched model's name, or the path of a GGUF file.
+    /// A fetched model's name, or the path of a GGUF file or of a folder with config.json and safetensors.
     pub input: String,
     /// The GGUF file to write.
     pub output: PathBuf,

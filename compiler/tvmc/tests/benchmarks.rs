@@ -139,3 +139,29 @@ fn the_table_of_linear_layers_is_written() {
     assert!(json["rows"].as_array().unwrap().iter().all(|row| row["ratio"].is_null()));
     assert!(table.contains("| q4_0 | 1 | 1 |"), "{table}");
 }
+
+/// `bench/precision.py` still runs: one row for a type, and one with words for what is none.
+#[test]
+fn the_table_of_what_types_cost_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, text) = (folder.path().join("table").display().to_string(), folder.path().join("text"));
+    std::fs::write(&text, "Once upon a time, there was a little girl named Emma. ".repeat(60)).unwrap();
+    let run = Command::new("python3")
+        .arg(root().join("bench/precision.py"))
+        .args(["smollm2", "--tvmc", env!("CARGO_BIN_EXE_tvmc"), "--out", &out, "--types", "iq3_s,q9"])
+        .args(["--windows", "1", "--text"])
+        .arg(&text)
+        .output()
+        .expect("python3 runs");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let rows: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(format!("{out}.json")).unwrap()).unwrap();
+    // Only rows of `ffn_down` are whole groups of 256.
+    assert_eq!(rows[0]["matrices"], "30 of 210");
+    assert!(rows[0]["perplexity"].as_f64().unwrap().is_finite() && rows[0]["moved"].as_f64().unwrap() < 0.2);
+    let table = std::fs::read_to_string(format!("{out}.md")).unwrap();
+    assert!(
+        table.contains("| iq3_s | 3.44 | 30 of 210 |") && table.contains("there is no type `q9`"),
+        "{table}"
+    );
+}

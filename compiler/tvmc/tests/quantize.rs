@@ -102,7 +102,7 @@ fn mistakes_are_told_and_nothing_is_written() {
         assert!(err.contains(words), "{rest:?}: {err}");
     };
     refused(&from, &to, &["--type", "q8_00"], 2, "did you mean `q8_0`");
-    refused(&from, &to, &["--type", "IQ2_XXS"], 1, "can be read, but not written");
+    refused(&from, &to, &["--type", "I16"], 1, "can be read, but not written");
     refused(&from, &to, &["--type", "q8_0", "--rule", "x*=q4_0"], 1, "decides about no tensor");
     refused(&from, &to, &["--type", "q8_0", "--rule", "*=q4_0", "--rule", "blk*=q4_0"], 1, "holds i32");
     refused(&from, &to, &["--type", "q8_0", "--rule", "q4_0"], 2, "PATTERN=TYPE");

@@ -1,6 +1,6 @@
 //! Weight files: what a model is made of, read so that a hostile file can do no harm.
 //!
-//! **Maps** a file (GGUF, safetensors, `.npy`) to named tensors: `(name, shape, format, bytes)`. Nothing here decodes
+//! **Maps** a file (GGUF, safetensors, `.npy`) or a folder that describes itself ([`checkpoint`]) to named tensors: `(name, shape, format, bytes)`. Nothing here decodes
 //! a weight: bytes stay as stored, and what they mean is said by a `format` declaration in the language.
 //!
 //! **Invariants.** Every length is compared with the bytes that remain before anything is allocated; every size goes
@@ -22,6 +22,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod checkpoint;
 pub mod fetch;
 pub mod gguf;
 pub mod mapped;

@@ -1,6 +1,6 @@
 //! One view of a weight file, whatever its format.
 //!
-//! **Maps** a path to named tensors. The kind is told by the first bytes, not by the file's name.
+//! **Maps** a path to named tensors. The kind is told by the first bytes, not by the file's name; a folder is a checkpoint.
 //!
 //! **Invariant.** Every [`TensorInfo`] of a [`Weights`] lies inside its file, and names are unique.
 
@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::gguf::{Gguf, GgufError, Metadata};
 use crate::mapped::{Access, FileBytes};
 use crate::safetensors::{SafeTensorsFile, SafeTensorsProblem};
@@ -36,7 +37,7 @@ impl TensorInfo {
     }
 
     /// Where its bytes are in the file. Readers accept a tensor only after checking that offset + bytes <= file.len().
-    fn range(&self) -> Range<usize> {
+    pub(crate) fn range(&self) -> Range<usize> {
         self.offset as usize..(self.offset + self.bytes) as usize
     }
 
@@ -52,6 +53,8 @@ pub enum FileKind {
     Gguf,
     /// safetensors.
     SafeTensors,
+    /// A folder of safetensors with descriptions beside them.
+    Checkpoint,
 }
 
 /// Why a weight file cannot be used.
@@ -81,6 +84,9 @@ pub enum WeightsError {
         /// What is wrong.
         source: SafeTensorsProblem,
     },
+    /// The folder is no sound checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The first bytes fit no known format.
     #[error("{path} is neither GGUF nor safetensors (it starts with {start:02x?})", path = path.display())]
     UnknownKind {
@@ -95,9 +101,10 @@ pub enum WeightsError {
 enum Content {
     Gguf(Gguf),
     SafeTensors(SafeTensorsFile),
+    Checkpoint(Checkpoint),
 }
 
-/// An open weight file.
+/// An open weight file, or a folder of them.
 #[derive(Debug)]
 pub struct Weights {
     path: PathBuf,
@@ -106,8 +113,11 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Opens a weight file and checks everything but the tensors' content.
+    /// Opens a weight file or a checkpoint's folder and checks everything but the tensors' content.
     pub fn open(path: &Path, access: Access) -> Result<Self, WeightsError> {
+        if path.is_dir() {
+            return Ok(Self::with(path.to_owned(), Content::Checkpoint(Checkpoint::open(path, access)?)));
+        }
         let bytes = FileBytes::open(path, access)
             .map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
         Self::from_bytes(path, bytes)
@@ -130,10 +140,14 @@ impl Weights {
             let start = bytes[..bytes.len().min(8)].to_vec();
             return Err(WeightsError::UnknownKind { path, start });
         };
+        Ok(Self::with(path, content))
+    }
+
+    fn with(path: PathBuf, content: Content) -> Self {
         let mut weights = Weights { path, content, by_name: HashMap::new() };
         weights.by_name =
             weights.tensors().iter().enumerate().map(|(index, info)| (info.name.clone(), index)).collect();
-        Ok(weights)
+        weights
     }
 
     /// The path it was opened by.
@@ -146,6 +160,7 @@ impl Weights {
         match self.content {
             Content::Gguf(_) => FileKind::Gguf,
             Content::SafeTensors(_) => FileKind::SafeTensors,
+            Content::Checkpoint(_) => FileKind::Checkpoint,
         }
     }
 
@@ -153,13 +168,17 @@ impl Weights {
     pub fn gguf(&self) -> Option<&Gguf> {
         match &self.content {
             Content::Gguf(gguf) => Some(gguf),
-            Content::SafeTensors(_) => None,
+            Content::SafeTensors(_) | Content::Checkpoint(_) => None,
         }
     }
 
-    /// The GGUF metadata; safetensors files have none of use.
+    /// The GGUF metadata, or what a checkpoint's would be; safetensors files alone have none of use.
     pub fn metadata(&self) -> Option<&Metadata> {
-        self.gguf().map(|gguf| &gguf.metadata)
+        match &self.content {
+            Content::Gguf(gguf) => Some(&gguf.metadata),
+            Content::SafeTensors(_) => None,
+            Content::Checkpoint(checkpoint) => Some(&checkpoint.metadata),
+        }
     }
 
     /// All tensors in file order.
@@ -167,6 +186,7 @@ impl Weights {
         match &self.content {
             Content::Gguf(gguf) => &gguf.tensors,
             Content::SafeTensors(file) => &file.tensors,
+            Content::Checkpoint(checkpoint) => &checkpoint.tensors,
         }
     }
 
@@ -182,23 +202,26 @@ impl Weights {
 
     /// The stored bytes of tensor `index`. Panics if there is no such tensor.
     pub fn tensor_bytes(&self, index: usize) -> &[u8] {
-        self.bytes_of(&self.tensors()[index])
-    }
-
-    /// The stored bytes of a tensor of this file.
-    pub fn bytes_of(&self, tensor: &TensorInfo) -> &[u8] {
-        tensor.slice(self.file_bytes())
-    }
-
-    /// Says that tensor `index` will not be read soon, see [`FileBytes::release`]. Panics if there is no such tensor.
-    pub fn release(&self, index: usize) {
-        self.file_bytes().release(self.tensors()[index].range());
-    }
-
-    fn file_bytes(&self) -> &FileBytes {
+        let tensor = &self.tensors()[index];
         match &self.content {
-            Content::Gguf(gguf) => gguf.file_bytes(),
-            Content::SafeTensors(file) => file.file_bytes(),
+            Content::Gguf(gguf) => tensor.slice(gguf.file_bytes()),
+            Content::SafeTensors(file) => tensor.slice(file.file_bytes()),
+            Content::Checkpoint(checkpoint) => checkpoint.tensor_bytes(index),
+        }
+    }
+
+    /// The stored bytes of a tensor of this file. Panics if it is of another.
+    pub fn bytes_of(&self, tensor: &TensorInfo) -> &[u8] {
+        self.tensor_bytes(self.by_name[&tensor.name])
+    }
+
+    /// Says that tensor `index` will not be read soon, see [`crate::FileBytes::release`]. Panics if there is no such tensor.
+    pub fn release(&self, index: usize) {
+        let tensor = &self.tensors()[index];
+        match &self.content {
+            Content::Gguf(gguf) => gguf.file_bytes().release(tensor.range()),
+            Content::SafeTensors(file) => file.file_bytes().release(tensor.range()),
+            Content::Checkpoint(checkpoint) => checkpoint.release(index),
         }
     }
 }

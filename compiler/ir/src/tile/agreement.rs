@@ -41,9 +41,10 @@ fn lacks(kernel: &Kernel, inst: &Inst, at: usize, result: &Layout) -> bool {
     let Some(layout) = kernel.layout(operand) else { return false };
     let held = layout.holders();
     match &inst.op {
-        Op::Unary(_) | Op::Binary(_) | Op::Fma | Op::Select | Op::Cast(_) | Op::Bitcast | Op::Scan(..) => {
+        Op::Unary(_) | Op::Binary(_) | Op::Fma | Op::Select | Op::Cast(_) | Op::Bitcast => {
             !held.covers(&result.holders())
         }
+        Op::Table(_) | Op::Scan(..) => !held.covers(&result.holders()),
         Op::Gather(_) => at == 1 && !held.covers(&result.holders()),
         Op::Broadcast => uncovered(held.broadcast_to(result.shape()), Ok(result.holders())),
         Op::Reshape => match result.reshape(layout.shape()) {
@@ -78,7 +79,6 @@ fn lacks(kernel: &Kernel, inst: &Inst, at: usize, result: &Layout) -> bool {
         | Op::Wait(_)
         | Op::Atomic { .. }
         | Op::Field(_)
-        | Op::Table(_)
         | Op::GroupIndex
         | Op::Assert(_)
         | Op::Print(_) => false,

@@ -232,6 +232,8 @@ pub struct Kernel {
     pub dims: Vec<DimDecl>,
     /// Formats in use.
     pub formats: Vec<Format>,
+    /// Constant tables that the body reads: dtype f32 or i32 and the entries' bit patterns.
+    pub tables: Vec<(DType, Vec<u32>)>,
     /// Block-shared tensors.
     pub shared: Vec<SharedDecl>,
     /// One to three grid axes, over dimensions and integer scalar arguments by name.

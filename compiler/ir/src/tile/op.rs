@@ -133,7 +133,7 @@ rows! {
         Scatter "scatter" "elements to computed places of a tensor";
         Atomic "atomic" "updates elements that other blocks update too";
         Field "field" "a stored field of a group";
-        Table "table" "an entry of a format's table";
+        Table "table" "an entry of a constant table";
         GroupIndex "group_index" "the element's index in its group";
         Assert "assert" "fails the launch";
         Print "print" "logs operands";
@@ -465,7 +465,7 @@ pub enum Op {
     },
     /// A format's field of the element at offset `args[0]` (its slot in the group is the operand): only in decode bodies.
     Field(u32),
-    /// Entry `args[0]` of a format's constant table: only in decode bodies.
+    /// Entry `args[0]` of a constant table: in a decode body of the format's, inside it by proof; in a kernel's body, element by element, of the kernel's, and 0 outside.
     Table(u32),
     /// The element's index in its group, i32: only in decode bodies.
     GroupIndex,

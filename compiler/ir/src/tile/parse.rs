@@ -174,6 +174,9 @@ impl Parser<'_> {
             self.at.numbered('f', self.kernel.formats.len())?;
             let format = self.format()?;
             self.kernel.formats.push(format);
+        } else if self.at.eat_word("table")? {
+            let table = self.table()?;
+            self.kernel.tables.push(table);
         } else if self.at.eat_word("tensor")? {
             self.at.numbered('p', self.kernel.params.len())?;
             let tensor = self.tensor()?;
@@ -314,17 +317,7 @@ impl Parser<'_> {
                 self.at.keyword("field")?;
                 fields.push(self.field(Scope::Tensor)?);
             } else if self.at.eat_word("table")? {
-                let dtype = self.dtype()?;
-                self.at.punct('[')?;
-                let mut entries = Vec::new();
-                while !self.at.is_punct(']') {
-                    entries.push(self.at.number("bits in hexadecimal", hexadecimal)?);
-                    if !self.at.eat(',')? {
-                        break;
-                    }
-                }
-                self.at.punct(']')?;
-                tables.push((dtype, entries));
+                tables.push(self.table()?);
             } else {
                 break;
             }
@@ -341,6 +334,21 @@ impl Parser<'_> {
         self.at.punct('}')?;
         let decode = Decode { values, insts, result };
         Ok(Format { name, group, bytes, row_head, tensor_head, fields, tables, decode })
+    }
+
+    /// `i32 [0x1, 0x2]`
+    fn table(&mut self) -> Parsed<(DType, Vec<u32>)> {
+        let dtype = self.dtype()?;
+        self.at.punct('[')?;
+        let mut entries = Vec::new();
+        while !self.at.is_punct(']') {
+            entries.push(self.at.number("bits in hexadecimal", hexadecimal)?);
+            if !self.at.eat(',')? {
+                break;
+            }
+        }
+        self.at.punct(']')?;
+        Ok((dtype, entries))
     }
 
     fn field(&mut self, scope: Scope) -> Parsed<Field> {

@@ -101,6 +101,9 @@ impl Kernel {
         for (at, format) in self.formats.iter().enumerate() {
             self.format(f, at, format)?;
         }
+        for (dtype, entries) in &self.tables {
+            writeln!(f, "  {}", table(*dtype, entries))?;
+        }
         for (at, param) in self.params.iter().enumerate() {
             self.param(f, at, param)?;
         }
@@ -164,6 +167,12 @@ fn is_plain(dtype: DType, bits: u32) -> bool {
     }
 }
 
+/// A constant table of a format or a kernel.
+fn table(dtype: DType, entries: &[u32]) -> String {
+    let entries: Vec<String> = entries.iter().map(|e| format!("{e:#x}")).collect();
+    format!("table {dtype} [{}]", entries.join(", "))
+}
+
 /// The type of a value, or `?`.
 fn type_of(values: &[TileType], value: Value) -> String {
     values.get(value.index()).map_or("?".to_owned(), ToString::to_string)
@@ -200,8 +209,7 @@ impl Kernel {
             )?;
         }
         for (dtype, entries) in &format.tables {
-            let entries: Vec<String> = entries.iter().map(|e| format!("{e:#x}")).collect();
-            writeln!(f, "    table {dtype} [{}]", entries.join(", "))?;
+            writeln!(f, "    {}", table(*dtype, entries))?;
         }
         for inst in &format.decode.insts {
             write!(f, "    ")?;

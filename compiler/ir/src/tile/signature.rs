@@ -318,9 +318,17 @@ pub(super) fn check(
             }
             Ok(Gives::Nothing)
         }
-        Op::Field(_) | Op::Table(_) | Op::GroupIndex => {
-            fail(Rule::DecodeOnly, "belongs into the decode body of a format")
+        Op::Table(number) => {
+            count(args, 1)?;
+            let Some((dtype, _)) = kernel.tables.get(*number as usize) else {
+                return fail(Rule::Declaration, format!("table {number} does not exist"));
+            };
+            if args[0].dtype != DType::I32 {
+                return fail(Rule::DType, format!("an index of type {}, must be i32", args[0]));
+            }
+            gives(TileType { dtype: *dtype, shape: args[0].shape.clone() })
         }
+        Op::Field(_) | Op::GroupIndex => fail(Rule::DecodeOnly, "belongs into the decode body of a format"),
         Op::Const(_) | Op::Unary(_) | Op::Binary(_) | Op::Fma | Op::Select | Op::Cast(_) | Op::Bitcast => {
             elementwise(op, args, result)
         }

@@ -20,11 +20,11 @@
 //!  9. **Cast.** `exact` only where every value is representable, `round` to a float, `saturate` to an integer or bool, `wrap` to an
 //!     integer.
 //! 10. **Result.** An operation that gives a value defines one, of the type that follows from the operands; an effect defines none.
-//! 11. **Declaration.** Tensors, scalars, dimensions and formats exist where they are named.
+//! 11. **Declaration.** Tensors, scalars, dimensions, formats and tables exist where they are named.
 //! 12. **Memory.** One index per axis, i32 scalar offsets, a tile of the slices' extents and the element's dtype (f32 for a format), a
 //!     padding value of that dtype; a tensor of a format is written field by field, whole groups at a time.
 //! 13. **Access.** No store to a `read` tensor.
-//! 14. **Decode only.** `field`, `table` and `group_index` occur in decode bodies only.
+//! 14. **Decode only.** `field` and `group_index` occur in decode bodies only.
 //! 15. **For.** Counter and bounds are i32 scalars; the step is 1 to `i32::MAX`, the pipeline 1 to [`MAX_PIPELINE`].
 //! 16. **Carried values.** A loop has as many parameters, initials, yields and results, an `if` as many yields in each branch as
 //!     results, and their types agree place by place.
@@ -34,7 +34,7 @@
 //! 20. **Header.** One to three grid axes. Names in extents and grid are dimensions or integer scalars, in assumptions dimensions or
 //!     scalars; dimensions and scalars have different names; a scalar argument is f32, i32, u32 or bool.
 //! 21. **Format.** A group has at least one element and one byte; heads are whole units; fields lie within their scope; a field's digits multiply to its count and
-//!     reach every slot once; tables are f32 or i32 with 1 to [`MAX_TABLE_ENTRIES`] entries.
+//!     reach every slot once; tables, the kernel's too, are f32 or i32 with 1 to [`MAX_TABLE_ENTRIES`] entries.
 //! 22. **Decode body.** Element-wise operations, `field`, `table` and `group_index` on scalars, each value defined once and before its
 //!     use; its result is an f32.
 //! 23. **Layout.** A layout has its value's shape; all of a kernel have its number of lanes. `view` takes and gives values with layouts of
@@ -254,6 +254,7 @@ impl<'a> Verifier<'a> {
             self.error_at(Rule::Layout, value.to_string(), wrong);
         }
         self.header();
+        self.tables("kernel", &kernel.tables);
         for (number, format) in kernel.formats.iter().enumerate() {
             self.format(&format!("format f{number}"), format);
         }
@@ -377,7 +378,13 @@ impl<'a> Verifier<'a> {
                 self.error_at(Rule::Format, at, format!("field {:?} {wrong}", field.name));
             }
         }
-        for (number, (dtype, entries)) in format.tables.iter().enumerate() {
+        self.tables(at, &format.tables);
+        self.decode(at, format, &format.decode);
+    }
+
+    /// The tables of a format or of the kernel.
+    fn tables(&mut self, at: &str, tables: &[(DType, Vec<u32>)]) {
+        for (number, (dtype, entries)) in tables.iter().enumerate() {
             if !matches!(*dtype, DType::F32 | DType::I32) {
                 self.error_at(Rule::Format, at, format!("table {number} is of {dtype}, must be f32 or i32"));
             }
@@ -389,7 +396,6 @@ impl<'a> Verifier<'a> {
                 self.error_at(Rule::Format, at, message);
             }
         }
-        self.decode(at, format, &format.decode);
     }
 
     /// Rule 22.

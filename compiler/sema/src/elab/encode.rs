@@ -342,7 +342,7 @@ impl Elab<'_, '_> {
             let shape = if field.count == 1 { Vec::new() } else { vec![field.count] };
             heads[at] = Some(self.zero_entries(field, &shape, span)?);
         }
-        let encoding = Encoding::Block(body, module);
+        let encoding = Encoding::Block(body, module, id);
         self.encode(&encoding, format, (value, groups, rows), heads, span).map(drop)
     }
 
@@ -388,8 +388,8 @@ impl Elab<'_, '_> {
             let times = if field.scope == Scope::Row { rows } else { groups };
             if field.count == 1 { vec![times] } else { vec![times, field.count] }
         };
-        let (body, module) = match encoding {
-            Encoding::Block(body, module) => (*body, *module),
+        let (body, module, id) = match encoding {
+            Encoding::Block(body, module, id) => (*body, *module, *id),
             Encoding::Derived(derived) => {
                 let held = self.encode_derived((format, derived), (value, groups, rows), heads, span)?;
                 let fields = format.fields.iter().zip(held);
@@ -405,7 +405,8 @@ impl Elab<'_, '_> {
         // In an outer scope: a field of this name hides it.
         let count =
             |name: &str, count: u32| fixed(name, Operand::Constant(Constant::int(i64::from(count))), span);
-        let counts = vec![count("groups", groups), count("rows", rows)];
+        let mut counts = vec![count("groups", groups), count("rows", rows)];
+        counts.extend(self.tables_of(id));
         for (field, head) in format.fields.iter().zip(heads) {
             let held = match head {
                 Some(head) => head,
@@ -415,6 +416,32 @@ impl Elab<'_, '_> {
             locals.push(Local { mutable, ..fixed(&field.name, Operand::Value(held), span) });
         }
         self.run_block((body, module), vec![counts, locals], span)?.into_iter().skip(1).collect()
+    }
+
+    /// The tables that a format declares, as names of its block. A mistake in one is reported where the format is compiled.
+    fn tables_of(&mut self, id: ItemId) -> Vec<Local> {
+        let lib = self.cx.lib;
+        let ast::ItemKind::Format(format) = &lib.item(id).kind else { return Vec::new() };
+        let mut locals = Vec::new();
+        for member in &format.members {
+            let ast::FormatMember::Table(table) = member else { continue };
+            let name = &table.name.name;
+            // No name of the source contains a blank.
+            let known = format!("{name} {} {}", id.module, format.name.name);
+            let at = match self.format.tables.iter().position(|t| t.0 == known) {
+                Some(at) => at,
+                None => {
+                    let Some((shape, dtype, entries)) = crate::format::table(self.cx, id.module, table)
+                    else {
+                        continue;
+                    };
+                    self.format.tables.push((known, shape, dtype, entries));
+                    self.format.tables.len() - 1
+                }
+            };
+            locals.push(fixed(name, Operand::Table(at as u32), table.name.span));
+        }
+        locals
     }
 
     /// Runs a block in these scopes, in the file of this number; gives what the names of the last hold then.
@@ -451,7 +478,7 @@ fn fixed(name: &str, operand: Operand, span: Span) -> Local {
 /// How a format's groups are made.
 enum Encoding<'a> {
     /// By its `encode` block, in the file of this number.
-    Block(&'a ast::Block, usize),
+    Block(&'a ast::Block, usize, ItemId),
     /// As its `value` implies.
     Derived(Derivation),
 }
@@ -459,7 +486,7 @@ enum Encoding<'a> {
 /// How a format's groups are made, or why that is not known.
 fn encoding<'a>(lib: &'a Library, id: ItemId, format: &Format) -> Result<Encoding<'a>, String> {
     match crate::format::encode_body(lib, id, EncodeOf::Groups) {
-        Some((body, module)) => Ok(Encoding::Block(body, module)),
+        Some((body, module)) => Ok(Encoding::Block(body, module, id)),
         None => derive(format).map(Encoding::Derived),
     }
 }

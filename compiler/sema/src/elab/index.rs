@@ -158,22 +158,85 @@ impl Elab<'_, '_> {
         self.define(Op::Field(field), &[at], TileType::scalar(dtype), span)
     }
 
+    /// `table[i, ..]`: in a format's `value` for single indices, in a kernel element by element, 0 outside the table.
     fn table_entry(&mut self, table: u32, indices: &[IndexItem], span: Span) -> Option<Value> {
         let (_, shape, dtype, _) = &self.format.tables[table as usize];
         let (shape, dtype) = (shape.clone(), *dtype);
-        let offsets = self.points(indices, shape.len(), span)?;
+        if matches!(self.mode, Mode::Format(_)) {
+            let offsets = self.points(indices, shape.len(), span)?;
+            let at = self.row_major(&offsets, &shape, span)?;
+            return self.define(Op::Table(table), &[at], TileType::scalar(dtype), span);
+        }
+        let offsets = self.table_places(indices, shape.len(), span)?;
+        let mut at = self.row_major(&offsets, &shape, span)?;
+        // An index beyond its row must not reach the next one.
+        for (offset, extent) in offsets.iter().zip(&shape).skip(1) {
+            let facts = self.facts(*offset);
+            if facts.lo >= 0 && facts.hi < i64::from(*extent) {
+                continue;
+            }
+            let (zero, outside) = (self.i32(0, span)?, self.i32(-1, span)?);
+            let extent = self.i32(*extent as i32, span)?;
+            let low = self.elementwise(Binary::Le, zero, *offset, span)?;
+            let high = self.elementwise(Binary::Lt, *offset, extent, span)?;
+            let inside = self.elementwise(Binary::And, low, high, span)?;
+            let shape = self.ty(at).shape;
+            let inside = self.broadcast(inside, &shape, span)?;
+            let outside = self.broadcast(outside, &shape, span)?;
+            let ty = TileType { dtype: DType::I32, shape };
+            at = self.define(Op::Select, &[inside, at, outside], ty, span)?;
+        }
+        let ty = TileType { dtype, shape: self.ty(at).shape };
+        self.define(Op::Table(table), &[at], ty, span)
+    }
+
+    /// The place in row-major order of an entry.
+    fn row_major(&mut self, offsets: &[Value], shape: &[u32], span: Span) -> Option<Value> {
         let mut at: Option<Value> = None;
-        for (offset, extent) in offsets.into_iter().zip(&shape) {
+        for (offset, extent) in offsets.iter().zip(shape) {
             at = Some(match at {
-                None => offset,
+                None => *offset,
                 Some(rows) => {
                     let extent = self.i32(*extent as i32, span)?;
                     let start = self.elementwise(Binary::Mul, rows, extent, span)?;
-                    self.elementwise(Binary::Add, start, offset, span)?
+                    self.elementwise(Binary::Add, start, *offset, span)?
                 }
             });
         }
-        self.define(Op::Table(table), &[at?], TileType::scalar(dtype), span)
+        at
+    }
+
+    /// Integers or tiles of them, one for each axis of a table.
+    fn table_places(&mut self, indices: &[IndexItem], rank: usize, span: Span) -> Option<Vec<Value>> {
+        if indices.len() != rank {
+            let message = format!("{rank} indices are needed here, not {}", indices.len());
+            self.error(Code::RankMismatch, span, message, "one index per dimension");
+            return None;
+        }
+        let mut places = Vec::new();
+        for index in indices {
+            let IndexKind::Point(at) = index.kind else {
+                self.report(
+                    Diagnostic::error(Code::RankMismatch, "a table has no slices")
+                        .at(index.span, "not an index")
+                        .help("index it by a tile: `t[first + iota(16)]`"),
+                );
+                return None;
+            };
+            let operand = self.expr(at)?;
+            let value = self.computed(operand, index.span)?;
+            let ty = self.ty(value);
+            if ty.dtype != DType::I32 {
+                self.report(
+                    Diagnostic::error(Code::WrongType, format!("integers are needed here, not {ty}"))
+                        .at(index.span, ty.to_string())
+                        .help("convert with `as i32`"),
+                );
+                return None;
+            }
+            places.push(value);
+        }
+        Some(places)
     }
 
     /// `base.name(..)`.

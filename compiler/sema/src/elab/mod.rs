@@ -66,7 +66,7 @@ pub(crate) enum Operand {
     Memory(Memory),
     /// A field of the format whose `value` this is, by number.
     Field(u32),
-    /// A table, by its number in the format.
+    /// A table, by its number in the format or kernel.
     Table(u32),
     /// `block`.
     Block,
@@ -100,7 +100,7 @@ pub(crate) enum Mode {
     Function,
 }
 
-/// Fields and tables of the format whose `value` is compiled.
+/// Fields of the format whose `value` is compiled, and the tables that it or a kernel reads.
 #[derive(Default)]
 pub(crate) struct FormatScope {
     /// Name, dtype and count of each field.
@@ -375,7 +375,9 @@ impl<'c, 'l> Elab<'c, 'l> {
                     return Facts::ANY;
                 };
                 let values = entries.iter().map(|e| i64::from(*e as i32));
-                Facts::range(values.clone().min().unwrap_or(0), values.max().unwrap_or(0), 1)
+                let all = Facts::range(values.clone().min().unwrap_or(0), values.max().unwrap_or(0), 1);
+                // Outside a table there are zeros, and no format reads there.
+                if matches!(self.mode, Mode::Format(_)) { all } else { all.union(Facts::constant(0)) }
             }
             Op::Scalar(_)
             | Op::Fma

@@ -75,14 +75,6 @@ impl Elab<'_, '_> {
         match &lib.item(id).kind {
             ItemKind::Const(_) => self.cx.const_item(id, name.span).map(Operand::Constant),
             ItemKind::Table(table) => {
-                if !matches!(self.mode, Mode::Format(_)) {
-                    self.report(
-                        Diagnostic::error(Code::Unsupported, "tables are read in formats only")
-                            .at(name.span, "a table")
-                            .help("pass the values as a tensor argument"),
-                    );
-                    return None;
-                }
                 if let Some(at) = self.format.items.get(&id) {
                     return Some(Operand::Table(*at));
                 }

@@ -1,4 +1,4 @@
-//! `tvmc quantize`: a GGUF file with its weights stored in other types.
+//! `tvmc quantize`: a GGUF file, of another or of a checkpoint's folder, with its weights stored in other types.
 //!
 //! ```text
 //! IN --map--> rows of a tensor --kernel `quantize`--> rows in the new type --> OUT, tensor after tensor
@@ -18,7 +18,7 @@
 //! OUT is whole or not there. Metadata is copied; the file's own word for its type (`general.file_type`) is left out where it would not be
 //! true any more.
 //!
-//! Refused: files without metadata, types that do not say how they are encoded, a rule that fits no tensor, IN as OUT.
+//! Refused: safetensors alone, which have no metadata, types that do not say how they are encoded, a rule that fits no tensor, IN as OUT.
 
 use super::progress::Bar;
 use super::{Failure, emit_json, say, weights};
@@ -77,9 +77,9 @@ impl Loss {
 pub fn quantize(options: &QuantizeOptions, interrupted: &Arc<AtomicBool>) -> Result<(), Failure> {
     let start = Instant::now();
     let file = weights::open(&options.input, interrupted)?;
-    if file.kind() != FileKind::Gguf {
-        return Err(Failure::user(format!("{} is no GGUF file", file.path().display()))
-            .help("other weight files carry neither settings nor a tokenizer: convert it to GGUF first"));
+    if file.kind() == FileKind::SafeTensors {
+        return Err(Failure::user(format!("{} has no settings and no tokenizer", file.path().display()))
+            .help("give the folder that holds it, with config.json and tokenizer.json"));
     }
     if same_file(file.path(), &options.output) {
         return Err(Failure::usage("the output would replace the input: give it another name"));

@@ -10,15 +10,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tvmc_model::tokenizer::{Special, Tokenizer};
 use tvmc_types::dtype::DType;
+use tvmc_weights::checkpoint::is_checkpoint;
 use tvmc_weights::fetch::{self, Fetcher, Progress};
 use tvmc_weights::gguf::declared::{DECLARATIONS, TENSOR};
 use tvmc_weights::gguf::type_ids;
-use tvmc_weights::{Access, Weights};
+use tvmc_weights::{Access, FileKind, Weights};
 
 /// The path of a model: a file that exists, else a model that can be fetched.
 pub fn model_path(model: &str, interrupted: &Arc<AtomicBool>) -> Result<PathBuf, Failure> {
     let path = Path::new(model);
-    if path.exists() {
+    // A folder of a model's name does not hide the model.
+    if path.exists() && (!path.is_dir() || is_checkpoint(path) || model.contains(['/', '\\'])) {
         return Ok(path.to_owned());
     }
     let looks_like_a_path = model.contains(['/', '\\']) || path.extension().is_some();
@@ -66,10 +68,15 @@ pub fn open(model: &str, interrupted: &Arc<AtomicBool>) -> Result<Weights, Failu
 pub fn tokenizer(weights: &Weights) -> Result<Tokenizer, Failure> {
     let Some(metadata) = weights.metadata() else {
         return Err(Failure::user(format!(
-            "{} has no tokenizer: only GGUF files carry one",
+            "{} has no tokenizer: GGUF files carry one, and folders of a model do",
             weights.path().display()
-        )));
+        ))
+        .help("give the folder that holds the file, with config.json and tokenizer.json"));
     };
+    if weights.kind() == FileKind::Checkpoint && metadata.get("tokenizer.ggml.model").is_none() {
+        return Err(Failure::user(format!("{} has no tokenizer.json", weights.path().display()))
+            .help("it says what tokens are: put the one of the model there"));
+    }
     Tokenizer::from_gguf(metadata).map_err(Failure::from_error)
 }
 

@@ -10,6 +10,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{PreTokenizerWrapper, SplitDelimiterBehavior};
+use tvmc_weights::checkpoint::tokenizer::{LLAMA3_PATTERN, QWEN2_PATTERN};
 
 /// One way to split text.
 #[derive(Debug)]
@@ -52,20 +53,14 @@ const SPLITTINGS: [Splitting; 4] = [
     },
     Splitting {
         names: &["llama-bpe", "llama3", "llama-v3"],
-        rule: Rule::Pattern(concat!(
-            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}",
-            r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-        )),
+        rule: Rule::Pattern(LLAMA3_PATTERN),
         takes_whole_words: true,
         adds_bos: true,
         composes_unicode: false,
     },
     Splitting {
         names: &["qwen2"],
-        rule: Rule::Pattern(concat!(
-            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
-            r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-        )),
+        rule: Rule::Pattern(QWEN2_PATTERN),
         takes_whole_words: false,
         adds_bos: false,
         composes_unicode: true,

@@ -529,7 +529,12 @@ impl<'k> Machine<'k, '_, '_> {
                 }
                 Ok(tile)
             }
-            Op::Field(_) | Op::Table(_) | Op::GroupIndex => {
+            Op::Table(at) => {
+                let (_, entries) = &kernel.tables[*at as usize];
+                let entry = |index: &u32| entries.get(*index as usize).copied().unwrap_or(0);
+                Ok(Tile { bits: self.values[arg(0).index()].bits.iter().map(entry).collect() })
+            }
+            Op::Field(_) | Op::GroupIndex => {
                 Err(Trap::Unsupported("a format's operation outside a format".into()))
             }
             Op::Atomic { update, memory } => self.atomic(inst, *update, *memory),

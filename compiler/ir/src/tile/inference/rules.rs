@@ -27,7 +27,7 @@ pub fn propose(kernel: &Kernel, inst: &Inst, known: Value, layout: &Layout) -> V
         Op::Unary(_) | Op::Binary(_) | Op::Fma | Op::Select | Op::Cast(_) | Op::Bitcast | Op::Scan(..) => {
             alike(kernel, args.iter().chain(&inst.result), known, layout)
         }
-        Op::Atomic { .. } => alike(kernel, args.iter().chain(&inst.result), known, layout),
+        Op::Table(_) | Op::Atomic { .. } => alike(kernel, args.iter().chain(&inst.result), known, layout),
         Op::Gather(_) => alike(kernel, args.get(1).into_iter().chain(&inst.result), known, layout),
         Op::Broadcast => {
             let (rule, fewer) =
@@ -69,7 +69,6 @@ pub fn propose(kernel: &Kernel, inst: &Inst, known: Value, layout: &Layout) -> V
         | Op::Commit
         | Op::Wait(_)
         | Op::Field(_)
-        | Op::Table(_)
         | Op::GroupIndex
         | Op::Assert(_)
         | Op::Print(_) => Vec::new(),
