@@ -4,6 +4,7 @@
 mod raw;
 
 use raw::Raw;
+use std::collections::HashSet;
 use tvmc_fuzz::corpus::vocabulary_metadata;
 use tvmc_model::tokenizer::{MAX_TEXT_BYTES, Special, Tokenizer, TokenizerError};
 use tvmc_weights::gguf::limits::MAX_DIMENSIONS;
@@ -104,10 +105,43 @@ fn merges_of_pieces() {
     assert!(refused(&more("llama", &words(15_421), 1)).contains(&MAX_MERGES.to_string()));
 }
 
-/// The other side of [`merges_of_pieces`].
+/// The other side of [`merges_of_pieces`]: words, and pairs of a letter of their own for what is left, make as many merges as there may be; one pair more is refused.
 #[test]
 fn merges_of_pieces_up_to_the_limit() {
-    assert_eq!(refused(&more("llama", &words(15_420), 1)), "");
+    const SHORTER: usize = 3_932_164;
+    let left = MAX_MERGES - SHORTER - own_merges();
+    let vocabulary = |pairs: u32| {
+        let mut pieces = words(left / 17);
+        for letter in (0..pairs).filter_map(|pair| char::from_u32(0x4e00 + pair)) {
+            pieces.extend([letter.to_string(), [letter, letter].iter().collect()]);
+        }
+        refused(&more("llama", &pieces, 1))
+    };
+    let pairs = (left % 17) as u32;
+    assert_eq!(vocabulary(pairs), "");
+    assert!(vocabulary(pairs + 1).contains(&MAX_MERGES.to_string()));
+}
+
+/// How many merges the pieces of the sound vocabulary have.
+fn own_merges() -> usize {
+    let metadata = vocabulary_metadata("llama");
+    let (mut texts, mut kinds) = (Vec::new(), Vec::new());
+    for (key, value) in metadata.iter() {
+        match (key, value) {
+            ("tokenizer.ggml.tokens", Value::Array(Array::String(list))) => {
+                texts = list.iter().map(str::to_owned).collect();
+            }
+            ("tokenizer.ggml.token_type", Value::Array(Array::I32(list))) => kinds = list.clone(),
+            _ => {}
+        }
+    }
+    let normal: HashSet<&str> =
+        texts.iter().zip(&kinds).filter(|(_, kind)| **kind == 1).map(|(text, _)| text.as_str()).collect();
+    let cuts = |text: &str| {
+        let places = text.char_indices().skip(1);
+        places.filter(|(at, _)| normal.contains(&text[..*at]) && normal.contains(&text[*at..])).count()
+    };
+    normal.iter().map(|text| cuts(text)).sum()
 }
 
 /// All words of up to 17 letters `#` and `+`, and so many of 18: a word of n letters has n - 1 cuts, all of them pieces. Shorter ones have 3,932,164, and with 15,420 of 18 letters they
