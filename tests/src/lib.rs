@@ -2,12 +2,14 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `clif` | reads CLIF back |
 //! | `filetests` | reads and runs the files of `tests/filetests` |
 //! | `generate` | random tile kernels with arguments |
 //! | `machines` | runs a kernel on every machine and compares |
 //! | `random` | numbers that are the same in every run |
 //! | `source_programs` | random kernels as source text |
 
+pub mod clif;
 pub mod filetests;
 pub mod generate;
 pub mod machines;

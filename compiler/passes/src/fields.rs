@@ -65,8 +65,8 @@ impl<'k> Lowering<'k> {
         if field.scope == Scope::Tensor && !outer.is_empty() {
             before.push(first_row());
         }
-        let rows = Rows::of(format, columns);
-        let row = self.row(&tensor, &before, outer, rows, mask)?;
+        // Wherever rows of elements lie, in planes too.
+        let row = self.row_of(&tensor, (&before, outer), (format, columns), mask)?;
         let entries = Groups { elements: field.count, ..Groups::of(format) };
         let group = self.group(entries, column);
         let value = self.field(&row, &group, field, group.index)?;

@@ -358,7 +358,12 @@ impl<'k> Lowering<'k> {
                     }
                 }
             }
-            Some(_) | None => self.load_stored(inst, &tensor, &axes, mask)?,
+            Some(_) | None => {
+                // Whatever its order in memory: what another block writes is left alone.
+                let slice = if tensor.access == Access::Read { None } else { self.inside_slice(&axes) };
+                let mask = self.emit.both(slice, mask);
+                self.load_stored(inst, &tensor, &axes, mask)?
+            }
         };
         self.pad(value, mask, pad)
     }

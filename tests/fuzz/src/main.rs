@@ -33,6 +33,9 @@ struct Options {
     /// Where inputs that fail are kept; by default the folder `tvmc-fuzz-failures` beside this program.
     #[arg(long)]
     save: Option<PathBuf>,
+    /// Writes there how many kernels ran with each operation and type on each machine.
+    #[arg(long)]
+    coverage: Option<PathBuf>,
     /// Judges this one file, as an input of the one target.
     #[arg(long)]
     input: Option<PathBuf>,
@@ -175,6 +178,10 @@ fn all(options: &Options, run: &Run) -> std::io::Result<bool> {
     let mut coverage = Coverage::default();
     tallies.iter().for_each(|(_, tally)| coverage.add(&tally.coverage));
     println!("{}", coverage.table());
+    if let Some(path) = &options.coverage {
+        std::fs::write(path, coverage.matrix())?;
+        println!("Every operation with every type, by machine: {}\n", path.display());
+    }
     for (target, tally) in &tallies {
         for finding in &tally.findings {
             let path = run.keep(*target, finding)?;

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use tvmc_ir::tile::{Binary, CastRule, Form, Kernel, Op, Reduce, Unary, Update};
+use tvmc_ir::tile::Kernel;
+use tvmc_tests::generate::{operations, pairs, taken};
 use tvmc_tests::machines::Ran;
 use tvmc_types::dtype::DType;
 
@@ -18,19 +19,6 @@ pub struct Coverage {
     skipped: BTreeMap<String, u64>,
 }
 
-/// The names of all operations.
-fn names() -> Vec<String> {
-    let mut names: Vec<String> = Unary::ALL.iter().map(|op| op.name().to_owned()).collect();
-    names.extend(Binary::ALL.iter().map(|op| op.name().to_owned()));
-    names.extend(CastRule::ALL.iter().map(|rule| format!("cast.{}", rule.name())));
-    names.extend(Reduce::ALL.iter().map(|op| format!("reduce.{}", op.name())));
-    names.extend(Reduce::ALL.iter().map(|op| format!("scan.{}", op.name())));
-    names.extend(Update::ALL.iter().map(|update| format!("atomic.{}", update.name())));
-    let kinds = [Form::Unary, Form::Binary, Form::Cast, Form::Reduce, Form::Scan, Form::Atomic];
-    names.extend(Form::ALL.iter().filter(|form| !kinds.contains(form)).map(|form| form.name().to_owned()));
-    names
-}
-
 impl Coverage {
     /// Notes that a kernel ran on these machines.
     pub fn ran(&mut self, kernel: &Kernel, ran: &Ran) {
@@ -41,29 +29,7 @@ impl Coverage {
         for skip in &ran.skipped {
             *self.skipped.entry(format!("{}, {}", skip.machine, skip.limit)).or_default() += 1;
         }
-        let mut seen = BTreeSet::new();
-        kernel.body.visit(&mut |inst| {
-            // A cast is known by both types, another operation by what it takes, or what it makes of nothing.
-            let from = inst.args.last().map(|value| kernel.ty(*value).dtype);
-            let to = inst.result.map(|value| kernel.ty(value).dtype);
-            let dtype = match (&inst.op, from, to) {
-                (Op::Cast(_) | Op::Bitcast | Op::View, Some(from), Some(to)) => format!("{from} to {to}"),
-                (Op::Load { .. }, _, Some(to)) => to.to_string(),
-                (_, Some(from), _) => from.to_string(),
-                (_, None, Some(to)) => to.to_string(),
-                (_, None, None) => "none".to_owned(),
-            };
-            seen.insert((inst.op.mnemonic().into_owned(), dtype));
-        });
-        for format in &kernel.formats {
-            for inst in &format.decode.insts {
-                seen.insert((inst.op.mnemonic().into_owned(), "in a format".to_owned()));
-            }
-            for field in &format.fields {
-                seen.insert((Form::Field.name().to_owned(), field.dtype.to_string()));
-            }
-        }
-        for (op, dtype) in seen {
+        for (op, dtype) in pairs(kernel) {
             let counts = self.counts.entry(op).or_default().entry(dtype).or_default();
             for machine in machines {
                 *counts.entry((*machine).to_owned()).or_default() += 1;
@@ -134,13 +100,61 @@ impl Coverage {
             }
             out += "\n";
         }
-        let missing: Vec<String> = names().into_iter().filter(|op| !self.counts.contains_key(op)).collect();
-        let _ = writeln!(out, "\n{} of {} operations ran.", names().len() - missing.len(), names().len());
+        let missing: Vec<String> =
+            operations().into_iter().filter(|op| !self.counts.contains_key(op)).collect();
+        let _ = writeln!(
+            out,
+            "\n{} of {} operations ran.",
+            operations().len() - missing.len(),
+            operations().len()
+        );
         if !missing.is_empty() {
             let _ = writeln!(out, "Never run: {}.", missing.join(", "));
         }
         out += "\n";
         self.types(&machines, &mut out);
+        self.pairs(&mut out);
+        out
+    }
+
+    /// How many of the pairs that the verifier takes ran, and which did not.
+    fn pairs(&self, out: &mut String) {
+        let ran = |(op, dtype): &(String, String)| {
+            self.counts.get(op).is_some_and(|types| types.contains_key(dtype))
+        };
+        let all = taken();
+        let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (op, dtype) in all.iter().filter(|pair| !ran(pair)) {
+            missing.entry(op).or_default().push(dtype);
+        }
+        let count: usize = missing.values().map(Vec::len).sum();
+        let _ =
+            writeln!(out, "\n{} of {} pairs of an operation and its type ran.", all.len() - count, all.len());
+        for (op, dtypes) in missing {
+            let _ = writeln!(out, "Never `{op}` of {} types: {}.", dtypes.len(), dtypes.join(", "));
+        }
+    }
+
+    /// A row for each operation with each type: how many kernels that hold it ran on each machine.
+    pub fn matrix(&self) -> String {
+        let machines: BTreeSet<&String> =
+            self.counts.values().flat_map(|types| types.values().flat_map(BTreeMap::keys)).collect();
+        let mut out = String::from("| operation | type |");
+        let mut rule = String::from("|---|---|");
+        for machine in &machines {
+            let _ = write!(out, " {machine} |");
+            rule += "---:|";
+        }
+        let _ = writeln!(out, "\n{rule}");
+        for (op, types) in &self.counts {
+            for (dtype, counts) in types {
+                let _ = write!(out, "| `{op}` | {dtype} |");
+                for machine in &machines {
+                    let _ = write!(out, " {} |", counts.get(*machine).copied().unwrap_or(0));
+                }
+                out += "\n";
+            }
+        }
         out
     }
 

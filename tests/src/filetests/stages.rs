@@ -14,6 +14,7 @@
 //! | `verify` | the errors of IR text: `.tir` tile, `.lir` lane, `.pir` program IR, with interfaces of kernels after it | |
 
 use super::{FileTest, diagnostics, lanes, launch};
+use crate::clif::{self, Isa};
 use tvmc_backend_x86::{Features, Level};
 use tvmc_ir::{lane, program, tile};
 use tvmc_lang::diag::{Diagnostic, render};
@@ -127,13 +128,8 @@ impl Stage {
                 Ok(lowered(&instance(test)?, &row)?.to_string())
             }
             Stage::Clif => {
-                let isa = if test.one("arm").is_some() {
-                    isa("aarch64-unknown-linux-gnu", &[])
-                } else {
-                    isa("x86_64-unknown-linux-gnu", X86_FEATURES)
-                };
-                let function = lowered(&instance(test)?, &CRANELIFT)?;
-                tvmc_backend_cranelift::clif_text(&function, &*isa?).map_err(|e| e.to_string())
+                let isa = if test.one("arm").is_some() { Isa::Arm } else { Isa::X86 };
+                clif::text(&lowered(&instance(test)?, &CRANELIFT)?, isa)
             }
             Stage::Asm => {
                 let (level, row) = match test.one("level") {
@@ -232,20 +228,6 @@ pub(super) fn choices(test: &FileTest, tuned: impl Fn(&str) -> bool) -> Result<I
         }
     }
     Ok(chosen)
-}
-
-/// What `clif` compiles for: the host plays no part.
-const X86_FEATURES: &[&str] =
-    &["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt", "has_avx", "has_avx2", "has_fma"];
-
-fn isa(triple: &str, features: &[&str]) -> Result<cranelift_codegen::isa::OwnedTargetIsa, String> {
-    let mut builder = cranelift_codegen::isa::lookup_by_name(triple).map_err(|e| e.to_string())?;
-    for feature in features {
-        cranelift_codegen::settings::Configurable::enable(&mut builder, feature)
-            .map_err(|e| e.to_string())?;
-    }
-    let flags = tvmc_backend_cranelift::flags(true).map_err(|e| e.to_string())?;
-    builder.finish(flags).map_err(|e| e.to_string())
 }
 
 /// WGSL's row and limits; with `matrices N`, of a device whose subgroups of N multiply whole matrices.

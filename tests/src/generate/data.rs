@@ -62,6 +62,12 @@ pub(super) fn narrow_unsigned() -> Vec<DType> {
     of(|dtype| dtype.kind() == Kind::Unsigned && dtype.bits() < 32)
 }
 
+/// Every dtype that tiles are held and stored in.
+pub(super) fn held() -> Vec<DType> {
+    let bits = |dtype: DType| dtype.bits() <= if dtype.is_float() { 16 } else { 32 };
+    of(|dtype| dtype == DType::F32 || bits(dtype))
+}
+
 /// A scalar argument as a host number.
 pub(super) fn number(dtype: DType, bits: u32) -> Number {
     match dtype.kind() {
@@ -221,7 +227,7 @@ impl Body {
 /// part of the group, which is a small code, a float, or absent.
 pub(super) fn format(tape: &mut Tape<'_>, number: usize) -> Format {
     let group = tape.pick(&[8u32, 32, 16, 5, 24, 64, 1, 3]);
-    let wide = tape.pick(&[DType::U4, DType::U1, DType::U2, DType::U3, DType::U5]);
+    let wide = tape.pick(&[DType::U4, DType::U1, DType::U2, DType::U3, DType::U5, DType::I4, DType::I3]);
     let mut fields = Vec::new();
     let mut bit = tape.pick(&[0, 3, 8, 16]);
     let (mut row_bits, mut tensor_bits) = (0u32, 0u32);
@@ -229,7 +235,13 @@ pub(super) fn format(tape: &mut Tape<'_>, number: usize) -> Format {
     let index = body.push(Op::GroupIndex, &[], DType::I32);
     // The scale's parts: one for all, or one for each half of the group.
     let parts = if group.is_multiple_of(2) { tape.pick(&[1u32, 2]) } else { 1 };
-    let scale = tape.pick(&[None, Some(DType::U2), Some(DType::F16), Some(DType::E2M1), Some(DType::BF16)]);
+    let scale = match tape.below(6) {
+        0 => None,
+        1 => Some(DType::U2),
+        2 => Some(DType::F16),
+        3 => Some(DType::BF16),
+        _ => Some(tape.pick(&rounded())),
+    };
     let scale = scale.map(|dtype| {
         // Stored once for a group, a row or a matrix.
         let scope = tape.pick(&[Scope::Group, Scope::Group, Scope::Row, Scope::Tensor]);

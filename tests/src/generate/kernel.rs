@@ -3,13 +3,13 @@
 //! Every block writes its own part of every output (`memory`), so no two blocks conflict. Loops run at most [`MAX_TRIPS`] times each, and
 //! tiles shrink with the number of iterations around them, so that every kernel is quick in an interpreter.
 
+use super::memory::computing;
 use super::outputs::Output;
 use super::{Argument, Case, Floats, Tape};
 use crate::random::Random;
 use tvmc_ir::host::{Binary as HostBinary, Expr};
-use tvmc_ir::lane::Access;
 use tvmc_ir::tile::inference::infer;
-use tvmc_ir::tile::{Binary, Builder, CastRule, DimDecl, Element, Op, Shared, TensorDecl, TileType, Value};
+use tvmc_ir::tile::{Binary, Builder, DimDecl, Element, Op, Shared, TensorDecl, TileType, Value};
 use tvmc_types::dtype::DType;
 
 /// Extents of tiles and tensors.
@@ -42,6 +42,8 @@ pub(super) struct Maker<'t> {
     pub outputs: Vec<Output>,
     /// Block-shared tensors that were written as a whole.
     pub shared: Vec<Shared>,
+    /// Those of them that a copy is under way to.
+    pub busy: Vec<Shared>,
     pub noise: Random,
     /// Iterations of the loops around.
     pub trips: u32,
@@ -64,6 +66,7 @@ pub fn generate(decisions: &[u32], floats: Floats) -> Case {
         dims: Vec::new(),
         outputs: Vec::new(),
         shared: Vec::new(),
+        busy: Vec::new(),
         noise,
         trips: 1,
         portable: floats == Floats::Exact,
@@ -83,7 +86,7 @@ impl Maker<'_> {
             self.b.kernel.dims.push(DimDecl { name: name.clone() });
             self.dims.push(size);
             // An argument binds it.
-            self.input_of(Element::DType(DType::F32), &[(size, Expr::Name(name))], Access::Read);
+            self.input_of(Element::DType(DType::F32), &[(size, Expr::Name(name))]);
         }
         self.b.kernel.lanes = self.tape.pick(&[None, None, None, None, Some(8), Some(32), Some(64), Some(4)]);
         for _ in 0..1 + self.tape.below(2) {
@@ -164,11 +167,19 @@ impl Maker<'_> {
                 8 | 9 => self.reshape(),
                 10 | 11 => self.reduce(),
                 12 => self.dot(),
-                13 | 14 => self.load(),
-                15 if self.tape.one_in(3) => self.scatter(),
-                15 => self.shared(),
+                13 | 14 => match self.tape.below(5) {
+                    0..=3 => self.load(),
+                    _ => self.load_field(),
+                },
+                15 => match self.tape.below(8) {
+                    0..=2 => self.shared(),
+                    3 | 4 => self.scatter(),
+                    5 | 6 => self.copies(),
+                    _ => self.update_shared(),
+                },
                 16 => match self.tape.below(8) {
-                    0..=3 => self.store_something(),
+                    0..=2 => self.store_something(),
+                    3 => self.store_matrix(),
                     4 | 5 => self.atomic(),
                     6 => self.scatter_out(),
                     _ => self.store_groups(),
@@ -209,9 +220,11 @@ impl Maker<'_> {
             }
             let value = self.tape.pick(&small);
             let ty = self.b.ty(value).clone();
-            args.push(if ty.dtype == DType::I32 && self.tape.one_in(3) {
-                let to = self.tape.pick(&super::data::narrow_integers());
-                self.b.define(Op::Cast(CastRule::Wrap), &[value], ty.with_dtype(to))
+            args.push(if self.tape.one_in(3) {
+                let held = super::data::held().into_iter();
+                let held: Vec<DType> = held.filter(|to| computing(*to) == ty.dtype).collect();
+                let to = self.tape.pick(&held);
+                self.narrowed(value, to)
             } else {
                 value
             });

@@ -10,6 +10,15 @@ use tvmc_ir::tile::{
 use tvmc_types::dtype::{DType, Kind};
 use tvmc_types::layout::{SharedLayout, Swizzle};
 
+/// How an argument lies in memory.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Order {
+    /// Row after row.
+    Declared,
+    /// That, or row-interleaved where such an argument can be.
+    Drawn,
+}
+
 /// What stores can write.
 const STORED: [DType; 8] =
     [DType::F32, DType::F16, DType::BF16, DType::I32, DType::I8, DType::U8, DType::I16, DType::U16];
@@ -20,8 +29,24 @@ pub(super) fn is_plain(dtype: DType) -> bool {
 }
 
 impl Maker<'_> {
+    /// A parameter that is only read.
+    pub fn input_of(&mut self, element: Element, extents: &[(u32, Expr)]) -> Param {
+        self.argument(element, extents, Access::Read, Order::Drawn)
+    }
+
+    /// A parameter that elements at computed places are stored to: those of no packed one can be.
+    pub fn places_of(&mut self, dtype: DType, extents: &[(u32, Expr)], access: Access) -> Param {
+        self.argument(Element::DType(dtype), extents, access, Order::Declared)
+    }
+
     /// A parameter of this element type and shape, filled with noise.
-    pub fn input_of(&mut self, element: Element, extents: &[(u32, Expr)], access: Access) -> Param {
+    pub fn argument(
+        &mut self,
+        element: Element,
+        extents: &[(u32, Expr)],
+        access: Access,
+        order: Order,
+    ) -> Param {
         let param = Param(self.arguments.len() as u32);
         let shape: Vec<u64> = extents.iter().map(|(size, _)| u64::from(*size)).collect();
         let count: u64 = shape.iter().product();
@@ -33,10 +58,7 @@ impl Maker<'_> {
             }
         };
         let constant_columns = extents.last().is_some_and(|(_, e)| e.as_int().is_some());
-        // A packed row is read in whole chunks, beside what the tile needs: where blocks update parts of one row, the lane interpreter sees a race, though nothing comes of it.
-        let groups = matches!(element, Element::Format(_));
-        let packable = access == Access::Read || access == Access::Write && groups;
-        let packable = packable && shape.len() == 2 && constant_columns;
+        let packable = order == Order::Drawn && shape.len() == 2 && constant_columns;
         let packable = packable
             && match element {
                 Element::Format(_) => true,
@@ -65,7 +87,7 @@ impl Maker<'_> {
     }
 
     /// An i32 offset: constants around the tensor's start, blocks, counters, dimensions, or anything.
-    fn offset(&mut self, slice: u32) -> Value {
+    pub fn offset(&mut self, slice: u32) -> Value {
         let i32s = TileType::scalar(DType::I32);
         match self.tape.below(8) {
             1 => {
@@ -153,7 +175,7 @@ impl Maker<'_> {
         if wide && self.tape.one_in(2) { self.exact(value) } else { value }
     }
 
-    fn fresh_input(&mut self, element: Element, indices: &[Index]) -> Param {
+    pub fn fresh_input(&mut self, element: Element, indices: &[Index]) -> Param {
         let mut extents = Vec::new();
         for (at, index) in indices.iter().enumerate() {
             let last = at + 1 == indices.len();
@@ -178,7 +200,7 @@ impl Maker<'_> {
                 }
             });
         }
-        self.input_of(element, &extents, Access::Read)
+        self.input_of(element, &extents)
     }
 
     fn load_from(&mut self, memory: Memory, indices: Vec<Index>, stored: DType, shape: &[u32]) -> Value {
@@ -212,7 +234,7 @@ impl Maker<'_> {
     }
 
     /// A loaded value in its computing dtype; sometimes turned or spread before, while it is still narrow.
-    fn widen(&mut self, value: Value, dtype: DType) -> Value {
+    pub fn widen(&mut self, value: Value, dtype: DType) -> Value {
         let ty = self.b.ty(value).clone();
         if ty.dtype == dtype {
             return value;
@@ -235,34 +257,15 @@ impl Maker<'_> {
 
     /// Block-shared tensors: a new one, written as a whole; or a store or load of a known one.
     pub fn shared(&mut self) {
-        let known = self.shared.clone();
+        let known = self.at_rest();
         if known.is_empty() || self.tape.one_in(4) {
             return self.new_shared();
         }
         let shared = self.tape.pick(&known);
         let ty = self.b.kernel.shared[shared.index()].ty.clone();
-        let mut indices = Vec::new();
-        for extent in &ty.shape {
-            indices.push(match self.tape.below(4) {
-                0 => Index::Point,
-                1 => Index::Slice(self.tape.pick(&SIZES).min(*extent)),
-                _ => Index::Slice(*extent),
-            });
-        }
-        let shape: Vec<u32> = indices
-            .iter()
-            .filter_map(|i| match i {
-                Index::Slice(size) => Some(*size),
-                Index::Point => None,
-            })
-            .collect();
+        let (indices, shape) = self.part_of(&ty);
         if self.tape.one_in(2) {
-            let mut args: Vec<Value> = Vec::new();
-            for index in &indices {
-                args.push(self.offset(if let Index::Slice(size) = index { *size } else { 1 }));
-            }
-            let value = self.stored(ty.dtype, &shape);
-            args.push(value);
+            let args = self.put(&indices, ty.dtype, &shape);
             self.b.effect(Op::Store { memory: Memory::Shared(shared), indices }, &args);
         } else {
             let value = self.load_from(Memory::Shared(shared), indices, ty.dtype, &shape);
@@ -272,9 +275,44 @@ impl Maker<'_> {
         }
     }
 
-    fn new_shared(&mut self) {
+    /// Block-shared tensors that no copy is under way to.
+    pub fn at_rest(&self) -> Vec<Shared> {
+        self.shared.iter().copied().filter(|shared| !self.busy.contains(shared)).collect()
+    }
+
+    /// A slice or point along each axis of a block-shared tensor, and the shape that makes.
+    pub fn part_of(&mut self, ty: &TileType) -> (Vec<Index>, Vec<u32>) {
+        let (mut indices, mut shape) = (Vec::new(), Vec::new());
+        for extent in &ty.shape {
+            let size = match self.tape.below(4) {
+                0 => None,
+                1 => Some(self.tape.pick(&SIZES).min(*extent)),
+                _ => Some(*extent),
+            };
+            indices.push(size.map_or(Index::Point, Index::Slice));
+            shape.extend(size);
+        }
+        (indices, shape)
+    }
+
+    /// Operands of a store: offsets, and a tile of this dtype and shape.
+    pub fn put(&mut self, indices: &[Index], dtype: DType, shape: &[u32]) -> Vec<Value> {
+        let mut args: Vec<Value> = Vec::new();
+        for index in indices {
+            args.push(self.offset(if let Index::Slice(size) = index { *size } else { 1 }));
+        }
+        let value = self.stored(dtype, shape);
+        args.push(value);
+        args
+    }
+
+    pub fn new_shared(&mut self) {
         let shape = self.shape(3);
-        let dtype = self.tape.pick(&[DType::F32, DType::I32, DType::F16, DType::U32, DType::BOOL, DType::U8]);
+        let dtype = if self.tape.one_in(3) {
+            self.tape.pick(&data::held())
+        } else {
+            self.tape.pick(&[DType::F32, DType::I32, DType::F16, DType::U32, DType::BOOL])
+        };
         let shared = Shared(self.b.kernel.shared.len() as u32);
         let ty = TileType::new(dtype, &shape);
         let swizzle = Swizzle { base: 0, bits: 2, shift: 2 };
@@ -295,9 +333,14 @@ impl Maker<'_> {
 
     /// A tile of a storage dtype.
     pub fn stored(&mut self, dtype: DType, shape: &[u32]) -> Value {
-        let wide = computing(dtype);
-        let value = self.want(wide, shape);
-        if wide == dtype {
+        let value = self.want(computing(dtype), shape);
+        self.narrowed(value, dtype)
+    }
+
+    /// A tile of a computing dtype, stored as another.
+    pub fn narrowed(&mut self, value: Value, dtype: DType) -> Value {
+        let ty = self.b.ty(value).with_dtype(dtype);
+        if *self.b.ty(value) == ty {
             return value;
         }
         let rule = match dtype.kind() {
@@ -306,12 +349,12 @@ impl Maker<'_> {
                 self.tape.pick(&[CastRule::Saturate, CastRule::Wrap])
             }
         };
-        self.b.define(Op::Cast(rule), &[value], TileType::new(dtype, shape))
+        self.b.define(Op::Cast(rule), &[value], ty)
     }
 }
 
 /// The dtype that a storage dtype computes in.
-fn computing(dtype: DType) -> DType {
+pub(super) fn computing(dtype: DType) -> DType {
     match dtype.kind() {
         Kind::Float => DType::F32,
         Kind::Bool => DType::BOOL,

@@ -10,15 +10,21 @@
 //! | `kernel` | the grid, statements and control flow |
 //! | `ops` | operations on the values in scope |
 //! | `memory` | loads, block-shared memory, arguments |
+//! | `copies` | copies that are waited for |
+//! | `fields` | loads of fields, stores of matrices of formats |
 //! | `outputs` | where blocks store |
 //! | `places` | scatters and atomic updates |
+//! | `coverage` | which operations a kernel has, with which types, and which there are |
 //! | `data` | formats, and bytes that hold wanted numbers |
 //!
 //! **[`Floats::Exact`]**: every float in scope is a multiple of 1/4 of at most 16, and never -0. Results that could leave this set are
 //! brought back to it (`floor(clamp(x) * 4) / 4 + 0`), and sums of them are exact in any order, so all machines must agree bit for bit.
-//! **[`Floats::Wild`]**: NaN, infinities, subnormals and any bit pattern, but no reduction or product of floats, whose order is free.
+//! **[`Floats::Wild`]**: NaN, infinities, subnormals and any bit pattern, but of reductions and products of floats none whose order is free.
 
+mod copies;
+mod coverage;
 mod data;
+mod fields;
 mod kernel;
 mod memory;
 mod ops;
@@ -26,6 +32,7 @@ mod outputs;
 mod places;
 mod tape;
 
+pub use coverage::{Pair, operations, pairs, taken};
 pub use kernel::generate;
 pub use tape::Tape;
 

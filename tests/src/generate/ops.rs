@@ -1,6 +1,7 @@
 //! Operations on the values in scope.
 
 use super::kernel::{Maker, SIZES};
+use super::memory::computing;
 use super::{Floats, data};
 use tvmc_ir::tile::{Binary, CastRule, Op, Reduce, TileType, Unary, Value};
 use tvmc_types::dtype::DType;
@@ -196,7 +197,31 @@ impl Maker<'_> {
         self.b.define(Op::Cast(rule), &[a], ty)
     }
 
+    /// Any conversion between types that lanes compute in, to the same one too.
+    fn any_cast(&mut self, a: Value, ty: &TileType) {
+        let to = self.tape.pick(&[DType::F32, DType::I32, DType::U32, DType::BOOL]);
+        let same = to == ty.dtype;
+        let value = if same && to != DType::BOOL && self.tape.one_in(3) {
+            self.b.define(Op::Bitcast, &[a], ty.clone())
+        } else {
+            let fits = |rule: &CastRule| match rule {
+                CastRule::Exact => same || ty.dtype == DType::BOOL,
+                CastRule::Round => to == DType::F32,
+                CastRule::Saturate => to != DType::F32,
+                CastRule::Wrap => to != DType::F32 && to != DType::BOOL,
+            };
+            let rules: Vec<CastRule> = CastRule::ALL.into_iter().filter(fits).collect();
+            let rule = self.tape.pick(&rules);
+            self.cast(a, rule, to)
+        };
+        let value = self.exact(value);
+        self.pool.push(value);
+    }
+
     fn convert(&mut self, a: Value, ty: &TileType) {
+        if self.tape.one_in(4) {
+            return self.any_cast(a, ty);
+        }
         let integer = self.tape.pick(&[CastRule::Saturate, CastRule::Wrap]);
         let value = match ty.dtype {
             DType::F32 => match self.tape.below(5) {
@@ -324,11 +349,44 @@ impl Maker<'_> {
         }
         let a = self.recent();
         let ty = self.b.ty(a).clone();
-        match self.tape.below(8) {
+        match self.tape.below(10) {
             4 => self.view(a, &ty),
             5 => self.scan(a, &ty),
-            6 => self.gather(a, &ty),
-            7 => self.concat(a, &ty),
+            6 | 7 => self.moved(a, &ty),
+            8 => self.narrow(a, &ty),
+            _ => self.moved(a, &ty),
+        }
+    }
+
+    /// Narrows a tile, moves its elements, and widens what comes of it: storage types may be moved, too.
+    fn narrow(&mut self, a: Value, ty: &TileType) {
+        let held: Vec<DType> = data::held().into_iter().filter(|to| computing(*to) == ty.dtype).collect();
+        let to = self.tape.pick(&held);
+        let narrow = self.narrowed(a, to);
+        let before = self.pool.len();
+        self.moved(narrow, &ty.with_dtype(to));
+        if self.pool.len() > before
+            && let Some(moved) = self.pool.pop()
+        {
+            let wide = self.widen(moved, ty.dtype);
+            self.pool.push(wide);
+        }
+    }
+
+    /// Elements in other places or numbers, of any type.
+    fn moved(&mut self, a: Value, ty: &TileType) {
+        match self.tape.below(8) {
+            4 => self.gather(a, ty),
+            5 => self.concat(a, ty),
+            6 => self.chosen(a, ty),
+            7 => {
+                // A layout of its own, which a tile of any type may have.
+                let layout = self.layout(&ty.shape).filter(|_| ty.elements() <= 512);
+                let Some(layout) = layout else { return };
+                let value = self.b.define(Op::Relayout, &[a], ty.clone());
+                self.b.pin(value, layout, "");
+                self.pool.push(value);
+            }
             0 if ty.shape.len() > 1 => {
                 let mut order: Vec<u8> = (0..ty.shape.len() as u8).collect();
                 for at in (1..order.len()).rev() {
@@ -391,7 +449,9 @@ impl Maker<'_> {
         let reduce = match ty.dtype {
             DType::BOOL => self.tape.pick(&[Reduce::Any, Reduce::All]),
             // Products of floats leave what exact mode allows.
-            DType::F32 => self.tape.pick(&[Reduce::Sum, Reduce::Max, Reduce::Min]),
+            DType::F32 if self.floats == Floats::Exact => {
+                self.tape.pick(&[Reduce::Sum, Reduce::Max, Reduce::Min])
+            }
             _ => self.tape.pick(&[Reduce::Sum, Reduce::Max, Reduce::Min, Reduce::Prod]),
         };
         self.portable &= ty.dtype != DType::F32 || self.floats == Floats::Exact;
@@ -424,13 +484,23 @@ impl Maker<'_> {
         self.push(Op::Gather(axis as u8), &[a, index], TileType::new(ty.dtype, &shape));
     }
 
+    fn chosen(&mut self, a: Value, ty: &TileType) {
+        if computing(ty.dtype) != ty.dtype {
+            return;
+        }
+        let condition = self.want(DType::BOOL, &ty.shape);
+        let b = self.want(ty.dtype, &ty.shape);
+        self.push(Op::Select, &[condition, a, b], ty.clone());
+    }
+
     fn concat(&mut self, a: Value, ty: &TileType) {
         let Some(axis) = self.axis(ty) else { return };
         let mut parts = vec![a];
         let mut shape = ty.shape.clone();
         for _ in 0..1 + self.tape.below(2) {
             let part = self.resized(ty, axis);
-            let value = self.want(ty.dtype, &part);
+            let wide = self.want(computing(ty.dtype), &part);
+            let value = self.narrowed(wide, ty.dtype);
             parts.insert(self.tape.below(parts.len() + 1), value);
             shape[axis] += part[axis];
         }
@@ -447,7 +517,7 @@ impl Maker<'_> {
             self.tape.pick(&tiles[skip..])
         };
         let ty = self.b.ty(a).clone();
-        if ty.is_scalar() || ty.dtype == DType::F32 && self.floats == Floats::Wild {
+        if ty.is_scalar() {
             return;
         }
         let axis = self.tape.below(ty.shape.len());
@@ -455,7 +525,12 @@ impl Maker<'_> {
             self.tape.pick(&[Reduce::Any, Reduce::All])
         } else {
             let integers = [Reduce::Sum, Reduce::Max, Reduce::Min, Reduce::Prod];
-            self.tape.pick(if ty.dtype == DType::F32 { &integers[..3] } else { &integers })
+            match (ty.dtype, self.floats) {
+                (DType::F32, Floats::Exact) => self.tape.pick(&integers[..3]),
+                // The one whose order is no target's choice.
+                (DType::F32, Floats::Wild) => Reduce::Prod,
+                _ => self.tape.pick(&integers),
+            }
         };
         let mut shape = ty.shape.clone();
         shape.remove(axis);

@@ -8,6 +8,7 @@
 
 use super::data;
 use super::kernel::Maker;
+use super::memory::{Order, computing};
 use tvmc_ir::host::Expr;
 use tvmc_ir::lane::Access;
 use tvmc_ir::tile::{
@@ -77,17 +78,26 @@ impl Maker<'_> {
 
     /// Loads a tile of an in-out argument, combines it with something, and stores it to the same place.
     pub fn update(&mut self) {
-        let (dtype, shape) = (self.tape.pick(&[DType::F32, DType::I32, DType::U32]), self.shape(3));
+        let dtype = if self.tape.one_in(3) {
+            self.tape.pick(&data::held())
+        } else {
+            self.tape.pick(&[DType::F32, DType::I32, DType::U32])
+        };
+        let shape = self.shape(3);
         let ty = TileType::new(dtype, &shape);
         let output = self.output(Element::DType(dtype), &shape, Access::ReadWrite);
         let (indices, mut args) = self.place_of(&output);
         let memory = Memory::Param(output.param);
         let load = Op::Load { memory, indices: indices.clone(), padded: false };
         let old = self.b.define(load, &args, ty.clone());
-        let other = self.want(dtype, &shape);
-        let new = self.b.define(Op::Binary(Binary::Add), &[old, other], ty);
+        let wide = computing(dtype);
+        let old = self.widen(old, wide);
+        let other = self.want(wide, &shape);
+        let op = if wide == DType::BOOL { Binary::Xor } else { Binary::Add };
+        let new = self.b.define(Op::Binary(op), &[old, other], ty.with_dtype(wide));
         let new = self.exact(new);
-        args.push(new);
+        let stored = self.narrowed(new, dtype);
+        args.push(stored);
         self.b.effect(Op::Store { memory, indices }, &args);
         self.pool.push(new);
     }
@@ -96,9 +106,8 @@ impl Maker<'_> {
     pub fn store_groups(&mut self) {
         let id = self.format();
         let format = self.b.kernel.formats[id.index()].clone();
-        // Fields of rows and matrices are stored by themselves, by an operation of their own.
         if format.fields.iter().any(|field| field.scope != Scope::Group) {
-            return;
+            return self.store_matrix();
         }
         let mut shape = self.shape(2);
         let rows: u32 = shape.iter().rev().skip(1).product();
@@ -123,7 +132,7 @@ impl Maker<'_> {
     }
 
     /// A tile of a storage dtype whose bits are looked at: no NaN, whose bits are nobody's promise, and in exact mode no -0, whose sign WGSL may ignore.
-    fn stored_bits(&mut self, dtype: DType, shape: &[u32]) -> Value {
+    pub fn stored_bits(&mut self, dtype: DType, shape: &[u32]) -> Value {
         if !dtype.is_float() {
             return self.stored(dtype, shape);
         }
@@ -167,7 +176,7 @@ impl Maker<'_> {
             extents.push(self.extent(Some(size)));
             args.push(self.indices(size, &shape));
         }
-        let tensor = self.input_of(Element::DType(dtype), &extents, Access::Write);
+        let tensor = self.places_of(dtype, &extents, Access::Write);
         let value = if narrow { self.stored_bits(dtype, &shape) } else { self.want(dtype, &shape) };
         args.push(value);
         self.b.effect(Op::Scatter { memory: Memory::Param(tensor) }, &args);
@@ -262,7 +271,12 @@ impl Maker<'_> {
                 }
             });
         }
-        let param = self.input_of(element, &extents, access);
+        // Packed rows are stored to in slices.
+        let order = match places.last() {
+            Some(Place::Block(_)) | None => Order::Declared,
+            Some(Place::Blocks(..) | Place::Slice(..)) => Order::Drawn,
+        };
+        let param = self.argument(element, &extents, access, order);
         let output = Output { param, element, shape: shape.to_vec(), places };
         self.outputs.push(output.clone());
         output

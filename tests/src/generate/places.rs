@@ -7,7 +7,7 @@
 use super::Floats;
 use super::kernel::{Maker, SIZES};
 use tvmc_ir::lane::Access;
-use tvmc_ir::tile::{Binary, Element, Memory, Op, TileType, Update, Value};
+use tvmc_ir::tile::{Binary, Memory, Op, Shared, TileType, Update, Value};
 use tvmc_types::dtype::DType;
 
 /// Updates that may come in any order, whatever the operands.
@@ -29,9 +29,9 @@ impl Maker<'_> {
 
     /// Elements to computed places of a known block-shared tensor.
     pub fn scatter(&mut self) {
-        let known = self.shared.clone();
+        let known = self.at_rest();
         if known.is_empty() {
-            return self.shared();
+            return self.new_shared();
         }
         let shared = self.tape.pick(&known);
         let ty = self.b.kernel.shared[shared.index()].ty.clone();
@@ -43,6 +43,34 @@ impl Maker<'_> {
         let value = self.stored(ty.dtype, &shape);
         args.push(value);
         self.b.effect(Op::Scatter { memory: Memory::Shared(shared) }, &args);
+    }
+
+    /// Updates of a block-shared tensor: element after element, so that what they give is known too. Floats are chosen among or put, never added up.
+    pub fn update_shared(&mut self) {
+        let words = [DType::F32, DType::I32, DType::U32];
+        let known = self.at_rest();
+        let of_words = |shared: &Shared| words.contains(&self.b.kernel.shared[shared.index()].ty.dtype);
+        let known: Vec<Shared> = known.into_iter().filter(of_words).collect();
+        if known.is_empty() {
+            return self.new_shared();
+        }
+        let shared = self.tape.pick(&known);
+        let ty = self.b.kernel.shared[shared.index()].ty.clone();
+        let update = match ty.dtype {
+            DType::F32 => self.tape.pick(&[Update::Exchange, Update::Min, Update::Max]),
+            _ => self.tape.pick(Update::ALL),
+        };
+        let shape = self.shape(2);
+        let mut args = Vec::new();
+        for extent in &ty.shape {
+            args.push(self.indices(*extent, &shape));
+        }
+        for _ in 0..update.operands() {
+            args.push(self.want(ty.dtype, &shape));
+        }
+        let op = Op::Atomic { update, memory: Memory::Shared(shared) };
+        let old = self.b.define(op, &args, TileType::new(ty.dtype, &shape));
+        self.pool.push(old);
     }
 
     /// Updates of elements that all blocks share.
@@ -60,7 +88,7 @@ impl Maker<'_> {
             let size = self.tape.pick(&SIZES);
             extents.push(self.extent(Some(size)));
         }
-        let tensor = self.input_of(Element::DType(dtype), &extents, Access::ReadWrite);
+        let tensor = self.places_of(dtype, &extents, Access::ReadWrite);
         let shape = self.shape(3);
         let mut args = Vec::new();
         for (extent, _) in &extents {

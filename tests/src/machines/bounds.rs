@@ -93,8 +93,8 @@ impl Machines {
             for placement in Placement::ALL {
                 match program.launched(&self.pool, *cpu, placement, &name)? {
                     Ok(_) if !outside => {}
-                    Err(LaunchError::Assertion { text, .. }) if outside && text.starts_with(REPORT) => {
-                        reports.push((name.clone(), text));
+                    Err(LaunchError::Assertion { said, .. }) if outside && said.contains(REPORT) => {
+                        reports.push((name.clone(), said));
                     }
                     other => {
                         return wrong(&name, format!("outside {outside}, but the launch says {other:?}"));

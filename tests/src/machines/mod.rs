@@ -10,7 +10,7 @@
 //!
 //! Every byte of every argument must agree, except that in a tensor of floats any NaN equals any other (and on WGSL, -0 equals 0); so must what is printed, line by
 //! line. A kernel that asks more of a device than it has does not run there: [`Ran`] names each such machine with the limit, so that nothing is left out in silence.
-//! The text forms of tile and lane IR are read back. The lane interpreter runs first:
+//! The text forms of tile and lane IR are read back, and CLIF by its own reader. The lane interpreter runs first:
 //! code that it ran without a trap touches no memory outside its arguments. That compiled code does not either is judged by guard pages: each argument lies once right
 //! behind one and once right before one, inputs cannot be written, and what fills an argument up to 64 bytes must be as it was.
 
@@ -21,6 +21,7 @@ mod program;
 pub use bounds::Caught;
 pub use compare::f32_at;
 
+use crate::clif::{self, Isa};
 use crate::generate::{Argument, Case, Data};
 use crate::random::Random;
 use compare::compare;
@@ -159,6 +160,11 @@ impl Machines {
                 } else if *row == target {
                     match program.on_cpu(&self.pool, *cpu, name)? {
                         Some(both) => {
+                            if *cpu == CpuTarget::Cranelift
+                                && let Err(what) = clif::text(&program.function, Isa::X86)
+                            {
+                                return wrong("CLIF", what);
+                            }
                             for got in both {
                                 program.judge(case, name, &expected, &got)?;
                             }

@@ -207,14 +207,18 @@ impl CompiledKernel {
         self.inner.entry
     }
 
-    /// Text and source location of a message, its operands put in.
-    pub(crate) fn message(&self, number: u32, words: &[u32]) -> (String, String) {
+    /// What a failed assertion says, with its place.
+    pub(crate) fn failed(&self, number: u32) -> String {
+        let message = self.inner.facts.messages.get(number as usize);
+        message.map_or_else(|| format!("assertion {number} failed"), Message::failed)
+    }
+
+    /// The line that a print writes: its place, and its text with the operands.
+    pub(crate) fn line(&self, number: u32, words: &[u32]) -> String {
         let facts = &self.inner.facts;
         match (facts.messages.get(number as usize), facts.printed.get(number as usize)) {
-            (Some(message), Some(types)) => {
-                (message.format(types, facts.lanes, words), message.location.clone())
-            }
-            _ => (format!("message {number}"), String::new()),
+            (Some(message), Some(types)) => message.format(types, facts.lanes, words),
+            _ => format!("message {number}"),
         }
     }
 }

@@ -77,7 +77,7 @@ pub enum LaunchError {
     #[error("no memory for {0} bytes of scratch")]
     OutOfMemory(usize),
     /// An `assert` of the kernel was false. All blocks ran to their end.
-    #[error("{}assertion failed in kernel @{kernel}, block {block:?}: {text}", at(location))]
+    #[error("{said} (kernel @{kernel}, block {block:?})")]
     Assertion {
         /// The kernel.
         kernel: String,
@@ -85,17 +85,11 @@ pub enum LaunchError {
         block: [u32; 3],
         /// Number of the message.
         message: u32,
-        /// The message's text.
-        text: String,
-        /// `file:line:column`, or empty.
-        location: String,
+        /// `file:line:column: assertion failed: `, and its text.
+        said: String,
         /// What the launch printed.
         printed: Vec<Printed>,
     },
-}
-
-fn at(location: &str) -> String {
-    if location.is_empty() { String::new() } else { format!("{location}: ") }
 }
 
 /// One executed `print`.
@@ -105,10 +99,8 @@ pub struct Printed {
     pub block: [u32; 3],
     /// Number of the message.
     pub message: u32,
-    /// The text with its operands.
+    /// The line: its place in the source, `file:line:column: `, and the text with its operands.
     pub text: String,
-    /// `file:line:column`, or empty.
-    pub location: String,
 }
 
 /// What a launch gives besides memory. The same for any number of threads, unless prints were lost.

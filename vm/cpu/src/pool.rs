@@ -454,17 +454,17 @@ fn report(
     // Stable: a block's prints stay in order.
     outcome.log.sort_by_key(|entry| entry.block);
     let printed = |entry: Entry32| {
-        let (text, location) = kernel.message(entry.message, &entry.words);
-        Printed { block: coordinates(entry.block, grid), message: entry.message, text, location }
+        let text = kernel.line(entry.message, &entry.words);
+        Printed { block: coordinates(entry.block, grid), message: entry.message, text }
     };
     let printed: Vec<Printed> = outcome.log.into_iter().map(printed).collect();
     match outcome.failure {
         None => Ok(LaunchReport { blocks, printed, prints_lost: outcome.lost }),
         Some((block, message)) => {
-            let (text, location) = kernel.message(message, &[]);
+            let said = kernel.failed(message);
             let block = coordinates(block, grid);
             let kernel = kernel.name().to_owned();
-            Err(LaunchError::Assertion { kernel, block, message, text, location, printed })
+            Err(LaunchError::Assertion { kernel, block, message, said, printed })
         }
     }
 }

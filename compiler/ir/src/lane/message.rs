@@ -1,5 +1,5 @@
-//! How a message becomes text: each `{}` is replaced by its operand. One place, so that the interpreter
-//! and every host print the same.
+//! How a message becomes text: its place in the source, `file:line:column: `, then its words, each `{}` replaced by its operand. One place,
+//! so that the interpreters and every host print the same. What has no place (IR written by hand) begins with its words.
 //!
 //! Operands arrive as 32-bit words in order: a uniform value is one word, an `i64` two (the low half first),
 //! a varying value one word per lane. Floats print as the shortest decimal that reads back (`1.0`, `1e-10`,
@@ -11,17 +11,17 @@ use super::function::Message;
 use super::types::{Scalar, Type};
 
 impl Message {
-    /// The text with its operands, of these types, put in.
+    /// A printed line: its place, and the text with its operands, of these types, put in.
     ///
     /// ```
     /// use tvmc_ir::lane::{Message, Scalar, Type};
-    /// let message = Message { text: "x = {}, n = {}".to_owned(), location: String::new() };
+    /// let message = Message { text: "x = {}, n = {}".to_owned(), location: "k.tile:3:5".to_owned() };
     /// let types = [Type::varying(Scalar::F32), Type::uniform(Scalar::I32)];
     /// let words = [1.5f32.to_bits(), 2f32.to_bits(), 7];
-    /// assert_eq!(message.format(&types, 2, &words), "x = [1.5, 2.0], n = 7");
+    /// assert_eq!(message.format(&types, 2, &words), "k.tile:3:5: x = [1.5, 2.0], n = 7");
     /// ```
     pub fn format(&self, types: &[Type], lanes: u32, words: &[u32]) -> String {
-        let mut out = String::with_capacity(self.text.len());
+        let mut out = self.placed("");
         let mut words = words.iter().copied();
         let mut types = types.iter();
         for (at, piece) in self.text.split("{}").enumerate() {
@@ -42,6 +42,21 @@ impl Message {
             out.push_str(piece);
         }
         out
+    }
+
+    /// What an assertion says that does not hold. Braces in its text are the source's own.
+    ///
+    /// ```
+    /// let message = tvmc_ir::lane::Message { text: "n > 0".to_owned(), location: "k.tile:3:5".to_owned() };
+    /// assert_eq!(message.failed(), "k.tile:3:5: assertion failed: n > 0");
+    /// ```
+    pub fn failed(&self) -> String {
+        self.placed(&format!("assertion failed: {}", self.text))
+    }
+
+    /// Words behind the message's place.
+    pub fn placed(&self, words: &str) -> String {
+        if self.location.is_empty() { words.to_owned() } else { format!("{}: {words}", self.location) }
     }
 }
 

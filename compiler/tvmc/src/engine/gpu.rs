@@ -125,15 +125,7 @@ impl GpuMachine {
             if let Some(message) = launch.failure {
                 let function = launch.kernel.function();
                 let message = function.messages.get(message as usize).cloned().unwrap_or_default();
-                let place = if message.location.is_empty() {
-                    String::new()
-                } else {
-                    format!("{}: ", message.location)
-                };
-                return Err(DeviceError(format!(
-                    "{place}assertion failed in `{}`: {}",
-                    function.name, message.text
-                )));
+                return Err(DeviceError(format!("{} (kernel @{})", message.failed(), function.name)));
             }
             printed.extend(launch.log.into_iter().map(|entry| entry.text));
         }

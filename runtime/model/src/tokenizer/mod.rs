@@ -42,7 +42,7 @@ use splitting::Splitting;
 use vocabulary::Vocabulary;
 
 /// The longest text encoded at once. The library keeps some forty bytes for each byte of text meanwhile.
-pub const MAX_TEXT_BYTES: usize = 16 << 20;
+pub const MAX_TEXT_BYTES: usize = 4 << 20;
 
 /// What becomes of text that spells a control token, such as `<|im_end|>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

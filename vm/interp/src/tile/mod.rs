@@ -25,7 +25,7 @@ use memory::{SharedTensor, filled, for_each_index};
 use std::collections::HashMap;
 use std::fmt;
 use trace::Trace;
-use tvmc_ir::lane::spell_out;
+use tvmc_ir::lane::{Message, spell_out};
 use tvmc_ir::tile::launch::Binding;
 use tvmc_ir::tile::{
     Element, Inst, Kernel, Memory, Op, Param, Reduce, Region, Stmt, TensorDecl, TileType, Value,
@@ -99,12 +99,7 @@ pub enum Trap {
         entry: u32,
     },
     /// An `assert` failed.
-    Assert {
-        /// Its text.
-        message: String,
-        /// `file:line:column`.
-        location: String,
-    },
+    Assert(Message),
     /// The work limit was reached.
     Fuel,
     /// The listener to the trace wants no more.
@@ -134,10 +129,7 @@ impl fmt::Display for Trap {
             Trap::Field { format, field, entry } => {
                 write!(f, "format `{format}` reads entry {entry} past the end of field `{field}`")
             }
-            Trap::Assert { message, location } if location.is_empty() => {
-                write!(f, "assertion failed: {message}")
-            }
-            Trap::Assert { message, location } => write!(f, "{location}: assertion failed: {message}"),
+            Trap::Assert(message) => f.write_str(&message.failed()),
             Trap::Fuel => write!(f, "the interpreter's work limit was reached"),
             Trap::Unheard => write!(f, "nobody listens to the trace any more"),
             Trap::Unsupported(what) => write!(f, "the interpreter has no meaning for {what}"),
@@ -426,8 +418,7 @@ impl<'k> Machine<'k, '_, '_> {
                 if self.scalar(inst.args[0]) != 0 {
                     return Ok(());
                 }
-                let message = &self.kernel.messages[*message as usize];
-                Err(Trap::Assert { message: message.text.clone(), location: message.location.clone() })
+                Err(Trap::Assert(self.kernel.messages[*message as usize].clone()))
             }
             (Op::Print(message), _) => {
                 let line = self.format(*message, &inst.args);
@@ -647,13 +638,14 @@ impl<'k> Machine<'k, '_, '_> {
 
     fn format(&self, message: u32, args: &[Value]) -> String {
         let shapes: Vec<Vec<u32>> = args.iter().map(|arg| self.kernel.ty(*arg).shape.clone()).collect();
-        let text = spell_out(&self.kernel.messages[message as usize].text, &shapes);
+        let message = &self.kernel.messages[message as usize];
+        let text = spell_out(&message.text, &shapes);
         let mut elements = args.iter().flat_map(|arg| {
             let dtype = self.kernel.ty(*arg).dtype;
             self.values[arg.index()].bits.iter().map(move |bits| show(dtype, *bits))
         });
         let mut parts = text.split("{}");
-        let mut line = parts.next().unwrap_or("").to_owned();
+        let mut line = message.placed(parts.next().unwrap_or(""));
         for part in parts {
             line += &elements.next().unwrap_or_else(|| "?".to_owned());
             line += part;
