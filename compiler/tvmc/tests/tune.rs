@@ -151,7 +151,7 @@ fn tune_values_computed_from_element_types_are_those_of_the_instance() {
         ..Key::default()
     };
     let interface = library.interface_for(&key).expect("it is there");
-    assert_eq!(interface.offered("BN"), [64, 32]);
+    assert_eq!(interface.offered("BN"), [64, 32, 128]);
     let sizes = |name: &str| match name {
         "M" => Some(Number::Int(1)),
         "N" => Some(Number::Int(1536)),
