@@ -43,14 +43,15 @@ format signs_first { group 32 { d: f16; e: f16; s: u1[32]; m: u4[32]; } value[i]
 const LINEAR: &str = "
 kernel linear<X: format, W: format>(x: X[M, K], w: W[N, K], y: out f32[M, N])
   const BM = 1
+  const BN = 64
   const BK = max(max(32, W.group), X.group)
-  grid ceil(N, 64), ceil(M, BM)
+  grid ceil(N, BN), ceil(M, BM)
 {
-  let n = block[0] * 64;
+  let n = block[0] * BN;
   let m = block[1] * BM;
-  var acc = zeros f32[BM, 64];
-  for k in 0..K by BK { acc += dot(x[m +: BM, k +: BK], w[n +: 64, k +: BK].T); }
-  y[m +: BM, n +: 64] = acc;
+  var acc = zeros f32[BM, BN];
+  for k in 0..K by BK { acc += dot(x[m +: BM, k +: BK], w[n +: BN, k +: BK].T); }
+  y[m +: BM, n +: BN] = acc;
 }
 ";
 
@@ -88,7 +89,10 @@ fn formats() -> Vec<String> {
 }
 
 fn kernel(format: &str, bm: u32, n: u64, k: u64) -> Kernel {
-    let text = source().replace("const BM = 1", &format!("const BM = {bm}"));
+    let mut text = source().replace("const BM = 1", &format!("const BM = {bm}"));
+    if let (Ok(bn), true) = (std::env::var("TVMC_BN"), bm > 1) {
+        text = text.replace("const BN = 64", &format!("const BN = {bn}"));
+    }
     let Loaded { library, diagnostics } = load("t.tile", &text);
     assert!(diagnostics.is_empty(), "{}", shown(&library, &diagnostics));
     let mut instance = Instance::default();
@@ -302,14 +306,16 @@ fn every_other_format_within_the_bound_and_independent_of_the_batch() {
 
 /// Every second format from the given one, so that two processors share the work.
 fn within_the_bound_and_independent_of_the_batch(first: usize) {
-    /// A block of rows and some more.
-    const ROWS: u64 = 11;
+    /// A block of rows and some more, of which the last are alone with rows that lie outside.
+    const ROWS: u64 = 19;
     let pool = Pool::new(1);
     let machines = machines();
     for (at, format) in formats().iter().enumerate().skip(first).step_by(2) {
-        let (n, k) = (70, 512);
+        // Long rows for what has long groups.
+        let group = kernel(format, 1, 64, 512).formats.last().expect("a format").group;
+        let (n, k) = (70, if group > 64 { 512 } else { 128 });
         {
-            let many = ready(format, 8, ROWS, n, k);
+            let many = ready(format, 16, ROWS, n, k);
             let (x, w) = operands(&many, at as u64 + n);
             let expected = reference(&many, &x, &w);
             let one = ready(format, 1, 1, n, k);
@@ -357,7 +363,8 @@ fn speed() {
     for (target, cpu) in machines().into_iter().filter(|(target, _)| names.contains(&target.name.to_owned()))
     {
         for format in all(formats()) {
-            for (bm, m) in [(1, 1), (32, 128)] {
+            let rows = std::env::var("TVMC_BM").ok().and_then(|v| v.parse().ok()).unwrap_or(32);
+            for (bm, m) in [(1, 1), (rows, 128)] {
                 let (n, k) = (512u64, 2048u64);
                 let ready = ready(&format, bm, m, n, k);
                 let (x, w) = operands(&ready, 5);

@@ -101,6 +101,12 @@ impl Affine {
         self.ranges[node.0 as usize].is_some_and(|(low, high)| low >= 0 && high <= 255)
     }
 
+    /// The largest byte that a run's codes become.
+    pub fn top(&self, run: &Run) -> i32 {
+        let high = run.codes.iter().filter_map(|code| self.ranges[code.0 as usize]).map(|(_, high)| high);
+        high.max().map_or(0xff, |high| (high + i64::from(run.lift)) as i32)
+    }
+
     /// Bits of a byte's largest value.
     pub fn width(&self, node: Node) -> u32 {
         self.ranges[node.0 as usize].map_or(0, |(_, high)| 64 - high.leading_zeros())

@@ -42,6 +42,8 @@ pub struct Emitter {
     multiples: HashMap<Value, i64>,
     /// What `value & mask` was made of.
     masks: HashMap<Value, (Value, i32)>,
+    /// The bits of floats that were made of bits.
+    bits: HashMap<Value, Value>,
     access: Vec<Access>,
     marks: Marks,
 }
@@ -72,6 +74,7 @@ impl Emitter {
             known: HashMap::new(),
             multiples: HashMap::new(),
             masks: HashMap::new(),
+            bits: HashMap::new(),
             access: Vec::new(),
         }
     }
@@ -277,6 +280,9 @@ impl Emitter {
         if let Some(mask) = mask {
             self.masks.insert(value, (whole, mask));
         }
+        if op == Pure::F32FromBits {
+            self.bits.insert(value, whole);
+        }
         value
     }
 
@@ -317,6 +323,8 @@ impl Emitter {
             Pure::IAdd | Pure::IOr | Pure::IXor if i(1) == Some(0) => return Some(args[0]),
             Pure::IAdd | Pure::IOr | Pure::IXor if i(0) == Some(0) => return Some(args[1]),
             Pure::ISub | Pure::Shl | Pure::ShrS | Pure::ShrU if i(1) == Some(0) => return Some(args[0]),
+            Pure::IAnd if i(1) == Some(-1) => return Some(args[0]),
+            Pure::F32Bits if self.bits.contains_key(&args[0]) => return self.bits.get(&args[0]).copied(),
             Pure::IMul if i(1) == Some(1) => return Some(args[0]),
             Pure::IMul if i(0) == Some(1) => return Some(args[1]),
             Pure::IMul if i(0) == Some(0) || i(1) == Some(0) => return Some(self.i32(0)),

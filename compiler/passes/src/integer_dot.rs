@@ -22,7 +22,7 @@
 use crate::affine::{Affine, Node, QUAD, Run, Term};
 use crate::codes::Reading;
 use crate::eval::{Coord, Position};
-use crate::lower::{LowerError, Lowering, Repr};
+use crate::lower::{ArenaTile, LowerError, Lowering, Repr};
 use crate::memory::{Extent, Inside, Tensor};
 use crate::packing::Packing;
 use crate::rows::Row;
@@ -35,7 +35,7 @@ use tvmc_ir::tile::{CastRule, Element, Format, FormatId, Index, Inst, Memory, Op
 use tvmc_types::dtype::DType;
 
 /// A one in every byte.
-const ONES: u32 = 0x0101_0101;
+pub(crate) const ONES: u32 = 0x0101_0101;
 /// Elements of K beyond which chunks of columns are a loop.
 const LONG: u32 = 64;
 /// Most quads written out for one product.
@@ -83,6 +83,9 @@ impl<'k> Lowering<'k> {
         }
         let Some((x, w)) = self.sides(a, b, k)? else { return Ok(false) };
         let chunks = n.div_ceil(self.target.lanes);
+        if self.integer_block((&x, &w), (c, result), (m, k, chunks))? {
+            return Ok(true);
+        }
         if k / QUAD * chunks > MAX_QUADS {
             return Ok(false);
         }
@@ -115,12 +118,7 @@ impl<'k> Lowering<'k> {
                 Some(if one { Repr::Uniform(sums[0]) } else { Repr::Registers(sums) });
             return Ok(());
         }
-        let tile = match self.plan.in_place.get(&result).and_then(|v| self.repr[v.index()].clone()) {
-            Some(Repr::Arena(tile)) => tile,
-            Some(Repr::Uniform(_) | Repr::Lazy | Repr::Registers(_)) | None => {
-                self.arena_tile(&self.kernel.ty(result).shape.clone(), Scalar::F32)?
-            }
-        };
+        let tile = self.sums_tile(result)?;
         // Codes are unpacked once for each group of rows.
         let rows = rows.clamp(1, m);
         let whole = m / rows * rows;
@@ -166,6 +164,16 @@ impl<'k> Lowering<'k> {
         }
         self.repr[result.index()] = Some(Repr::Arena(tile));
         Ok(())
+    }
+
+    /// Scratch for a product's sums: that of what it is added to, where nobody needs that any more.
+    pub(crate) fn sums_tile(&mut self, result: Value) -> Result<ArenaTile, LowerError> {
+        match self.plan.in_place.get(&result).and_then(|v| self.repr[v.index()].clone()) {
+            Some(Repr::Arena(tile)) => Ok(tile),
+            Some(Repr::Uniform(_) | Repr::Lazy | Repr::Registers(_)) | None => {
+                self.arena_tile(&self.kernel.ty(result).shape.clone(), Scalar::F32)
+            }
+        }
     }
 
     /// The operands, if they are stored in formats that this file multiplies.
@@ -416,30 +424,45 @@ impl<'k> Lowering<'k> {
             let scale = w_run.scale.map(|node| self.evaluate(from, node)).transpose()?;
             let offset = w_run.offset.map(|node| self.evaluate(from, node)).transpose()?;
             for (row, product) in products.into_iter().enumerate() {
-                let product = self.emit.pure(Pure::I32ToF32, &[product]);
                 let part = &mut parts[row * ws.len() + column];
                 let outer = scales.map(|scales| scales[row]);
-                let factor = match (scale, outer) {
-                    (Some(scale), Some(outer)) => Some(self.emit.pure(Pure::FMul, &[scale, outer])),
-                    (scale, outer) => scale.or(outer),
-                };
-                let mut sum = match (*part, factor) {
-                    (None, None) => product,
-                    (None, Some(factor)) => self.emit.pure(Pure::FMul, &[product, factor]),
-                    (Some(part), None) => self.emit.pure(Pure::FAdd, &[part, product]),
-                    (Some(part), Some(factor)) => self.emit.pure(Pure::Fma, &[product, factor, part]),
-                };
+                let mut added = None;
                 if let (Some(offset), Some(total)) = (offset, totals[row]) {
                     let mut total = self.emit.pure(Pure::I32ToF32, &[total]);
                     if let Some(outer) = outer {
                         total = self.emit.pure(Pure::FMul, &[total, outer]);
                     }
-                    sum = self.emit.pure(Pure::Fma, &[total, offset, sum]);
+                    added = Some((offset, total));
                 }
-                *part = Some(sum);
+                *part = Some(self.add_run(*part, product, (scale, outer), added));
             }
         }
         Ok(())
+    }
+
+    /// Adds a run's integer sum, times its scale and the scale of x, and its offset times the (scaled) total of x: the one order of these steps.
+    pub(crate) fn add_run(
+        &mut self,
+        part: Option<lane::Value>,
+        product: lane::Value,
+        (scale, outer): (Option<lane::Value>, Option<lane::Value>),
+        offset: Option<(lane::Value, lane::Value)>,
+    ) -> lane::Value {
+        let product = self.emit.pure(Pure::I32ToF32, &[product]);
+        let factor = match (scale, outer) {
+            (Some(scale), Some(outer)) => Some(self.emit.pure(Pure::FMul, &[scale, outer])),
+            (scale, outer) => scale.or(outer),
+        };
+        let sum = match (part, factor) {
+            (None, None) => product,
+            (None, Some(factor)) => self.emit.pure(Pure::FMul, &[product, factor]),
+            (Some(part), None) => self.emit.pure(Pure::FAdd, &[part, product]),
+            (Some(part), Some(factor)) => self.emit.pure(Pure::Fma, &[product, factor, part]),
+        };
+        match offset {
+            Some((offset, total)) => self.emit.pure(Pure::Fma, &[total, offset, sum]),
+            None => sum,
+        }
     }
 
     /// The sum of a row's codes, in every lane.

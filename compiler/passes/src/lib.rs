@@ -34,6 +34,7 @@
 //! | `affine` | which formats are scales times small integers |
 //! | `codes` | four codes at once as bytes |
 //! | `integer_dot` | products of stored operands in integers |
+//! | `integer_block` | the same for many rows, both factors brought to scratch |
 //! | `number_dot` | products with stored operands whose codes are floats |
 //! | `float_dot` | products of stored operands with floats, where lanes are many |
 //! | `spread` | loops of a product whose turns are shared out among lanes |
@@ -69,6 +70,7 @@ mod float_dot;
 mod fragments;
 mod history;
 mod instance;
+mod integer_block;
 mod integer_dot;
 mod known;
 mod lower;

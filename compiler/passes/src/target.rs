@@ -68,6 +68,17 @@ impl Fragments {
     }
 }
 
+/// How integer products of many rows are made (`integer_block`).
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Blocking {
+    /// Rows from which on codes are decoded for all of them at once.
+    pub least: u32,
+    /// Rows whose sums are in registers at once.
+    pub rows: u32,
+    /// Chunks of columns beside each other, where a span of K is one run.
+    pub chunks: u32,
+}
+
 /// A machine as the lowering sees it.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Target {
@@ -93,6 +104,8 @@ pub struct Target {
     pub integer_dot: bool,
     /// Rows that share one chunk of unpacked codes in such a product.
     pub integer_rows: u32,
+    /// How such products of many rows are made: where scratch is as near as the first cache.
+    pub blocking: Option<Blocking>,
     /// Lanes that share one element of a product, each with a part of K (`spread`): where lanes are many and slow. 1 keeps
     /// an element in its lane, and its order of additions.
     pub spread: u32,
@@ -123,6 +136,7 @@ pub const X86_V4: Target = Target {
     dot_step: DotStep::Fused,
     integer_dot: true,
     integer_rows: 8,
+    blocking: Some(Blocking { least: 16, rows: 8, chunks: 2 }),
     spread: 1,
     spread_lanes: 16,
     spare_scratch: 0,
@@ -145,6 +159,7 @@ pub const X86_V3: Target = Target {
     dot_step: DotStep::Fused,
     integer_dot: true,
     integer_rows: 4,
+    blocking: Some(Blocking { least: 16, rows: 4, chunks: 1 }),
     spread: 1,
     spread_lanes: 16,
     spare_scratch: 0,
@@ -167,6 +182,7 @@ pub const CRANELIFT: Target = Target {
     dot_step: DotStep::Fused,
     integer_dot: true,
     integer_rows: 1,
+    blocking: Some(Blocking { least: 16, rows: 2, chunks: 1 }),
     spread: 1,
     spread_lanes: 16,
     spare_scratch: 0,
@@ -189,6 +205,7 @@ pub const WGSL: Target = Target {
     dot_step: DotStep::Separate,
     integer_dot: true,
     integer_rows: 1,
+    blocking: None,
     spread: 32,
     spread_lanes: 128,
     spare_scratch: 16 << 10,

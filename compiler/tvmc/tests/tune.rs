@@ -52,6 +52,25 @@ fn stored(cache: &Path) -> PathBuf {
     files.remove(0).expect("a file").path()
 }
 
+/// Many rows of activations in groups take larger tiles on a CPU, as far as those stay full.
+#[test]
+fn tiles_of_large_products_are_larger() {
+    let cache = tempfile::tempdir().unwrap();
+    for (x, n, expected) in [
+        ("act8", 2048, "BM = 64, BN = 128"),
+        ("act8", 576, "BM = 64, BN = 64"),
+        ("f32", 2048, "BM = 32, BN = 64"),
+    ] {
+        let arguments = [format!("x={x}[64,64]"), format!("w=q4_0[{n},64]"), format!("y=f32[64,{n}]")];
+        let mut args = LINEAR[..LINEAR.iter().position(|arg| *arg == "--arg").expect("arguments")].to_vec();
+        args.insert(0, "bench");
+        arguments.iter().for_each(|argument| args.extend(["--arg", argument]));
+        args.extend(["-t", "1", "-r", "1", "--json"]);
+        let text = stdout(&tvmc(cache.path(), &args));
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+}
+
 #[test]
 fn what_is_stored_is_used_where_it_holds() {
     let cache = tempfile::tempdir().unwrap();
@@ -132,7 +151,7 @@ fn tune_values_computed_from_element_types_are_those_of_the_instance() {
         ..Key::default()
     };
     let interface = library.interface_for(&key).expect("it is there");
-    assert_eq!(interface.offered("BN"), [64, 32]);
+    assert_eq!(interface.offered("BN"), [64, 32, 128]);
     let sizes = |name: &str| match name {
         "M" => Some(Number::Int(1)),
         "N" => Some(Number::Int(1536)),

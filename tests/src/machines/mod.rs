@@ -33,7 +33,9 @@ use tvmc_gpu::GpuDevice;
 use tvmc_interp::lane::LaneOrder;
 use tvmc_ir::lane::Verified;
 use tvmc_ir::tile::{parse, verify};
-use tvmc_passes::target::{Ahead, CRANELIFT, DotStep, Loads, Scratch, TARGETS, Target, WGSL, X86_V3, X86_V4};
+use tvmc_passes::target::{
+    Ahead, Blocking, CRANELIFT, DotStep, Loads, Scratch, TARGETS, Target, WGSL, X86_V3, X86_V4,
+};
 use tvmc_passes::{Bounds, steps};
 use tvmc_types::dtype::DType;
 
@@ -335,6 +337,11 @@ fn drawn(random: &mut Random) -> Target {
         dot_step: *random.pick(&[DotStep::Fused, DotStep::Separate]),
         integer_dot: random.below(2) == 0,
         integer_rows: *random.pick(&[1, 4, 8]),
+        blocking: *random.pick(&[
+            None,
+            Some(Blocking { least: 2, rows: 3, chunks: 2 }),
+            Some(Blocking { least: 8, rows: 8, chunks: 1 }),
+        ]),
         spread: *random.pick(&[1, 2, 32]),
         spread_lanes: *random.pick(&[16, 64, 128]),
         spare_scratch: *random.pick(&[0, 16 << 10, 1 << 24]),

@@ -342,6 +342,8 @@ impl Engine {
             self.tilings.choose(&self.library, &mut key, &sizes, with, &gpu.row())?;
             let fits = |key: &Key| gpu.has_room(&self.library.instantiate(key)?, packing.clone());
             while !self.tilings.fits(&key, &packing, fits)? && self.library.smaller(&mut key, with)? {}
+        } else {
+            self.tilings.widen(&self.library, &mut key, &sizes, with)?;
         }
         let mut key = InstanceKey { choices: key.sorted(), packing };
         if let Tuning::Stored(choices) = &self.tuning

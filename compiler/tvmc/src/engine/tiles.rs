@@ -9,6 +9,14 @@
 //!
 //! Products of 16 rows get narrow tiles so, large ones square tiles as large as are offered. Asked only of kernels that read halves, where a size that tiles are to `fit`
 //! is at least [`LEAST`]; where no tiling is made by fragments the choice stays as it was. What is known of instances is remembered here, also whether they fit a device.
+//!
+//! **On a CPU** a product of activations in groups decodes each weight once for a block and brings each row to scratch once (`tvmc_passes`, `integer_block`), so larger blocks do that less often:
+//! where the first value of a size to fit was chosen and twice that is offered and fits, it is taken, and twice the first value of other names where blocks stay full.
+//!
+//! ```text
+//! 512 x 4096, BM in {32, 8, 1, 64} fit M, BN in {64, 8, 128}      64 x 128
+//! 512 x 576                                                       64 x 64: four and a half columns of 128 would be five
+//! ```
 
 use super::InstanceKey;
 use super::interface::{Interface, InterfaceElement, InterfaceParam};
@@ -21,10 +29,13 @@ use tvmc_model::executor::DeviceError;
 use tvmc_passes::packing::Packing;
 use tvmc_passes::staged_by_fragments;
 use tvmc_passes::target::Target;
+use tvmc_sema::TuneDecl;
 use tvmc_types::dtype::DType;
 
 /// Rows from which on a fragment is full enough.
 const LEAST: i64 = 8;
+/// Blocks that are left at least where tiles are made larger on a CPU.
+const ENOUGH: u64 = 16;
 /// Most tilings that are tried.
 const MOST: usize = 64;
 
@@ -36,6 +47,7 @@ type Known = Option<(Vec<Expr>, u64)>;
 pub struct Tilings {
     known: RefCell<HashMap<Key, Known>>,
     fitting: RefCell<HashMap<InstanceKey, bool>>,
+    grids: RefCell<HashMap<Key, Vec<Expr>>>,
 }
 
 /// Whether some argument of a kernel is stored as f16.
@@ -46,6 +58,18 @@ fn reads_halves(interface: &Interface, key: &Key) -> bool {
             key.elements.iter().any(|(name, element)| name == generic && *element == DType::F16.name())
         }
         InterfaceParam::Scalar { .. } => false,
+    })
+}
+
+fn set(key: &mut Key, name: &str, value: i64) {
+    key.tunes.iter_mut().filter(|(tune, _)| tune == name).for_each(|(_, chosen)| *chosen = value);
+}
+
+/// The blocks of a grid, where sizes say it.
+fn count(grid: &[Expr], sizes: &dyn Fn(&str) -> Option<Number>) -> Option<u64> {
+    grid.iter().try_fold(1u64, |count, axis| {
+        let axis = u64::try_from(axis.eval_int(sizes).ok()?).ok()?;
+        count.checked_mul(axis)
     })
 }
 
@@ -105,11 +129,7 @@ impl Tilings {
             let mut tiling = key.clone();
             tiling.tunes.clone_from(&tunes);
             let Some((grid, staged)) = self.known(library, &tiling, target) else { continue };
-            let blocks = grid.iter().try_fold(1u64, |count, axis| {
-                let axis = u64::try_from(axis.eval_int(sizes).ok()?).ok()?;
-                count.checked_mul(axis)
-            });
-            let Some(blocks) = blocks else { continue };
+            let Some(blocks) = count(&grid, sizes) else { continue };
             let cost = staged.saturating_mul(blocks.max(fragments.blocks));
             if best.as_ref().is_none_or(|(least, _)| cost < *least) {
                 best = Some((cost, tunes));
@@ -119,6 +139,65 @@ impl Tilings {
             key.tunes = tunes;
         }
         Ok(())
+    }
+
+    /// Changes a key's tune values to larger ones for products of many rows of activations in groups; those in `with` stay.
+    pub fn widen(
+        &self,
+        library: &Library,
+        key: &mut Key,
+        sizes: &dyn Fn(&str) -> Option<Number>,
+        with: &[(String, i64)],
+    ) -> Result<(), DeviceError> {
+        let interface = library.interface_for(key)?;
+        let tunes = &interface.declared.tunes;
+        let [rows] = tunes.iter().filter(|tune| tune.fit.is_some()).collect::<Vec<_>>()[..] else {
+            return Ok(());
+        };
+        let free = |tune: &TuneDecl| with.iter().all(|(name, _)| *name != tune.name);
+        let twice = |tune: &TuneDecl, key: &Key| {
+            let chosen = key.tunes.iter().find(|(name, _)| *name == tune.name).map(|(_, value)| *value);
+            let wide = tune.values.first()?.checked_mul(2)?;
+            (free(tune) && chosen == tune.values.first().copied() && tune.values.contains(&wide))
+                .then_some(wide)
+        };
+        let grouped = interface.params.iter().any(|param| match param {
+            InterfaceParam::Tensor { element: InterfaceElement::Generic(generic), shape, .. } => {
+                let format = |(name, element): &(String, String)| {
+                    name == generic && DType::from_name(element).is_none()
+                };
+                shape.first() == rows.fit.as_ref() && key.elements.iter().any(format)
+            }
+            InterfaceParam::Tensor { .. } | InterfaceParam::Scalar { .. } => false,
+        });
+        let size = rows.fit.as_ref().and_then(|size| size.eval_int(sizes).ok()).unwrap_or(0);
+        let Some(wide) = twice(rows, key).filter(|wide| grouped && size >= *wide) else { return Ok(()) };
+        set(key, &rows.name, wide);
+        for tune in tunes.iter().filter(|tune| tune.fit.is_none()) {
+            let Some(wide) = twice(tune, key) else { continue };
+            let mut larger = key.clone();
+            set(&mut larger, &tune.name, wide);
+            let [before, after] = [self.blocks(library, key, sizes)?, self.blocks(library, &larger, sizes)?];
+            if after.is_some_and(|after| after >= ENOUGH && Some(after * 2) == before) {
+                *key = larger;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many blocks an instance has, where sizes say it.
+    fn blocks(
+        &self,
+        library: &Library,
+        key: &Key,
+        sizes: &dyn Fn(&str) -> Option<Number>,
+    ) -> Result<Option<u64>, DeviceError> {
+        if !self.grids.borrow().contains_key(key) {
+            let grid = library.instantiate(key)?.grid.to_vec();
+            self.grids.borrow_mut().insert(key.clone(), grid);
+        }
+        let grids = self.grids.borrow();
+        Ok(grids.get(key).and_then(|grid| count(grid, sizes)))
     }
 
     /// A tiling that no instance can be made of is as one that is not made by fragments.
