@@ -89,6 +89,8 @@ pub struct Target {
     pub spread: u32,
     /// Lanes of a kernel that does not pin them, where all its products are spread and a weight lies in planes: as many as keep loads under way.
     pub spread_lanes: u32,
+    /// Lanes of a kernel that does not pin them, where it multiplies few rows by at least as many columns: each lane then has one.
+    pub wide_lanes: u32,
     /// Bytes of block scratch up to which arenas are not merged: where a barrier costs more than the room.
     pub spare_scratch: u32,
     /// Who loads ahead in loops that ask for it.
@@ -97,6 +99,13 @@ pub struct Target {
     pub fragments: Option<Fragments>,
     /// Blocks that keep a machine of this kind busy: with fewer, finer tiles are chosen where a kernel offers them.
     pub blocks: u64,
+}
+
+impl Target {
+    /// The row for a software device, whose driver takes time and memory quadratic in a shader's branches: the same choices with little written out.
+    pub const fn lean(self) -> Self {
+        Self { k_unroll: 8, unroll: 4, ..self }
+    }
 }
 
 /// AVX-512: 32 registers of 16 elements.
@@ -114,6 +123,7 @@ pub const X86_V4: Target = Target {
     integer_rows: 8,
     spread: 1,
     spread_lanes: 16,
+    wide_lanes: 16,
     spare_scratch: 0,
     ahead: Ahead::Processor,
     fragments: None,
@@ -135,6 +145,7 @@ pub const X86_V3: Target = Target {
     integer_rows: 4,
     spread: 1,
     spread_lanes: 16,
+    wide_lanes: 16,
     spare_scratch: 0,
     ahead: Ahead::Processor,
     fragments: None,
@@ -156,6 +167,7 @@ pub const CRANELIFT: Target = Target {
     integer_rows: 1,
     spread: 1,
     spread_lanes: 16,
+    wide_lanes: 16,
     spare_scratch: 0,
     ahead: Ahead::Processor,
     fragments: None,
@@ -177,6 +189,7 @@ pub const WGSL: Target = Target {
     integer_rows: 1,
     spread: 32,
     spread_lanes: 128,
+    wide_lanes: 256,
     spare_scratch: 16 << 10,
     ahead: Ahead::Scratch { bytes: 16 << 10, loads: Loads::Factors },
     fragments: None,
