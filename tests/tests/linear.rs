@@ -404,7 +404,7 @@ fn the_matrix_has_every_type() {
 const FEW: [u64; 3] = [1, 2, 7];
 
 /// WGSL with short loops.
-const LEAN: Target = Target { k_unroll: 8, unroll: 4, ..WGSL };
+const LEAN: Target = WGSL.lean();
 
 /// One type in eight, with group sizes and numbers of rows in turn. A tree adds there, so bits may differ from the CPU's.
 #[test]

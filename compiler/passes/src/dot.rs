@@ -48,6 +48,9 @@ impl<'k> Lowering<'k> {
             self.products.insert(result, Product::Column);
             return self.dot_column(a, b, c, result, m, k);
         }
+        if self.dot_parts((a, b, c), result, (m, k, n))? {
+            return Ok(());
+        }
         let chunks = n.div_ceil(self.target.lanes);
         if m * chunks <= self.target.tile_registers.min(self.target.accumulators) {
             self.products.insert(result, Product::Rows);
@@ -57,7 +60,7 @@ impl<'k> Lowering<'k> {
     }
 
     /// Steps of k in one turn of a generated loop that keeps this many sums: 4, more where loads take long to come.
-    fn k_unroll(&self, k: u32, sums: u32) -> u32 {
+    pub(crate) fn k_unroll(&self, k: u32, sums: u32) -> u32 {
         let most = (self.target.k_unroll / sums.max(1)).clamp(K_UNROLL, MAX_K_UNROLL);
         let steps = (K_UNROLL.ilog2()..=most.ilog2()).rev().map(|log| 1 << log);
         steps.into_iter().find(|steps| k.is_multiple_of(*steps)).unwrap_or(1)

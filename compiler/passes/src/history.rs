@@ -65,6 +65,11 @@ pub enum Product {
     },
     /// One column: lanes along K.
     Column,
+    /// All sums in registers, lanes that share K.
+    Parts {
+        /// Lanes of one sum.
+        parts: u32,
+    },
     /// In bytes of integers, rows that share unpacked codes together.
     Integers,
     /// The loop around it, by matrices that lanes multiply together.
@@ -106,6 +111,7 @@ impl fmt::Display for Product {
             Product::MicroTiles { rows, chunks } => {
                 write!(f, "a product in micro-tiles of {rows} rows by {chunks} chunks of lanes")
             }
+            Product::Parts { parts } => write!(f, "a product whose sums have {parts} lanes each"),
             Product::Column => write!(f, "a product of one column, lanes along K"),
             Product::Integers => write!(f, "a product of bytes (dot4)"),
             Product::Fragments { m, n, turn, .. } => {

@@ -18,7 +18,7 @@ use crate::target::{Ahead, Fragments, Target};
 use std::cell::LazyCell;
 use std::collections::HashMap;
 use tvmc_ir::lane::{self, Arena};
-use tvmc_ir::tile::{Kernel, MAX_PIPELINE, Value};
+use tvmc_ir::tile::{Kernel, MAX_PIPELINE, Op, Region, Stmt, Value};
 
 /// Lowers a kernel instance for a target.
 pub fn lower(kernel: &Kernel, target: &Target, options: &Options) -> Result<Lowered, LowerError> {
@@ -57,13 +57,16 @@ pub(crate) struct Swept {
     pub arenas: Vec<Arena>,
 }
 
-/// Emits and cleans up, with more lanes where that helps (`Target::spread_lanes`).
+/// Emits and cleans up, with more lanes where that helps (`Target::spread_lanes`, `Target::wide_lanes`).
 pub(crate) fn swept(kernel: &Kernel, target: &Target, options: &Options) -> Result<Swept, LowerError> {
     if let Some(fragments) = target.fragments {
         if let Some(swept) = by_fragments(kernel, target, options, fragments) {
             return Ok(swept);
         }
         return swept(kernel, &Target { fragments: None, ..*target }, options);
+    }
+    if target.wide_lanes > target.lanes && is_wide(kernel, target.wide_lanes) {
+        return swept_for(kernel, &Target { lanes: target.wide_lanes, ..*target }, options);
     }
     if target.spread_lanes > target.lanes && options.packing.contains(&Packing::Planar) {
         let wide = Target { lanes: target.spread_lanes, ..*target };
@@ -75,6 +78,25 @@ pub(crate) fn swept(kernel: &Kernel, target: &Target, options: &Options) -> Resu
         }
     }
     swept_for(kernel, target, options)
+}
+
+/// Rows of a wide product at most: more have work enough for each lane.
+const WIDE_ROWS: u32 = 8;
+
+/// Whether a kernel that does not pin its lanes multiplies few rows by at least so many columns.
+fn is_wide(kernel: &Kernel, columns: u32) -> bool {
+    fn any(kernel: &Kernel, region: &Region, columns: u32) -> bool {
+        region.stmts.iter().any(|stmt| match stmt {
+            Stmt::Inst(inst) => {
+                inst.op == Op::Dot
+                    && kernel.ty(inst.args[0]).shape[0] <= WIDE_ROWS
+                    && kernel.ty(inst.args[1]).shape[1] >= columns
+            }
+            Stmt::For { body, .. } | Stmt::Loop { body, .. } => any(kernel, body, columns),
+            Stmt::If { then, otherwise, .. } => any(kernel, then, columns) || any(kernel, otherwise, columns),
+        })
+    }
+    kernel.lanes.is_none() && any(kernel, &kernel.body, columns)
 }
 
 /// How much longer a block takes whose loads are not under way while it multiplies: measured, 2.1 times.
@@ -90,6 +112,7 @@ pub fn staged_by_fragments(kernel: &Kernel, target: &Target) -> Option<u64> {
         Product::Rows
         | Product::MicroTiles { .. }
         | Product::Column
+        | Product::Parts { .. }
         | Product::Integers
         | Product::Numbers
         | Product::Spread { .. } => 0,

@@ -42,6 +42,7 @@
 //! | `factors` | of what factors are made, and what becomes of products |
 //! | `staging` | their factors brought to scratch |
 //! | `dot` | micro-tiles of matrix products |
+//! | `dot_parts` | those with fewer columns than lanes, where lanes are many |
 //! | `cleanup` | barriers and values that nobody needs |
 //! | `scratch` | arenas that are never needed at the same time |
 //! | `history` | how it went, for people |
@@ -60,6 +61,7 @@ mod carried;
 mod cleanup;
 mod codes;
 mod dot;
+mod dot_parts;
 mod elementwise;
 mod emitter;
 mod encode;

@@ -115,7 +115,7 @@ impl<'k> Lowering<'k> {
         let inside: Vec<Value> = product.insts.iter().filter_map(|inst| inst.result).collect();
         let operands = product.insts.iter().flat_map(|inst| &inst.args);
         let operands = operands.chain([&product.a, &product.b, &product.initial]);
-        operands.filter(|v| !inside.contains(v)).all(|v| self.is_readable(*v, product.counter))
+        operands.filter(|v| !inside.contains(v)).all(|v| self.is_readable(*v, Some(product.counter)))
     }
 
     /// The loop as a product, or `None` if it does more.
@@ -205,8 +205,8 @@ impl<'k> Lowering<'k> {
     }
 
     /// Whether a value from outside can be read at positions that differ by lane: not out of registers.
-    fn is_readable(&self, value: Value, counter: Value) -> bool {
-        if value == counter {
+    fn is_readable(&self, value: Value, counter: Option<Value>) -> bool {
+        if Some(value) == counter {
             return true;
         }
         match &self.repr[value.index()] {
@@ -215,6 +215,11 @@ impl<'k> Lowering<'k> {
                 .is_some_and(|inst| inst.args.iter().all(|arg| self.is_readable(*arg, counter))),
             Some(Repr::Registers(_)) | None => false,
         }
+    }
+
+    /// Whether a value can be read at positions that differ by lane: not out of registers.
+    pub(crate) fn is_readable_by_lane(&self, value: Value) -> bool {
+        self.is_readable(value, None)
     }
 
     /// How the memory that a load reads lies.

@@ -111,6 +111,8 @@ pub struct Target {
     pub spread: u32,
     /// Lanes of a kernel that does not pin them, where all its products are spread and a weight lies in planes: as many as keep loads under way.
     pub spread_lanes: u32,
+    /// Lanes of a kernel that does not pin them, where it multiplies few rows by at least as many columns: each lane then has one.
+    pub wide_lanes: u32,
     /// Bytes of block scratch up to which arenas are not merged: where a barrier costs more than the room.
     pub spare_scratch: u32,
     /// What scratch is.
@@ -121,6 +123,13 @@ pub struct Target {
     pub fragments: Option<Fragments>,
     /// Blocks that keep a machine of this kind busy: with fewer, finer tiles are chosen where a kernel offers them.
     pub blocks: u64,
+}
+
+impl Target {
+    /// The row for a software device, whose driver takes time and memory quadratic in a shader's branches: the same choices with little written out.
+    pub const fn lean(self) -> Self {
+        Self { k_unroll: 8, unroll: 4, ..self }
+    }
 }
 
 /// AVX-512: 32 registers of 16 elements.
@@ -139,6 +148,7 @@ pub const X86_V4: Target = Target {
     blocking: Some(Blocking { least: 16, rows: 8, chunks: 2 }),
     spread: 1,
     spread_lanes: 16,
+    wide_lanes: 16,
     spare_scratch: 0,
     scratch: Scratch::Cached,
     ahead: Ahead::Processor,
@@ -162,6 +172,7 @@ pub const X86_V3: Target = Target {
     blocking: Some(Blocking { least: 16, rows: 4, chunks: 1 }),
     spread: 1,
     spread_lanes: 16,
+    wide_lanes: 16,
     spare_scratch: 0,
     scratch: Scratch::Cached,
     ahead: Ahead::Processor,
@@ -185,6 +196,7 @@ pub const CRANELIFT: Target = Target {
     blocking: Some(Blocking { least: 16, rows: 2, chunks: 1 }),
     spread: 1,
     spread_lanes: 16,
+    wide_lanes: 16,
     spare_scratch: 0,
     scratch: Scratch::Cached,
     ahead: Ahead::Processor,
@@ -208,6 +220,7 @@ pub const WGSL: Target = Target {
     blocking: None,
     spread: 32,
     spread_lanes: 128,
+    wide_lanes: 256,
     spare_scratch: 16 << 10,
     scratch: Scratch::Banked,
     ahead: Ahead::Scratch { bytes: 16 << 10, loads: Loads::Factors },

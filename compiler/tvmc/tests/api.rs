@@ -162,3 +162,40 @@ fn the_example_hosts_run() {
     let text = example("generate", &["smollm2", "The capital of France is"]);
     assert!(text.contains("\" Paris\"") && text.contains("The capital of France is Paris."), "{text}");
 }
+
+/// The real model on a GPU, or on a software device. The prompt is fed in two pieces of at most 7 tokens, so that prefill and decoding need the same kernels: a software device
+/// compiles those of larger tiles for a minute and more.
+#[test]
+fn a_model_on_a_gpu_gives_the_golden_logits_and_tokens() {
+    if std::env::var_os("CI").is_none() && std::env::var_os("TVMC_GPU").is_none() {
+        eprintln!("skipped: set CI=true or TVMC_GPU");
+        return;
+    }
+    const STORY: &str = "Once upon a time, there was a little girl named";
+    let mut results = Vec::new();
+    for target in [Target::Gpu, Target::Cpu] {
+        let settings = ModelSettings {
+            machine: Machine { target, threads: Some(2), device: None },
+            activations: ActivationStorage::F32,
+            ..ModelSettings::default()
+        };
+        let mut model = Model::load("smollm2", &settings).unwrap();
+        model.logits("Once upon a time,").unwrap();
+        let logits = model.logits(STORY).unwrap();
+        let options = Generate { tokens: 24, ..Generate::default() };
+        let ids: Vec<u32> = model.generate(STORY, &options).unwrap().map(|token| token.unwrap().id).collect();
+        results.push((logits, ids));
+    }
+    let [(logits, ids), (reference, same)] = results.as_slice() else { panic!("two machines") };
+    for (id, golden) in [(20391, 5.0007), (15487, 3.7412), (8165, 3.7062), (21230, 3.6694), (14176, 3.4863)] {
+        assert!((logits[id] - golden).abs() <= 0.05, "logit of {id} is {}, golden {golden}", logits[id]);
+    }
+    let farthest = std::iter::zip(logits, reference).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(
+        logits.len() == reference.len() && farthest <= 0.05,
+        "a logit differs from the CPU's by {farthest}"
+    );
+    assert_eq!(ids[..12], [20391, 617, 5732, 288, 1238, 281, 260, 2388, 30, 2306, 736, 1129]);
+    assert_eq!(ids, same);
+    assert_eq!(ids.len(), 24);
+}

@@ -344,6 +344,7 @@ fn drawn(random: &mut Random) -> Target {
         ]),
         spread: *random.pick(&[1, 2, 32]),
         spread_lanes: *random.pick(&[16, 64, 128]),
+        wide_lanes: *random.pick(&[1, 32, 64]),
         spare_scratch: *random.pick(&[0, 16 << 10, 1 << 24]),
         ahead: *random.pick(&[
             Ahead::Processor,

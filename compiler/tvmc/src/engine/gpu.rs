@@ -2,7 +2,9 @@
 //! so the device works on one batch while the next is recorded.
 
 use super::machine::{MachineArgument, Printed, code_for_gpu, failure, lowered, scalar_values, tensors};
-use tvmc_gpu::{Commands, GpuBuffer, GpuDevice, GpuError, GpuKernel, GpuLaunch, Submission};
+use std::cell::RefCell;
+use tvmc_gpu::{Commands, GpuBuffer, GpuDevice, GpuError, GpuKernel, GpuKind, GpuLaunch, Submission};
+use tvmc_ir::lane;
 use tvmc_ir::tile::Kernel;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_model::executor::{DeviceError, MemoryId, Slice};
@@ -24,6 +26,13 @@ pub struct GpuCode {
     prints: bool,
 }
 
+/// An instance that was lowered to see whether it fits, kept for the compilation that follows.
+struct Tried {
+    kernel: Kernel,
+    packing: Vec<Packing>,
+    lowered: (lane::Verified, Vec<ScalarBinding>),
+}
+
 /// A device, its memory, and the launches not yet handed over.
 pub struct GpuMachine {
     device: GpuDevice,
@@ -32,13 +41,22 @@ pub struct GpuMachine {
     commands: Option<Commands>,
     /// Handed over, not waited for, in order.
     pending: Vec<Submission>,
+    /// What was lowered last and not compiled.
+    tried: RefCell<Option<Tried>>,
 }
 
 impl GpuMachine {
     /// Opens a device by (part of) its name, or the best one.
     pub fn open(name: Option<&str>, bounds: Bounds) -> Result<Self, DeviceError> {
         let device = GpuDevice::open(name).map_err(failure)?;
-        Ok(Self { device, bounds, memory: Vec::new(), commands: None, pending: Vec::new() })
+        Ok(Self {
+            device,
+            bounds,
+            memory: Vec::new(),
+            commands: None,
+            pending: Vec::new(),
+            tried: RefCell::default(),
+        })
     }
 
     /// The device's name.
@@ -138,11 +156,16 @@ impl GpuMachine {
         let fragments = limits.subgroup.filter(|_| limits.cooperative_matrix);
         // Some words are for values that cross lanes.
         let scratch = limits.workgroup_bytes.saturating_sub(SPARE_SCRATCH);
-        Target { fragments: fragments.map(|group| Fragments::of(group, scratch)), ..WGSL }
+        let row = Target { fragments: fragments.map(|group| Fragments::of(group, scratch)), ..WGSL };
+        if self.device.info().kind == GpuKind::Software { row.lean() } else { row }
     }
 
     pub(super) fn compile(&mut self, tile: &Kernel, packing: Vec<Packing>) -> Result<GpuCode, DeviceError> {
-        let (function, scalars) = lowered(tile, &self.row(), packing, self.bounds)?;
+        let tried = self.tried.take().filter(|tried| tried.packing == packing && tried.kernel == *tile);
+        let (function, scalars) = match tried {
+            Some(tried) => tried.lowered,
+            None => lowered(tile, &self.row(), packing, self.bounds)?,
+        };
         fn reason(error: &GpuError) -> Option<&tvmc_backend_wgsl::Error> {
             match error {
                 GpuError::Compile { error, .. } => Some(error),
@@ -158,8 +181,10 @@ impl GpuMachine {
 
     /// Whether a kernel's scratch fits this device, with a word of each lane for what lanes exchange.
     pub(super) fn has_room(&self, tile: &Kernel, packing: Vec<Packing>) -> Result<bool, DeviceError> {
-        let (function, _) = lowered(tile, &self.row(), packing, self.bounds)?;
+        let lowered = lowered(tile, &self.row(), packing.clone(), self.bounds)?;
+        let (function, _) = &lowered;
         let bytes = function.arena_bytes() + 4 * u64::from(function.lanes);
+        self.tried.replace(Some(Tried { kernel: tile.clone(), packing, lowered }));
         Ok(bytes <= u64::from(self.device.limits().workgroup_bytes))
     }
 

@@ -330,8 +330,9 @@ impl Library {
         .map_err(|d| self.report(&key.kernel, &d))
     }
 
-    /// Chooses finer tiles where a grid would leave a target idle: a tune name that nothing fixes goes down its list until there are
-    /// `blocks` blocks. Where `sizes` do not decide the grid, it stays as it is.
+    /// Chooses finer tiles where a grid would leave a target idle: tune names that nothing fixes go down their lists until there are
+    /// `blocks` blocks. A name that fits a size goes down from what fits, the first such name apart, whose sizes decide how often a block's loads serve. Where the grid stays
+    /// too small, names with ascending values on which it does not depend, the lengths of a block's turns, take the largest. Where `sizes` do not decide the grid, it stays as it is.
     pub fn busy(
         &self,
         key: &mut Key,
@@ -344,49 +345,67 @@ impl Library {
         }
         let interface = self.interface_for(key)?;
         let tunes = &interface.declared.tunes;
-        // Names that fit further sizes let a block do what its neighbours do with the same memory. Many blocks at once share it through their cache.
-        for tune in tunes.iter().filter(|tune| tune.fit.is_some()).skip(1) {
-            if let Some(least) = tune.values.iter().min()
-                && with.iter().all(|(name, _)| *name != tune.name)
-            {
-                key.tunes
-                    .iter_mut()
-                    .filter(|(name, _)| *name == tune.name)
-                    .for_each(|(_, value)| *value = *least);
-            }
+        let free = |tune: &&tvmc_sema::TuneDecl| with.iter().all(|(name, _)| *name != tune.name);
+        let chosen =
+            |key: &Key, name: &str| key.tunes.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
+        // Fewer rows of queries than a tile holds and the like: those names go down first.
+        for tune in tunes.iter().filter(|tune| tune.fit.is_some()).skip(1).filter(free) {
+            let Some(fitting) = chosen(key, &tune.name) else { continue };
+            let mut values: Vec<i64> = tune.values.iter().copied().filter(|v| *v <= fitting).collect();
+            values.sort_unstable_by(|a, b| b.cmp(a));
+            self.finer(key, &tune.name, &values, (sizes, blocks))?;
         }
-        let largest = |tune: &tvmc_sema::TuneDecl| {
-            key.tunes.iter().any(|(name, value)| *name == tune.name && tune.values.first() == Some(value))
-        };
         // A large batch makes large tiles, each of which has enough to do.
-        if tunes.iter().any(|tune| tune.fit.is_some() && largest(tune)) {
+        let is_large = |tune: &tvmc_sema::TuneDecl| tune.values.first().copied() == chosen(key, &tune.name);
+        if tunes.iter().any(|tune| tune.fit.is_some() && is_large(tune)) {
             return Ok(());
         }
-        for tune in tunes.iter().filter(|t| t.fit.is_none()) {
-            if with.iter().any(|(name, _)| *name == tune.name) {
-                continue;
-            }
+        for tune in tunes.iter().filter(|t| t.fit.is_none()).filter(free) {
             // A value that is above the one before begins those that only tuning and targets with matrices choose.
             let finer = tune.values.windows(2).take_while(|pair| pair[1] < pair[0]).count() + 1;
             let finer = finer.min(tune.values.len());
-            for (at, value) in tune.values[..finer].iter().enumerate() {
-                for (_, chosen) in key.tunes.iter_mut().filter(|(name, _)| *name == tune.name) {
-                    *chosen = *value;
-                }
-                // Nothing finer is left to try, so its grid need not be known.
-                if at + 1 == finer {
-                    break;
-                }
-                let count = self.instantiate(key)?.grid.iter().try_fold(1i64, |count, axis| {
-                    let axis = axis.eval_int(sizes).ok()?;
-                    count.checked_mul(axis)
-                });
-                if count.is_none_or(|count| count >= blocks as i64) {
-                    break;
-                }
+            self.finer(key, &tune.name, &tune.values[..finer], (sizes, blocks))?;
+        }
+        let longer = |tune: &&tvmc_sema::TuneDecl| {
+            tune.fit.is_none()
+                && tune.values.len() > 1
+                && tune.values.windows(2).all(|pair| pair[0] < pair[1])
+        };
+        for tune in tunes.iter().filter(longer).filter(free) {
+            let Some(before) = self.count(key, sizes)?.filter(|count| *count < blocks as i64) else { break };
+            let mut other = key.clone();
+            set(&mut other, &tune.name, tune.values.iter().copied().max().unwrap_or(1));
+            if self.count(&other, sizes)? == Some(before) {
+                *key = other;
             }
         }
         Ok(())
+    }
+
+    /// Gives a name the first of these values with which there are so many blocks, else the last.
+    fn finer(
+        &self,
+        key: &mut Key,
+        name: &str,
+        values: &[i64],
+        (sizes, blocks): (&dyn Fn(&str) -> Option<Number>, u64),
+    ) -> Result<(), DeviceError> {
+        for (at, value) in values.iter().enumerate() {
+            set(key, name, *value);
+            // Nothing finer is left to try, so its grid need not be known.
+            if at + 1 == values.len() || self.count(key, sizes)?.is_none_or(|count| count >= blocks as i64) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Blocks of an instance, where sizes decide them.
+    fn count(&self, key: &Key, sizes: &dyn Fn(&str) -> Option<Number>) -> Result<Option<i64>, DeviceError> {
+        Ok(self.instantiate(key)?.grid.iter().try_fold(1i64, |count, axis| {
+            let axis = axis.eval_int(sizes).ok()?;
+            count.checked_mul(axis)
+        }))
     }
 
     /// Chooses the next smaller tiles: the first tune name that nothing fixes and that offers less goes down a step. Whether one did.
@@ -496,6 +515,11 @@ impl Library {
         }
         self.format(element, |f| f.tensor_bytes(shape))?.ok_or_else(large)
     }
+}
+
+/// Gives a tune name a value.
+fn set(key: &mut Key, name: &str, value: i64) {
+    key.tunes.iter_mut().filter(|(n, _)| *n == name).for_each(|(_, v)| *v = value);
 }
 
 /// The library module that holds declarations of formats; no `use` can name it.
