@@ -97,9 +97,12 @@ impl Product {
     pub(crate) fn is_element_by_element(self) -> bool {
         match self {
             Product::Rows | Product::MicroTiles { .. } | Product::Column => true,
-            Product::Integers | Product::Fragments { .. } | Product::Numbers | Product::Spread { .. } => {
-                false
-            }
+            // What lanes share, and so in what order they add, follows from where factors lie.
+            Product::Parts { .. }
+            | Product::Integers
+            | Product::Fragments { .. }
+            | Product::Numbers
+            | Product::Spread { .. } => false,
         }
     }
 }

@@ -115,7 +115,7 @@ fn probe(op: &Op, dtype: DType, result: DType) -> Kernel {
     }
     b.kernel.grid = vec![Expr::int(1)];
     b.kernel.messages.push(Message { text: "{}".to_owned(), location: String::new() });
-    b.kernel.shared.push(SharedDecl { name: "s".to_owned(), ty: TileType::new(dtype, &[4]) });
+    b.kernel.shared.push(SharedDecl { name: "s".to_owned(), ty: TileType::new(dtype, &[4]), order: None });
     let zero = b.i32(0);
     let tile = |b: &mut Builder, shape: &[u32]| -> Value {
         let indices = shape.iter().map(|size| Index::Slice(*size)).collect();
