@@ -126,7 +126,7 @@ fn prints() {
     assert_eq!(result.gpu_log, result.interp_log);
     assert_eq!(
         result.gpu_log[17].text,
-        "lanes [0, 1, 2, 3, 4] [false, false, true, true, true] half [0.0, 0.5, 1.0, 1.5, 2.0]"
+        "test.tile:1:1: lanes [0, 1, 2, 3, 4] [false, false, true, true, true] half [0.0, 0.5, 1.0, 1.5, 2.0]"
     );
 }
 
@@ -146,7 +146,7 @@ fn full_log() {
     // 112 bytes of region (100 rounded up with the header) hold 3 records of 28 bytes
     assert_eq!(launches[0].log.len(), 3);
     assert_eq!(launches[0].dropped, 997);
-    assert!(launches[0].log.iter().all(|e| e.text == "[0, 1, 2, 3]"));
+    assert!(launches[0].log.iter().all(|e| e.text == "test.tile:1:1: [0, 1, 2, 3]"));
 }
 
 /// Asserts: none fails, one fails in one block, two fail in one block (the first is told).
