@@ -6,7 +6,7 @@ use tvmc_tests::random::Random;
 use tvmc_types::dtype::DType;
 
 /// Kernels that are drawn; none runs.
-const KERNELS: u32 = 8000;
+const KERNELS: u32 = 24_000;
 
 /// What many random kernels hold.
 fn drawn() -> BTreeSet<Pair> {
