@@ -353,7 +353,7 @@ impl Library {
             let Some(fitting) = chosen(key, &tune.name) else { continue };
             let mut values: Vec<i64> = tune.values.iter().copied().filter(|v| *v <= fitting).collect();
             values.sort_unstable_by(|a, b| b.cmp(a));
-            self.finer(key, &tune.name, &values, (sizes, blocks))?;
+            self.finer(key, &tune.name, &values, sizes, blocks)?;
         }
         // A large batch makes large tiles, each of which has enough to do.
         let is_large = |tune: &tvmc_sema::TuneDecl| tune.values.first().copied() == chosen(key, &tune.name);
@@ -364,7 +364,7 @@ impl Library {
             // A value that is above the one before begins those that only tuning and targets with matrices choose.
             let finer = tune.values.windows(2).take_while(|pair| pair[1] < pair[0]).count() + 1;
             let finer = finer.min(tune.values.len());
-            self.finer(key, &tune.name, &tune.values[..finer], (sizes, blocks))?;
+            self.finer(key, &tune.name, &tune.values[..finer], sizes, blocks)?;
         }
         let longer = |tune: &&tvmc_sema::TuneDecl| {
             tune.fit.is_none()
@@ -388,7 +388,8 @@ impl Library {
         key: &mut Key,
         name: &str,
         values: &[i64],
-        (sizes, blocks): (&dyn Fn(&str) -> Option<Number>, u64),
+        sizes: &dyn Fn(&str) -> Option<Number>,
+        blocks: u64,
     ) -> Result<(), DeviceError> {
         for (at, value) in values.iter().enumerate() {
             set(key, name, *value);
