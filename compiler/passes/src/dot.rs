@@ -230,12 +230,7 @@ impl<'k> Lowering<'k> {
         if !self.is_plain(b, true) {
             self.move_to_arena(b)?;
         }
-        let tile = match self.plan.in_place.get(&result).and_then(|v| self.repr[v.index()].clone()) {
-            Some(Repr::Arena(tile)) => tile,
-            Some(Repr::Uniform(_) | Repr::Lazy | Repr::Registers(_)) | None => {
-                self.arena_tile(&self.kernel.ty(result).shape.clone(), scalar)?
-            }
-        };
+        let tile = self.sums_tile(result, scalar)?;
         let fixed = [a, b, c].into_iter().any(|v| self.needs_constants(v));
         let whole = m / rows * rows;
         let groups = whole / rows;

@@ -65,12 +65,11 @@ impl<'k> Lowering<'k> {
     }
 
     /// A lane's column and its part.
-    fn part_place(&mut self, n: u32, parts: u32) -> (Position, lane::Value) {
+    fn part_place(&mut self, n: u32) -> (Position, lane::Value) {
         let lane = self.emit.lane_index();
         let columns = self.emit.i32(n as i32);
         let column = self.emit.pure(Pure::IRemU, &[lane, columns]);
         let part = self.emit.pure(Pure::IDivU, &[lane, columns]);
-        debug_assert!(parts > 1);
         let facts = Facts::range(0, i64::from(n) - 1, 1);
         (Position { value: Some(column), offset: 0, facts }, part)
     }
@@ -89,7 +88,7 @@ impl<'k> Lowering<'k> {
         let (start, carried) = self.open_loop(k, unroll * parts, false, &sums);
         sums = carried;
         let mark = self.moves();
-        let (column, part) = self.part_place(n, parts);
+        let (column, part) = self.part_place(n);
         let value = match start.value {
             Some(counter) => self.emit.pure(Pure::IAdd, &[counter, part]),
             None => part,
@@ -129,7 +128,7 @@ impl<'k> Lowering<'k> {
             let base = self.emit.i64(row * i64::from(lanes));
             self.put_at(&tile, MemoryOp::StoreContig, base, None, *sum, None);
         }
-        let (column, _) = self.part_place(n, parts);
+        let (column, _) = self.part_place(n);
         for row in 0..sums.len() as u32 {
             let start = self.eval(c, &[Coord::at(row), Coord::lanes(0)])?;
             let mut total = self.emit.splat(start);

@@ -18,7 +18,7 @@ use crate::target::{Ahead, Fragments, Target};
 use std::cell::LazyCell;
 use std::collections::HashMap;
 use tvmc_ir::lane::{self, Arena};
-use tvmc_ir::tile::{Kernel, MAX_PIPELINE, Op, Region, Stmt, Value};
+use tvmc_ir::tile::{Kernel, MAX_PIPELINE, Op, Value};
 
 /// Lowers a kernel instance for a target.
 pub fn lower(kernel: &Kernel, target: &Target, options: &Options) -> Result<Lowered, LowerError> {
@@ -85,18 +85,13 @@ const WIDE_ROWS: u32 = 8;
 
 /// Whether a kernel that does not pin its lanes multiplies few rows by at least so many columns.
 fn is_wide(kernel: &Kernel, columns: u32) -> bool {
-    fn any(kernel: &Kernel, region: &Region, columns: u32) -> bool {
-        region.stmts.iter().any(|stmt| match stmt {
-            Stmt::Inst(inst) => {
-                inst.op == Op::Dot
-                    && kernel.ty(inst.args[0]).shape[0] <= WIDE_ROWS
-                    && kernel.ty(inst.args[1]).shape[1] >= columns
-            }
-            Stmt::For { body, .. } | Stmt::Loop { body, .. } => any(kernel, body, columns),
-            Stmt::If { then, otherwise, .. } => any(kernel, then, columns) || any(kernel, otherwise, columns),
-        })
-    }
-    kernel.lanes.is_none() && any(kernel, &kernel.body, columns)
+    let mut wide = false;
+    kernel.body.visit(&mut |inst| {
+        wide |= inst.op == Op::Dot
+            && kernel.ty(inst.args[0]).shape[0] <= WIDE_ROWS
+            && kernel.ty(inst.args[1]).shape[1] >= columns;
+    });
+    kernel.lanes.is_none() && wide
 }
 
 /// How much longer a block takes whose loads are not under way while it multiplies: measured, 2.1 times.

@@ -28,7 +28,7 @@ use crate::eval::{Coord, Position};
 use crate::integer_dot::{ONES, Opened, Side, run_at, shifted, slot_of};
 use crate::lower::{ArenaTile, LowerError, Lowering, Repr};
 use crate::target::Blocking;
-use tvmc_ir::lane::{self, Arena, Mem, MemoryOp, Op as LaneOp, Place, Pure};
+use tvmc_ir::lane::{self, Arena, Mem, MemoryOp, Op as LaneOp, Place, Pure, Scalar};
 use tvmc_ir::tile::Value;
 use tvmc_ir::tile::facts::Facts;
 
@@ -198,7 +198,7 @@ impl<'k> Lowering<'k> {
         result: Value,
         (m, chunks): (u32, u32),
     ) -> Result<ArenaTile, LowerError> {
-        let tile = self.sums_tile(result)?;
+        let tile = self.sums_tile(result, Scalar::F32)?;
         if matches!(&self.repr[c.index()], Some(Repr::Arena(from)) if from.arena == tile.arena) {
             return Ok(tile);
         }

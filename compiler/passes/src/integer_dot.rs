@@ -118,7 +118,7 @@ impl<'k> Lowering<'k> {
                 Some(if one { Repr::Uniform(sums[0]) } else { Repr::Registers(sums) });
             return Ok(());
         }
-        let tile = self.sums_tile(result)?;
+        let tile = self.sums_tile(result, Scalar::F32)?;
         // Codes are unpacked once for each group of rows.
         let rows = rows.clamp(1, m);
         let whole = m / rows * rows;
@@ -167,11 +167,11 @@ impl<'k> Lowering<'k> {
     }
 
     /// Scratch for a product's sums: that of what it is added to, where nobody needs that any more.
-    pub(crate) fn sums_tile(&mut self, result: Value) -> Result<ArenaTile, LowerError> {
+    pub(crate) fn sums_tile(&mut self, result: Value, scalar: Scalar) -> Result<ArenaTile, LowerError> {
         match self.plan.in_place.get(&result).and_then(|v| self.repr[v.index()].clone()) {
             Some(Repr::Arena(tile)) => Ok(tile),
             Some(Repr::Uniform(_) | Repr::Lazy | Repr::Registers(_)) | None => {
-                self.arena_tile(&self.kernel.ty(result).shape.clone(), Scalar::F32)
+                self.arena_tile(&self.kernel.ty(result).shape.clone(), scalar)
             }
         }
     }

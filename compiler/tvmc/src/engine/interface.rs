@@ -1,6 +1,7 @@
 //! What a launcher must know of a kernel: its parameters, what an instance must be given, and what may be chosen.
 
 use tvmc_ir::host::{Expr, Number};
+use tvmc_ir::module::Key;
 use tvmc_model::executor::DeviceError;
 use tvmc_sema::{ElementType, ParamKind};
 use tvmc_types::dtype::DType;
@@ -124,4 +125,17 @@ impl Interface {
         }
         Ok(chosen)
     }
+}
+
+/// Gives a tune name a value.
+pub(super) fn set_tune(key: &mut Key, name: &str, value: i64) {
+    key.tunes.iter_mut().filter(|(tune, _)| tune == name).for_each(|(_, chosen)| *chosen = value);
+}
+
+/// The blocks of a grid, where sizes say it.
+pub(super) fn blocks_of(grid: &[Expr], sizes: &dyn Fn(&str) -> Option<Number>) -> Option<u64> {
+    grid.iter().try_fold(1u64, |count, axis| {
+        let axis = u64::try_from(axis.eval_int(sizes).ok()?).ok()?;
+        count.checked_mul(axis)
+    })
 }

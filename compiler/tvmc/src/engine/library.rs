@@ -2,7 +2,7 @@
 //!
 //! This is the rim around sema: it reads files, prints diagnostics, and remembers what sema computes anew at each call.
 
-use super::interface::Interface;
+use super::interface::{Interface, blocks_of, set_tune};
 use super::module::{Opened, Recorder};
 use super::storage::ProgramChoices;
 use crate::commands::{Failure, USER_ERROR};
@@ -372,9 +372,9 @@ impl Library {
                 && tune.values.windows(2).all(|pair| pair[0] < pair[1])
         };
         for tune in tunes.iter().filter(longer).filter(free) {
-            let Some(before) = self.count(key, sizes)?.filter(|count| *count < blocks as i64) else { break };
+            let Some(before) = self.count(key, sizes)?.filter(|count| *count < blocks) else { break };
             let mut other = key.clone();
-            set(&mut other, &tune.name, tune.values.iter().copied().max().unwrap_or(1));
+            set_tune(&mut other, &tune.name, tune.values.iter().copied().max().unwrap_or(1));
             if self.count(&other, sizes)? == Some(before) {
                 *key = other;
             }
@@ -392,9 +392,9 @@ impl Library {
         blocks: u64,
     ) -> Result<(), DeviceError> {
         for (at, value) in values.iter().enumerate() {
-            set(key, name, *value);
+            set_tune(key, name, *value);
             // Nothing finer is left to try, so its grid need not be known.
-            if at + 1 == values.len() || self.count(key, sizes)?.is_none_or(|count| count >= blocks as i64) {
+            if at + 1 == values.len() || self.count(key, sizes)?.is_none_or(|count| count >= blocks) {
                 break;
             }
         }
@@ -402,11 +402,8 @@ impl Library {
     }
 
     /// Blocks of an instance, where sizes decide them.
-    fn count(&self, key: &Key, sizes: &dyn Fn(&str) -> Option<Number>) -> Result<Option<i64>, DeviceError> {
-        Ok(self.instantiate(key)?.grid.iter().try_fold(1i64, |count, axis| {
-            let axis = axis.eval_int(sizes).ok()?;
-            count.checked_mul(axis)
-        }))
+    fn count(&self, key: &Key, sizes: &dyn Fn(&str) -> Option<Number>) -> Result<Option<u64>, DeviceError> {
+        Ok(blocks_of(&self.instantiate(key)?.grid, sizes))
     }
 
     /// Chooses the next smaller tiles: the first tune name that nothing fixes and that offers less goes down a step. Whether one did.
@@ -516,11 +513,6 @@ impl Library {
         }
         self.format(element, |f| f.tensor_bytes(shape))?.ok_or_else(large)
     }
-}
-
-/// Gives a tune name a value.
-fn set(key: &mut Key, name: &str, value: i64) {
-    key.tunes.iter_mut().filter(|(n, _)| *n == name).for_each(|(_, v)| *v = value);
 }
 
 /// The library module that holds declarations of formats; no `use` can name it.

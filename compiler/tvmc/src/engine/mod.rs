@@ -37,6 +37,7 @@ pub use tuning::{Choices, Measured, Measurements, Tuning};
 use crate::cli::{CpuLevel, MachineOptions, TargetName, TunedChoices, spelled};
 use crate::commands::Failure;
 use crate::internal::{self, Stage};
+use interface::set_tune;
 use pack::Pack;
 use std::collections::HashMap;
 use std::path::Path;
@@ -353,7 +354,7 @@ impl Engine {
         {
             let free = |name: &str| with.iter().all(|(fixed, _)| fixed != name);
             for (name, value) in tunes.into_iter().filter(|(name, _)| free(name)) {
-                key.choices.tunes.iter_mut().filter(|(n, _)| *n == name).for_each(|(_, v)| *v = value);
+                set_tune(&mut key.choices, &name, value);
             }
         }
         Ok(key)

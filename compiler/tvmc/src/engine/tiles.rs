@@ -19,7 +19,7 @@
 //! ```
 
 use super::InstanceKey;
-use super::interface::{Interface, InterfaceElement, InterfaceParam};
+use super::interface::{Interface, InterfaceElement, InterfaceParam, blocks_of, set_tune};
 use super::library::Library;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -58,18 +58,6 @@ fn reads_halves(interface: &Interface, key: &Key) -> bool {
             key.elements.iter().any(|(name, element)| name == generic && *element == DType::F16.name())
         }
         InterfaceParam::Scalar { .. } => false,
-    })
-}
-
-fn set(key: &mut Key, name: &str, value: i64) {
-    key.tunes.iter_mut().filter(|(tune, _)| tune == name).for_each(|(_, chosen)| *chosen = value);
-}
-
-/// The blocks of a grid, where sizes say it.
-fn count(grid: &[Expr], sizes: &dyn Fn(&str) -> Option<Number>) -> Option<u64> {
-    grid.iter().try_fold(1u64, |count, axis| {
-        let axis = u64::try_from(axis.eval_int(sizes).ok()?).ok()?;
-        count.checked_mul(axis)
     })
 }
 
@@ -129,7 +117,7 @@ impl Tilings {
             let mut tiling = key.clone();
             tiling.tunes.clone_from(&tunes);
             let Some((grid, staged)) = self.known(library, &tiling, target) else { continue };
-            let Some(blocks) = count(&grid, sizes) else { continue };
+            let Some(blocks) = blocks_of(&grid, sizes) else { continue };
             let cost = staged.saturating_mul(blocks.max(fragments.blocks));
             if best.as_ref().is_none_or(|(least, _)| cost < *least) {
                 best = Some((cost, tunes));
@@ -172,11 +160,11 @@ impl Tilings {
         });
         let size = rows.fit.as_ref().and_then(|size| size.eval_int(sizes).ok()).unwrap_or(0);
         let Some(wide) = twice(rows, key).filter(|wide| grouped && size >= *wide) else { return Ok(()) };
-        set(key, &rows.name, wide);
+        set_tune(key, &rows.name, wide);
         for tune in tunes.iter().filter(|tune| tune.fit.is_none()) {
             let Some(wide) = twice(tune, key) else { continue };
             let mut larger = key.clone();
-            set(&mut larger, &tune.name, wide);
+            set_tune(&mut larger, &tune.name, wide);
             let [before, after] = [self.blocks(library, key, sizes)?, self.blocks(library, &larger, sizes)?];
             if after.is_some_and(|after| after >= ENOUGH && Some(after * 2) == before) {
                 *key = larger;
@@ -197,7 +185,7 @@ impl Tilings {
             self.grids.borrow_mut().insert(key.clone(), grid);
         }
         let grids = self.grids.borrow();
-        Ok(grids.get(key).and_then(|grid| count(grid, sizes)))
+        Ok(grids.get(key).and_then(|grid| blocks_of(grid, sizes)))
     }
 
     /// A tiling that no instance can be made of is as one that is not made by fragments.
