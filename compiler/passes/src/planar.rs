@@ -79,8 +79,17 @@ impl<'k> Lowering<'k> {
         let aligned = 1i64 << aligned.trailing_zeros();
         let one_block = coord.lo() >= 0 && coord.hi() + lanes <= aligned;
         let fixed = offset.value.is_none_or(|value| !self.emit.is_varying(value));
-        let neighbours = short && one_block && fixed && axis.coord.has_lanes();
-        let (block, within) = if one_block && fixed {
+        // Lanes that begin at a multiple of their number are in one block, too.
+        let total = self.total(axis);
+        let chunk = size % lanes == 0
+            && total.facts.multiple % lanes == 0
+            && total.offset % lanes == 0
+            && total.value.is_none_or(|value| !self.emit.is_varying(value));
+        let side_by_side = short && axis.coord.has_lanes();
+        let neighbours = side_by_side && (chunk || (one_block && fixed));
+        let (block, within) = if side_by_side && chunk && !(one_block && fixed) {
+            self.block_of_rows(total, size as i32)
+        } else if one_block && fixed {
             let (block, first) = self.block_of_rows(offset, size as i32);
             let ahead = match axis.coord {
                 Coord::Lanes(_) if !neighbours => self.coord_value(axis.coord),
@@ -88,7 +97,6 @@ impl<'k> Lowering<'k> {
             };
             (block, self.emit.pure(Pure::IAdd, &[first, ahead]))
         } else {
-            let total = self.total(axis);
             let index = match axis.coord {
                 Coord::At(_) => self.position_value(total),
                 Coord::Lanes(_) => self.coord_value(Coord::Lanes(total)),

@@ -48,24 +48,36 @@ fn a_vector_product_keeps_its_accumulators_in_registers() {
     }
 }
 
+fn gathers(stmts: &[Stmt]) -> usize {
+    stmts
+        .iter()
+        .map(|s| match s {
+            Stmt::Inst(i) => {
+                usize::from(matches!(i.op, Op::Memory { form: tvmc_ir::lane::MemoryOp::Gather, .. }))
+            }
+            Stmt::For { body, .. } | Stmt::Loop { body, .. } => gathers(&body.stmts),
+            Stmt::If { then, otherwise, .. } => gathers(&then.stmts) + gathers(&otherwise.stmts),
+        })
+        .sum()
+}
+
 #[test]
 fn packed_weights_are_read_by_neighbouring_lanes() {
     let kernel = common::linear(Some(common::q4_like()), 32, 64, 32, 576, 576);
     let lowered = lower(&kernel, &target::X86_V4, &options()).expect("it lowers");
-    fn gathers(stmts: &[Stmt]) -> usize {
-        stmts
-            .iter()
-            .map(|s| match s {
-                Stmt::Inst(i) => {
-                    usize::from(matches!(i.op, Op::Memory { form: tvmc_ir::lane::MemoryOp::Gather, .. }))
-                }
-                Stmt::For { body, .. } | Stmt::Loop { body, .. } => gathers(&body.stmts),
-                Stmt::If { then, otherwise, .. } => gathers(&then.stmts) + gathers(&otherwise.stmts),
-            })
-            .sum()
-    }
     if std::env::var_os("SHOW").is_some() {
         println!("{}", lowered.function);
     }
+    assert_eq!(gathers(&lowered.function.body.stmts), 0);
+}
+
+/// A tile of more rows of weights than a block of packing has: each chunk of lanes is in one block still.
+#[test]
+fn rows_in_words_are_read_by_neighbouring_lanes_of_wide_tiles() {
+    let format = tvmc_ir::tile::Format { bytes: 22, ..common::q4_like() };
+    let packing = vec![Packing::AsDeclared, Packing::Words, Packing::AsDeclared];
+    let kernel = common::linear(Some(format), 32, 128, 32, 512, 576);
+    let options = Options { packing, ..Options::default() };
+    let lowered = lower(&kernel, &target::X86_V4, &options).expect("it lowers");
     assert_eq!(gathers(&lowered.function.body.stmts), 0);
 }

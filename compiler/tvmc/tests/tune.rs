@@ -56,12 +56,15 @@ fn stored(cache: &Path) -> PathBuf {
 #[test]
 fn tiles_of_large_products_are_larger() {
     let cache = tempfile::tempdir().unwrap();
-    for (x, n, expected) in [
-        ("act8", 2048, "BM = 64, BN = 128"),
-        ("act8", 576, "BM = 64, BN = 64"),
-        ("f32", 2048, "BM = 32, BN = 64"),
+    for (x, m, n, expected) in [
+        ("act8", 64, 2048, "BM = 64, BN = 128"),
+        ("act8", 64, 576, "BM = 64, BN = 64"),
+        ("act8", 65, 2048, "BM = 32, BN = 64"),
+        ("act8", 100, 2048, "BM = 64, BN = 128"),
+        ("act8", 256, 2048, "BM = 128, BN = 128"),
+        ("f32", 64, 2048, "BM = 32, BN = 64"),
     ] {
-        let arguments = [format!("x={x}[64,64]"), format!("w=q4_0[{n},64]"), format!("y=f32[64,{n}]")];
+        let arguments = [format!("x={x}[{m},64]"), format!("w=q4_0[{n},64]"), format!("y=f32[{m},{n}]")];
         let mut args = LINEAR[..LINEAR.iter().position(|arg| *arg == "--arg").expect("arguments")].to_vec();
         args.insert(0, "bench");
         arguments.iter().for_each(|argument| args.extend(["--arg", argument]));

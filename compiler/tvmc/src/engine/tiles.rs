@@ -10,12 +10,19 @@
 //! Products of 16 rows get narrow tiles so, large ones square tiles as large as are offered. Asked only of kernels that read halves, where a size that tiles are to `fit`
 //! is at least [`LEAST`]; where no tiling is made by fragments the choice stays as it was. What is known of instances is remembered here, also whether they fit a device.
 //!
-//! **On a CPU** a product of activations in groups decodes each weight once for a block and brings each row to scratch once (`tvmc_passes`, `integer_block`), so larger blocks do that less often:
-//! where the first value of a size to fit was chosen and twice that is offered and fits, it is taken, and twice the first value of other names where blocks stay full.
+//! **On a CPU** a product of activations in groups decodes each weight once for a block and brings each row to scratch once (`tvmc_passes`, `integer_block`), so larger blocks do that less often.
+//! Decoding a block's weights takes as long as multiplying them by [`DECODING`] rows, so where the first value of a size to fit was chosen, that of at least as much is taken for which
 //!
 //! ```text
-//! 512 x 4096, BM in {32, 8, 1, 64} fit M, BN in {64, 8, 128}      64 x 128
-//! 512 x 576                                                       64 x 64: four and a half columns of 128 would be five
+//! ceil(M, rows) * (rows + DECODING)        is least; of equal ones the largest
+//! ```
+//!
+//! and, if that is another one, twice the first value of other names where blocks stay full.
+//!
+//! ```text
+//! 512 x 4096, BM in {32, 8, 1, 128, 64} fit M, BN in {64, 8, 128}     128 x 128
+//! 100 x 4096                                                          64 x 128
+//! 512 x 576                                                           128 x 64: four and a half columns of 128 would be five
 //! ```
 
 use super::InstanceKey;
@@ -34,6 +41,8 @@ use tvmc_types::dtype::DType;
 
 /// Rows from which on a fragment is full enough.
 const LEAST: i64 = 8;
+/// Rows whose multiplication takes as long as decoding the weights does: 3 for codes of 4 bits to 22 for the grids and 6 bits (`docs/lab-notes.md`).
+const DECODING: i64 = 16;
 /// Blocks that are left at least where tiles are made larger on a CPU.
 const ENOUGH: u64 = 16;
 /// Most tilings that are tried.
@@ -143,11 +152,12 @@ impl Tilings {
             return Ok(());
         };
         let free = |tune: &TuneDecl| with.iter().all(|(name, _)| *name != tune.name);
-        let twice = |tune: &TuneDecl, key: &Key| {
+        let first = |tune: &TuneDecl, key: &Key| {
             let chosen = key.tunes.iter().find(|(name, _)| *name == tune.name).map(|(_, value)| *value);
-            let wide = tune.values.first()?.checked_mul(2)?;
-            (free(tune) && chosen == tune.values.first().copied() && tune.values.contains(&wide))
-                .then_some(wide)
+            tune.values.first().copied().filter(|first| free(tune) && chosen == Some(*first) && *first > 0)
+        };
+        let twice = |tune: &TuneDecl, key: &Key| {
+            first(tune, key)?.checked_mul(2).filter(|wide| tune.values.contains(wide))
         };
         let grouped = interface.params.iter().any(|param| match param {
             InterfaceParam::Tensor { element: InterfaceElement::Generic(generic), shape, .. } => {
@@ -159,7 +169,17 @@ impl Tilings {
             InterfaceParam::Tensor { .. } | InterfaceParam::Scalar { .. } => false,
         });
         let size = rows.fit.as_ref().and_then(|size| size.eval_int(sizes).ok()).unwrap_or(0);
-        let Some(wide) = twice(rows, key).filter(|wide| grouped && size >= *wide) else { return Ok(()) };
+        let Some(first) = first(rows, key).filter(|_| grouped) else { return Ok(()) };
+        let offered = rows.values.iter().copied().filter(|value| (first..=size).contains(value));
+        let cost = |value: i64| {
+            (size.saturating_add(value - 1) / value).saturating_mul(value.saturating_add(DECODING))
+        };
+        let Some(wide) = offered.min_by_key(|value| (cost(*value), std::cmp::Reverse(*value))) else {
+            return Ok(());
+        };
+        if wide == first {
+            return Ok(());
+        }
         set_tune(key, &rows.name, wide);
         for tune in tunes.iter().filter(|tune| tune.fit.is_none()) {
             let Some(wide) = twice(tune, key) else { continue };
