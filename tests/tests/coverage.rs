@@ -26,6 +26,7 @@ fn every_diagnostic_code_has_a_filetest() {
 const OUT_OF_TEXT: &[(&str, u8, &str)] = &[
     ("tir", 19, "the text form of tile IR has places, not their numbers: `tile_verify`"),
     ("lir", 19, "the parser writes scalar arguments itself: `lane_verify`"),
+    ("mir", 2, "a text places each of its blocks: `blocks_are_placed_once`"),
 ];
 
 #[test]
@@ -34,6 +35,7 @@ fn every_verifier_rule_has_a_filetest() {
         ("tir", tvmc_ir::tile::Rule::ALL.len() as u8),
         ("lir", lane::Rule::ALL.len() as u8),
         ("pir", tvmc_ir::program::Rule::ALL.len() as u8),
+        ("mir", tvmc_backend_x86::mir::Rule::ALL.len() as u8),
     ];
     for (kind, last) in counts {
         let of_kind = |t: &FileTest| t.path.extension().is_some_and(|e| e == kind);

@@ -17,7 +17,7 @@ pub mod lane;
 pub mod module;
 pub mod program;
 mod rules;
-mod text;
+pub mod text;
 pub mod tile;
 
 pub use text::ParseError;

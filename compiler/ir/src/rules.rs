@@ -6,6 +6,8 @@
 //!     Rule { /// Sizes. Limits, /// Names. Scope, } }      Rule::Limits as u8 == 1, Rule::ALL == [Limits, Scope]
 //! ```
 
+#[doc(hidden)]
+#[macro_export]
 macro_rules! rules {
     ($(#[$doc:meta])* $name:ident { $($(#[$row:meta])+ $variant:ident,)+ }) => {
         $(#[$doc])*
@@ -23,5 +25,3 @@ macro_rules! rules {
         }
     };
 }
-
-pub(crate) use rules;

@@ -199,15 +199,18 @@ pub fn sources() -> Vec<String> {
 
 /// IR texts of every kind.
 pub fn ir_texts() -> Vec<String> {
-    let kinds = ["tir", "lir", "pir", "lane", "program"];
-    let files = filetests::all().expect("readable filetests").into_iter();
+    let kinds = ["tir", "lir", "pir", "mir", "lane", "program"];
+    let files = filetests::all().expect("readable filetests");
+    let machine = files.iter().filter(|t| t.stage == filetests::Stage::Machine);
+    let machine: Vec<String> = machine.filter_map(|t| t.expected.clone()).collect();
     let files = files
+        .into_iter()
         .filter(|t| t.path.extension().is_some_and(|e| kinds.iter().any(|kind| e == *kind)))
         .map(|t| t.source.lines().filter(|line| !line.starts_with(";;")).collect::<Vec<_>>().join("\n"));
     let drawn = kernels().map(|kernel| kernel.to_string());
     let (programs, interfaces) = llama();
     let llama = programs.iter().map(|p| p.to_string()).chain(interfaces.iter().map(ToString::to_string));
-    let texts = files.chain(drawn).chain(llama);
+    let texts = files.chain(machine).chain(drawn).chain(llama);
     texts.filter(|text| !text.is_empty() && text.len() <= 2 * MAX_SEED).collect()
 }
 
@@ -418,6 +421,7 @@ pub fn arrays() -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tvmc_backend_x86::mir::Text;
 
     #[test]
     fn every_kind_has_sound_seeds() {
@@ -453,7 +457,15 @@ mod tests {
             text.iter()
                 .any(|t| tvmc_ir::program::parse(t).is_ok_and(|p| tvmc_ir::program::verify(p).is_ok())),
             text.iter().any(|t| tvmc_ir::program::Interface::parse(t).is_ok()),
+            text.iter().any(|t| match tvmc_backend_x86::mir::parse(t) {
+                Ok(Text::Selected(function)) => tvmc_backend_x86::mir::verify(&function).is_ok(),
+                Ok(Text::Allocated(_)) | Err(_) => false,
+            }),
+            text.iter().any(|t| match tvmc_backend_x86::mir::parse(t) {
+                Ok(Text::Allocated(function)) => tvmc_backend_x86::mir::verify(&function).is_ok(),
+                Ok(Text::Selected(_)) | Err(_) => false,
+            }),
         ];
-        assert_eq!(kinds, [true; 4]);
+        assert_eq!(kinds, [true; 6]);
     }
 }

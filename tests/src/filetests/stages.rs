@@ -11,11 +11,13 @@
 //! | `lowered` | lane IR of an instance | the same, `target NAME` |
 //! | `clif`, `asm`, `wgsl` | the last form before machine code | the same, for `asm` `level v3` or `v4`, for `wgsl` `matrices N` |
 //! | `run` | (a `.tir` file holds tile IR, of a `.lir` file see `lanes`) what the tile interpreter leaves in the `out` arguments, or its trap; every other machine must agree | the same, `arg`, `out`, `machines exact`, `packed NAME`, `too-large wgsl LIMIT` |
-//! | `verify` | the errors of IR text: `.tir` tile, `.lir` lane, `.pir` program IR, with interfaces of kernels after it | |
+//! | `machine` | machine IR of the x86 backend, both forms; it must verify, read back and encode to the code of `asm` | the same, `level v3` or `v4`, `form selected` or `allocated` |
+//! | `verify` | the errors of IR text: `.tir` tile, `.lir` lane, `.pir` program IR, with interfaces of kernels after it, `.mir` machine IR | |
 
 use super::{FileTest, diagnostics, lanes, launch};
 use crate::clif::{self, Isa};
-use tvmc_backend_x86::{Features, Level};
+use crate::machine_ir;
+use tvmc_backend_x86::{Features, Level, mir};
 use tvmc_ir::{lane, program, tile};
 use tvmc_lang::diag::{Diagnostic, render};
 use tvmc_lang::source::SourceMap;
@@ -43,6 +45,8 @@ pub enum Stage {
     Lowered,
     /// Cranelift's IR.
     Clif,
+    /// Machine IR.
+    Machine,
     /// Machine code.
     Asm,
     /// Shader text.
@@ -63,6 +67,7 @@ pub const STAGES: &[Stage] = &[
     Stage::Tile,
     Stage::Lowered,
     Stage::Clif,
+    Stage::Machine,
     Stage::Asm,
     Stage::Wgsl,
     Stage::Run,
@@ -81,6 +86,7 @@ impl Stage {
             Stage::Tile => "tile",
             Stage::Lowered => "lowered",
             Stage::Clif => "clif",
+            Stage::Machine => "machine",
             Stage::Asm => "asm",
             Stage::Wgsl => "wgsl",
             Stage::Run => "run",
@@ -98,6 +104,7 @@ impl Stage {
             Stage::Clif => &["kernel", "set", "arm"],
             Stage::Tile => &["kernel", "set"],
             Stage::Wgsl => &["kernel", "set", "matrices"],
+            Stage::Machine => &["kernel", "set", "level", "form"],
             Stage::Asm => &["kernel", "set", "level"],
             Stage::Run => &["kernel", "set", "arg", "out", "machines", "grid", "packed", "too-large"],
         }
@@ -131,12 +138,17 @@ impl Stage {
                 let isa = if test.one("arm").is_some() { Isa::Arm } else { Isa::X86 };
                 clif::text(&lowered(&instance(test)?, &CRANELIFT)?, isa)
             }
+            Stage::Machine => {
+                let (level, row) = level(test)?;
+                let texts = machine_ir::texts(&lowered(&instance(test)?, &row)?, &Features::baseline(level))?;
+                match test.one("form") {
+                    Some("selected") => Ok(texts.selected),
+                    Some("allocated") => Ok(texts.allocated),
+                    other => Err(format!("needs `form selected` or `form allocated`, has {other:?}")),
+                }
+            }
             Stage::Asm => {
-                let (level, row) = match test.one("level") {
-                    Some("v3") => (Level::V3, X86_V3),
-                    Some("v4") => (Level::V4, X86_V4),
-                    other => return Err(format!("needs `level v3` or `level v4`, has {other:?}")),
-                };
+                let (level, row) = level(test)?;
                 let function = lowered(&instance(test)?, &row)?;
                 let code = tvmc_backend_x86::compile(&function, &Features::baseline(level));
                 Ok(tvmc_backend_x86::disassemble(&code.map_err(|e| e.to_string())?))
@@ -151,6 +163,14 @@ impl Stage {
             Stage::Run => launch::run(test, &instance(test)?),
             Stage::Verify => verify(test),
         }
+    }
+}
+
+fn level(test: &FileTest) -> Result<(Level, Target), String> {
+    match test.one("level") {
+        Some("v3") => Ok((Level::V3, X86_V3)),
+        Some("v4") => Ok((Level::V4, X86_V4)),
+        other => Err(format!("needs `level v3` or `level v4`, has {other:?}")),
     }
 }
 
@@ -293,7 +313,12 @@ fn verify(test: &FileTest) -> Result<String, String> {
                 Ok(Ok(sound)) => list(launches(&sound, parts)?),
             }
         }
-        other => return Err(format!("`.{other}` is no IR: `.tir`, `.lir` or `.pir`")),
+        "mir" => match mir::parse(text) {
+            Err(error) => vec![format!("parser: {error}")],
+            Ok(mir::Text::Selected(function)) => list(mir::verify(&function).err().unwrap_or_default()),
+            Ok(mir::Text::Allocated(function)) => list(mir::verify(&function).err().unwrap_or_default()),
+        },
+        other => return Err(format!("`.{other}` is no IR: `.tir`, `.lir`, `.pir` or `.mir`")),
     };
     if errors.is_empty() {
         return Err("a `verify` test has an error".to_owned());

@@ -10,7 +10,7 @@
 //!
 //! Every byte of every argument must agree, except that in a tensor of floats any NaN equals any other (and on WGSL, -0 equals 0); so must what is printed, line by
 //! line. A kernel that asks more of a device than it has does not run there: [`Ran`] names each such machine with the limit, so that nothing is left out in silence.
-//! The text forms of tile and lane IR are read back, and CLIF by its own reader. The lane interpreter runs first:
+//! The text forms of tile, lane and machine IR are read back, and CLIF by its own reader; machine IR, of one function in four, must also verify, before and after register allocation. The lane interpreter runs first:
 //! code that it ran without a trap touches no memory outside its arguments. That compiled code does not either is judged by guard pages: each argument lies once right
 //! behind one and once right before one, inputs cannot be written, and what fills an argument up to 64 bytes must be as it was.
 
@@ -23,6 +23,7 @@ pub use compare::f32_at;
 
 use crate::clif::{self, Isa};
 use crate::generate::{Argument, Case, Data};
+use crate::machine_ir;
 use crate::random::Random;
 use compare::compare;
 use program::Program;
@@ -93,10 +94,15 @@ struct Left {
 /// Lane values above which code is *large*: register allocation takes time with more than their number, and a kernel of 15,000 as long as five hundred small ones.
 const LARGE: usize = 12_000;
 
+/// Of so many functions, the machine IR of one is judged, which takes as long as compiling it twice.
+const JUDGED: u64 = 4;
+
 /// The machines of this host.
 pub struct Machines {
     /// Of how many pieces of large code one goes to a code generator, and how many there were.
     large: (u64, AtomicU64),
+    /// How often machine IR could have been judged.
+    judged: AtomicU64,
     pool: Pool,
     cpu: Vec<(Target, &'static str, CpuTarget)>,
     gpu: Option<GpuDevice>,
@@ -120,7 +126,7 @@ impl Machines {
                 None
             }
         };
-        Self { large: (1, AtomicU64::new(0)), pool: Pool::new(2), cpu, gpu }
+        Self { large: (1, AtomicU64::new(0)), judged: AtomicU64::new(0), pool: Pool::new(2), cpu, gpu }
     }
 
     /// As [`Self::open`], but of large code only one piece in so many is compiled for a CPU; the others are named in [`Ran::skipped`]. For fuzzers, which find more in small kernels.
@@ -166,6 +172,12 @@ impl Machines {
                                 && let Err(what) = clif::text(&program.function, Isa::X86)
                             {
                                 return wrong("CLIF", what);
+                            }
+                            if let CpuTarget::X86(features) = cpu
+                                && self.judged.fetch_add(1, Ordering::Relaxed).is_multiple_of(JUDGED)
+                                && let Err(what) = machine_ir::judge(&program.function, features)
+                            {
+                                return wrong("machine IR", what);
                             }
                             for got in both {
                                 program.judge(case, name, &expected, &got)?;

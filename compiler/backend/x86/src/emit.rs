@@ -12,11 +12,10 @@
 use iced_x86::{
     Code as Opcode, ConditionCode, Encoder, Instruction, OpCodeOperandKind as Kind, OpKind, Register,
 };
-use regalloc2::{Allocation, Edit, InstOrEdit, Output, PReg, RegClass};
+use regalloc2::{PReg, RegClass};
 
-use crate::features::Level;
-use crate::mir::{Arg, Base, Inst, Mir};
-use crate::regalloc::{CALLEE_SAVED, Flat, Program};
+use crate::mir::{Arg, Base, Block, BlockId, Inst, Mir, Term, condition_bits};
+use crate::regalloc::CALLEE_SAVED;
 use crate::{Error, Stats};
 
 /// Where a 4-byte relative distance must be filled in.
@@ -34,52 +33,41 @@ enum Target {
     Pool(u32, i32),
 }
 
-struct Emitter<'a> {
-    level: Level,
+struct Emitter {
     encoder: Encoder,
     len: usize,
     fixups: Vec<Fixup>,
     starts: Vec<Option<usize>>,
-    output: &'a Output,
     scratch: u32,
     saved: Vec<u8>,
     frame: u32,
     stats: Stats,
 }
 
-/// Largest frame: spills beyond it mean that the kernel was cut far too coarsely.
-const MAX_FRAME: u32 = 1 << 20;
 /// Distance between stack probes: the smallest page.
 const PAGE: u32 = 4096;
 const LOOP_ALIGNMENT: usize = 32;
 
-/// Encodes the program; gives the bytes and what was counted on the way.
-pub(crate) fn emit(
-    program: &Program<'_>,
-    mir: &Mir,
-    output: &Output,
-    level: Level,
-) -> Result<(Vec<u8>, Stats), Error> {
-    let scratch = mir.scratch.next_multiple_of(64);
-    let spilled = output.num_spillslots as u32;
-    let frame = spilled.saturating_mul(8).saturating_add(scratch).next_multiple_of(64);
-    if frame > MAX_FRAME {
-        return Err(Error::TooLarge(format!("its frame would take {frame} bytes")));
-    }
+/// Bytes of a function's frame, without the registers that it saves.
+pub(crate) fn frame(mir: &Mir<PReg>) -> u32 {
+    mir.slots.saturating_mul(8).saturating_add(mir.scratch.next_multiple_of(64)).next_multiple_of(64)
+}
+
+/// Encodes an allocated function; gives the bytes and what was counted on the way.
+pub(crate) fn emit(mir: &Mir<PReg>) -> Result<(Vec<u8>, Stats), Error> {
+    let instructions: usize = mir.blocks.iter().map(|block| block.insts.len()).sum();
     let mut emitter = Emitter {
-        level,
-        encoder: Encoder::try_with_capacity(64, program.insts.len() * 8)
+        encoder: Encoder::try_with_capacity(64, instructions * 8)
             .map_err(|e| Error::Internal(e.to_string()))?,
         len: 0,
         fixups: Vec::new(),
-        starts: vec![None; program.ranges.len()],
-        output,
-        scratch,
-        saved: saved_registers(output),
-        frame,
-        stats: Stats { spill_slots: output.num_spillslots, ..Stats::default() },
+        starts: vec![None; mir.blocks.len()],
+        scratch: mir.scratch.next_multiple_of(64),
+        saved: saved_registers(mir),
+        frame: frame(mir),
+        stats: Stats { spill_slots: mir.slots as usize, ..Stats::default() },
     };
-    emitter.prologue().and_then(|()| emitter.blocks(program, mir)).map_err(Error::Internal)?;
+    emitter.prologue().and_then(|()| emitter.blocks(mir)).map_err(Error::Internal)?;
     let (offsets, pool) = mir.pool.layout();
     let mut bytes = emitter.encoder.take_buffer();
     let code_end = bytes.len();
@@ -105,13 +93,14 @@ pub(crate) fn emit(
 }
 
 /// Which of the emitted blocks lie in innermost loops: from one that starts such a loop to the last that jumps back to it.
-fn innermost(program: &Program<'_>, mir: &Mir, targets: &[usize], emitted: &[usize]) -> Vec<bool> {
+fn innermost(mir: &Mir<PReg>, targets: &[usize], emitted: &[usize]) -> Vec<bool> {
     let mut inside = vec![false; emitted.len()];
     for (first, &start) in emitted.iter().enumerate() {
-        if !mir.blocks[program.order[start].0 as usize].hot {
+        if !mir.blocks[start].hot {
             continue;
         }
-        let returns = |block: usize| program.succs[block].iter().any(|next| targets[next.index()] == start);
+        let returns =
+            |block: usize| mir.blocks[block].term.targets().any(|to| targets[to.0 as usize] == start);
         if let Some(last) = emitted.iter().rposition(|&block| returns(block)).filter(|last| *last >= first) {
             inside[first..=last].fill(true);
         }
@@ -119,20 +108,15 @@ fn innermost(program: &Program<'_>, mir: &Mir, targets: &[usize], emitted: &[usi
     inside
 }
 
-/// The callee-saved registers that the allocation writes.
-fn saved_registers(output: &Output) -> Vec<u8> {
+/// The callee-saved registers that the function uses.
+fn saved_registers(mir: &Mir<PReg>) -> Vec<u8> {
     let mut used = [false; 16];
-    let mut note = |allocation: Allocation| {
-        if let Some(reg) = allocation.as_reg()
-            && reg.class() == RegClass::Int
-        {
-            used[reg.hw_enc()] = true;
-        }
-    };
-    output.allocs.iter().copied().for_each(&mut note);
-    for (_, Edit::Move { from, to }) in &output.edits {
-        note(*from);
-        note(*to);
+    for inst in mir.blocks.iter().flat_map(|block| &block.insts) {
+        inst.registers(&mut |reg, _| {
+            if reg.class() == RegClass::Int {
+                used[reg.hw_enc() % 16] = true;
+            }
+        });
     }
     CALLEE_SAVED.into_iter().filter(|&reg| used[usize::from(reg)]).collect()
 }
@@ -141,7 +125,7 @@ fn register64(number: u8) -> Register {
     Register::RAX + u32::from(number)
 }
 
-impl Emitter<'_> {
+impl Emitter {
     fn encode(&mut self, instruction: &Instruction) -> Result<usize, String> {
         let len =
             self.encoder.encode(instruction, self.len as u64).map_err(|e| format!("{instruction:?}: {e}"))?;
@@ -202,34 +186,34 @@ impl Emitter<'_> {
         self.encode(&Instruction::with(Opcode::Retnq)).map(|_| ())
     }
 
-    fn blocks(&mut self, program: &Program<'_>, mir: &Mir) -> Result<(), String> {
-        let targets = self.targets(program);
-        let emitted: Vec<usize> = (0..program.ranges.len()).filter(|&b| targets[b] == b).collect();
-        let in_loop = innermost(program, mir, &targets, &emitted);
-        for (at, &block) in emitted.iter().enumerate() {
-            let before = self.stats;
-            if mir.blocks[program.order[block].0 as usize].hot {
+    fn blocks(&mut self, mir: &Mir<PReg>) -> Result<(), String> {
+        let targets = targets(mir);
+        let emitted: Vec<usize> =
+            mir.order.iter().map(|id| id.0 as usize).filter(|&block| targets[block] == block).collect();
+        let in_loop = innermost(mir, &targets, &emitted);
+        let target = |id: &BlockId| targets[id.0 as usize];
+        for (at, &number) in emitted.iter().enumerate() {
+            let (before, block) = (self.stats, &mir.blocks[number]);
+            if block.hot {
                 self.align();
             }
-            self.starts[block] = Some(self.len);
+            self.starts[number] = Some(self.len);
             let next = emitted.get(at + 1).copied();
-            for step in self.output.block_insts_and_edits(program, regalloc2::Block::new(block)) {
-                match step {
-                    InstOrEdit::Edit(Edit::Move { from, to }) => self.edit(*from, *to)?,
-                    InstOrEdit::Inst(index) => match &program.insts[index.index()] {
-                        Flat::Inst(inst) => self.inst(inst, self.output.inst_allocs(index))?,
-                        Flat::Return => self.epilogue()?,
-                        Flat::Jump(to) => self.jump(targets[*to], next),
-                        Flat::Branch { condition, then, otherwise } => {
-                            let (then, otherwise) = (targets[*then], targets[*otherwise]);
-                            if Some(then) == next {
-                                self.jump_if(negate(*condition), otherwise);
-                            } else {
-                                self.jump_if(*condition, then);
-                                self.jump(otherwise, next);
-                            }
-                        }
-                    },
+            for inst in &block.insts {
+                self.inst(inst)?;
+            }
+            match &block.term {
+                Term::Open => return Err("a block without an end".to_owned()),
+                Term::Return => self.epilogue()?,
+                Term::Jump(to, _) => self.jump(target(to), next),
+                Term::Branch { condition, then, otherwise, .. } => {
+                    let (then, otherwise) = (target(then), target(otherwise));
+                    if Some(then) == next {
+                        self.jump_if(negate(*condition), otherwise);
+                    } else {
+                        self.jump_if(*condition, then);
+                        self.jump(otherwise, next);
+                    }
                 }
             }
             if in_loop[at] {
@@ -239,37 +223,6 @@ impl Emitter<'_> {
             }
         }
         Ok(())
-    }
-
-    /// For each block, the block that a jump to it ends in.
-    fn targets(&self, program: &Program<'_>) -> Vec<usize> {
-        let blocks = program.ranges.len();
-        let direct: Vec<usize> = (0..blocks)
-            .map(|block| {
-                let mut steps = self.output.block_insts_and_edits(program, regalloc2::Block::new(block));
-                let first = steps.next();
-                match first {
-                    Some(InstOrEdit::Inst(index)) if block != 0 => match program.insts[index.index()] {
-                        Flat::Jump(to) => to,
-                        Flat::Inst(_) | Flat::Branch { .. } | Flat::Return => block,
-                    },
-                    Some(_) | None => block,
-                }
-            })
-            .collect();
-        (0..blocks)
-            .map(|block| {
-                let mut at = block;
-                // A cycle of empty blocks would be an endless loop in the source; stop after one round.
-                for _ in 0..blocks {
-                    if direct[at] == at {
-                        break;
-                    }
-                    at = direct[at];
-                }
-                at
-            })
-            .collect()
     }
 
     fn align(&mut self) {
@@ -329,101 +282,50 @@ impl Emitter<'_> {
         self.fixups.push(Fixup { at, end: self.len, to: Target::Block(to) });
     }
 
-    /// A move that the allocator asks for.
-    fn edit(&mut self, from: Allocation, to: Allocation) -> Result<(), String> {
-        let class = match (from.as_reg(), to.as_reg()) {
-            (Some(reg), _) | (_, Some(reg)) => reg.class(),
-            (None, None) => return Err("a move between two spill slots".to_owned()),
-        };
-        let (load, store, kind) = match (class, self.level) {
-            (RegClass::Int, _) => (Opcode::Mov_r64_rm64, Opcode::Mov_rm64_r64, Kind::r64_reg),
-            (RegClass::Float, Level::V3) => {
-                (Opcode::VEX_Vmovaps_ymm_ymmm256, Opcode::VEX_Vmovaps_ymmm256_ymm, Kind::ymm_reg)
-            }
-            (RegClass::Float, Level::V4) => {
-                (Opcode::EVEX_Vmovaps_zmm_k1z_zmmm512, Opcode::EVEX_Vmovaps_zmmm512_k1z_zmm, Kind::zmm_reg)
-            }
-            (RegClass::Vector, _) => (Opcode::VEX_Kmovq_kr_km64, Opcode::VEX_Kmovq_m64_kr, Kind::k_reg),
-        };
-        let mut instruction = Instruction::default();
-        match (from.as_reg(), to.as_reg()) {
-            (Some(from), Some(to)) => {
-                self.stats.moves += 1;
-                instruction.set_code(load);
-                set_register(&mut instruction, 0, kind, to)?;
-                set_register(&mut instruction, 1, kind, from)?;
-            }
-            (None, Some(to)) => {
-                self.stats.reloads += 1;
-                instruction.set_code(load);
-                set_register(&mut instruction, 0, kind, to)?;
-                self.set_slot(&mut instruction, 1, from);
-            }
-            (Some(from), None) => {
-                self.stats.spills += 1;
-                instruction.set_code(store);
-                self.set_slot(&mut instruction, 0, to);
-                set_register(&mut instruction, 1, kind, from)?;
-            }
-            (None, None) => {}
-        }
-        self.encode(&instruction).map(|_| ())
-    }
-
-    fn set_slot(&self, instruction: &mut Instruction, operand: u32, slot: Allocation) {
-        let index = slot.as_stack().map_or(0, regalloc2::SpillSlot::index);
-        instruction.set_op_kind(operand, OpKind::Memory);
-        instruction.set_memory_base(Register::RSP);
-        instruction.set_memory_displ_size(1);
-        instruction.set_memory_displacement64(u64::from(self.scratch) + 8 * index as u64);
-    }
-
-    fn inst(&mut self, inst: &Inst, allocs: &[Allocation]) -> Result<(), String> {
+    fn inst(&mut self, inst: &Inst<PReg>) -> Result<(), String> {
         if inst.code == Opcode::INVALID {
             return Ok(());
         }
-        let mut next = allocs.iter().copied();
-        let mut take = || next.next().and_then(Allocation::as_reg).ok_or("an operand without a register");
         let info = inst.code.op_code();
         let mut instruction = Instruction::default();
         instruction.set_code(inst.code);
         instruction.set_has_lock_prefix(inst.locked);
         let mut first: Option<PReg> = None;
         let mut pool = None;
-        for (operand, arg) in inst.args.iter().take(usize::from(inst.count)).enumerate() {
+        for (operand, arg) in inst.args().iter().enumerate() {
             let operand = operand as u32;
             let kind = info.op_kind(operand);
             match arg {
                 Arg::None => {}
-                Arg::Use(_) | Arg::Def(_) | Arg::Tied { .. } | Arg::Same => {
-                    let reg = match arg {
-                        Arg::Tied { .. } => {
-                            take()?;
-                            take()?
-                        }
-                        Arg::Same => first.ok_or("no register to repeat")?,
-                        _ => take()?,
-                    };
-                    first = first.or(Some(reg));
-                    set_register(&mut instruction, operand, kind, reg)?;
+                Arg::Use(reg) | Arg::Def(reg) | Arg::Tied { def: reg, .. } => {
+                    first = first.or(Some(*reg));
+                    set_register(&mut instruction, operand, kind, *reg)?;
+                }
+                Arg::Same => {
+                    set_register(&mut instruction, operand, kind, first.ok_or("no register to repeat")?)?;
                 }
                 Arg::Mem => instruction.set_op_kind(operand, OpKind::Memory),
                 Arg::Imm => set_immediate(&mut instruction, operand, kind, inst.imm)?,
             }
         }
-        if let Some(operand) = inst.args.iter().position(|a| *a == Arg::Mem) {
+        if let Some(operand) = inst.memory() {
             let mut displacement = i64::from(inst.mem.disp);
             match inst.mem.base {
-                Base::Reg(_) => instruction.set_memory_base(register64(take()?.hw_enc() as u8)),
+                Base::Reg(reg) => instruction.set_memory_base(register64(reg.hw_enc() as u8)),
                 Base::Frame => instruction.set_memory_base(Register::RSP),
+                Base::Slot(unit) => {
+                    instruction.set_memory_base(Register::RSP);
+                    displacement += i64::from(self.scratch) + 8 * i64::from(unit);
+                    let count = if operand == 0 { &mut self.stats.spills } else { &mut self.stats.reloads };
+                    *count += 1;
+                }
                 Base::Pool(id) => {
                     instruction.set_memory_base(Register::RIP);
                     pool = Some((id, inst.mem.disp));
                     displacement = 0;
                 }
             }
-            if inst.mem.index.is_some() {
-                let reg = take()?;
+            if let Some(reg) = inst.mem.index {
                 let index = match info.op_kind(operand as u32) {
                     Kind::mem_vsib32z => Register::ZMM0 + reg.hw_enc() as u32,
                     Kind::mem_vsib32y => Register::YMM0 + reg.hw_enc() as u32,
@@ -437,12 +339,8 @@ impl Emitter<'_> {
             instruction.set_is_broadcast(inst.broadcast);
         }
         match inst.mask {
-            Arg::Tied { .. } => {
-                take()?;
-                instruction.set_op_mask(Register::K0 + take()?.hw_enc() as u32);
-            }
-            Arg::Use(_) => {
-                instruction.set_op_mask(Register::K0 + take()?.hw_enc() as u32);
+            Arg::Use(reg) | Arg::Tied { def: reg, .. } => {
+                instruction.set_op_mask(Register::K0 + reg.hw_enc() as u32);
                 instruction.set_zeroing_masking(inst.zeroing);
             }
             Arg::None | Arg::Def(_) | Arg::Same | Arg::Mem | Arg::Imm => {}
@@ -455,6 +353,30 @@ impl Emitter<'_> {
         }
         Ok(())
     }
+}
+
+/// For each block, the block that a jump to it ends in.
+fn targets(mir: &Mir<PReg>) -> Vec<usize> {
+    let direct = |number: usize, block: &Block<PReg>| match &block.term {
+        Term::Jump(to, _) if block.insts.is_empty() && mir.order.first() != Some(&BlockId(number as u32)) => {
+            to.0 as usize
+        }
+        Term::Jump(..) | Term::Open | Term::Return | Term::Branch { .. } => number,
+    };
+    let direct: Vec<usize> = mir.blocks.iter().enumerate().map(|(n, block)| direct(n, block)).collect();
+    (0..direct.len())
+        .map(|block| {
+            let mut at = block;
+            // A cycle of empty blocks would be an endless loop in the source; stop after one round.
+            for _ in 0..direct.len() {
+                if direct[at] == at {
+                    break;
+                }
+                at = direct[at];
+            }
+            at
+        })
+        .collect()
 }
 
 fn set_register(instruction: &mut Instruction, operand: u32, kind: Kind, reg: PReg) -> Result<(), String> {
@@ -508,28 +430,6 @@ fn set_immediate(instruction: &mut Instruction, operand: u32, kind: Kind, imm: i
         _ => instruction.set_immediate64(imm as u64),
     }
     Ok(())
-}
-
-/// The condition in a jump's low four opcode bits.
-pub(crate) fn condition_bits(condition: ConditionCode) -> u8 {
-    match condition {
-        ConditionCode::b => 2,
-        ConditionCode::ae => 3,
-        ConditionCode::e => 4,
-        ConditionCode::None | ConditionCode::ne => 5,
-        ConditionCode::be => 6,
-        ConditionCode::a => 7,
-        ConditionCode::s => 8,
-        ConditionCode::ns => 9,
-        ConditionCode::p => 10,
-        ConditionCode::np => 11,
-        ConditionCode::l => 12,
-        ConditionCode::ge => 13,
-        ConditionCode::le => 14,
-        ConditionCode::g => 15,
-        ConditionCode::o => 0,
-        ConditionCode::no => 1,
-    }
 }
 
 /// The opposite condition.

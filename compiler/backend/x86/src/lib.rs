@@ -1,15 +1,15 @@
 //! Lane IR to AVX-512 and AVX2 machine code.
 //!
 //! ```text
-//! Verified --isel--> machine IR --regalloc2--> allocation --iced-x86--> Code { bytes }
+//! Verified --isel--> Mir --regalloc2--> Mir<PReg> --iced-x86--> Code { bytes }
 //! ```
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`Features`] | what the processor can do |
-//! | `mir` | x86 instructions over virtual registers |
+//! | [`mir`] | machine IR: x86 instructions over virtual registers, then over those of the machine; text and verifier |
 //! | `isel` | lane operations to machine IR: folds loads, broadcasts, addresses and compares |
-//! | `regalloc` | machine IR as the register allocator sees it |
+//! | `regalloc` | machine IR as the register allocator sees it, and what it becomes |
 //! | `emit` | bytes, jumps, frame, constant pool |
 //!
 //! The code follows `tvmc_ir::lane::abi` with the System V calling convention on every system; the
@@ -27,11 +27,13 @@
 mod emit;
 mod features;
 mod isel;
-mod mir;
+pub mod mir;
 mod regalloc;
 
 use std::fmt;
 
+use mir::{MAX_FRAME, Mir, Register};
+use regalloc2::PReg;
 use tvmc_ir::lane::Verified;
 
 pub use features::{Features, Level};
@@ -103,7 +105,7 @@ impl std::error::Error for Error {}
 /// Choices of a compilation that do not change what the code computes.
 #[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
 pub struct Options {
-    /// Check the register allocation symbolically. Slow; for tests.
+    /// Verify machine IR before and after register allocation, and check the allocation symbolically. Slow; for tests. The verifier also runs in debug builds.
     pub check: bool,
 }
 
@@ -115,15 +117,49 @@ pub fn compile(function: &Verified, features: &Features) -> Result<Code, Error> 
 /// Compiles with options.
 pub fn compile_with(function: &Verified, features: &Features, options: Options) -> Result<Code, Error> {
     let start = std::time::Instant::now();
+    let selected = select(function, features, options)?;
+    let (allocated, moves) = allocate(&selected, options)?;
+    let mut code = encode(&allocated)?;
+    code.stats.moves = moves;
+    code.stats.micros = start.elapsed().as_micros() as u64;
+    Ok(code)
+}
+
+/// Machine IR over virtual registers.
+pub fn select(function: &Verified, features: &Features, options: Options) -> Result<Mir, Error> {
     let mir = isel::lower(function, features)?;
     if mir.vregs() > regalloc2::VReg::MAX {
         return Err(Error::TooLarge(format!("{} virtual registers", mir.vregs())));
     }
-    let program = regalloc::Program::new(&mir, features.level);
-    let output = regalloc::allocate(&program, options.check).map_err(Error::Internal)?;
-    let (bytes, mut stats) = emit::emit(&program, &mir, &output, features.level)?;
-    stats.micros = start.elapsed().as_micros() as u64;
+    sound(&mir, options)?;
+    Ok(mir)
+}
+
+/// Machine IR over the machine's registers, and how many moves between registers the allocator added. `selected` has passed [`mir::verify`].
+pub fn allocate(selected: &Mir, options: Options) -> Result<(Mir<PReg>, usize), Error> {
+    let (allocated, moves) = regalloc::allocate(selected, options.check).map_err(Error::Internal)?;
+    let frame = emit::frame(&allocated);
+    if frame > MAX_FRAME {
+        return Err(Error::TooLarge(format!("its frame would take {frame} bytes")));
+    }
+    sound(&allocated, options)?;
+    Ok((allocated, moves))
+}
+
+/// Code of machine IR that has passed [`mir::verify`].
+pub fn encode(allocated: &Mir<PReg>) -> Result<Code, Error> {
+    let (bytes, stats) = emit::emit(allocated)?;
     Ok(Code { bytes, stats })
+}
+
+fn sound<R: Register>(mir: &Mir<R>, options: Options) -> Result<(), Error> {
+    if !options.check && !cfg!(debug_assertions) {
+        return Ok(());
+    }
+    match mir::verify(mir) {
+        Ok(()) => Ok(()),
+        Err(errors) => Err(Error::Internal(format!("{} in\n{mir}", errors[0]))),
+    }
 }
 
 /// The code as Intel-syntax assembly, one instruction a line with its offset; constants are left out.

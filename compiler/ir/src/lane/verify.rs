@@ -55,7 +55,7 @@ use super::function::{Buffer, Carried, Function, Inst, Region, Stmt, Value};
 use super::op::{Op, Place, Touch};
 use super::signature;
 use super::types::{Scalar, Type};
-use crate::rules::rules;
+use crate::rules;
 
 /// Most lanes of a block.
 pub const MAX_LANES: u32 = 1024;

@@ -56,7 +56,7 @@ use super::{
     Argument, Base, Growth, MemoryDecl, MemoryElement, Program, Stmt, View, Weight, WeightDecl, WeightElement,
 };
 use crate::host::Expr;
-use crate::rules::rules;
+use crate::rules;
 use crate::text::MAX_EXPR_DEPTH;
 use crate::tile::MAX_RANK;
 use std::collections::{HashMap, HashSet};

@@ -4,43 +4,44 @@ use super::ParseError;
 use super::lexer::{Lexer, Token};
 
 /// What a parser's methods give.
-pub(crate) type Parsed<T> = Result<T, ParseError>;
+pub type Parsed<T> = Result<T, ParseError>;
 
 /// The current token and where it starts.
-pub(crate) struct Cursor<'a> {
+pub struct Cursor<'a> {
     /// Behind `token`.
     lexer: Lexer<'a>,
-    pub(crate) token: Token<'a>,
+    /// The current token.
+    pub token: Token<'a>,
     /// Where `token` starts.
-    pub(crate) start: usize,
+    pub start: usize,
 }
 
 impl<'a> Cursor<'a> {
     /// At the first token.
-    pub(crate) fn new(text: &'a str) -> Parsed<Self> {
+    pub fn new(text: &'a str) -> Parsed<Self> {
         let mut lexer = Lexer::new(text);
         let (token, start) = lexer.next()?;
         Ok(Self { lexer, token, start })
     }
 
     /// An error at byte `at` of the text.
-    pub(crate) fn error_at(&self, at: usize, message: impl Into<String>) -> ParseError {
+    pub fn error_at(&self, at: usize, message: impl Into<String>) -> ParseError {
         self.lexer.error(at, message)
     }
 
     /// Whether the token after the current one is this.
-    pub(crate) fn next_is(&self, c: char) -> Parsed<bool> {
+    pub fn next_is(&self, c: char) -> Parsed<bool> {
         let mut ahead = self.lexer;
         Ok(ahead.next()?.0 == Token::Punct(c))
     }
 
     /// Nothing but comments may follow.
-    pub(crate) fn end(&self) -> Parsed<()> {
+    pub fn end(&self) -> Parsed<()> {
         if self.token == Token::End { Ok(()) } else { Err(self.expected("the end of the text")) }
     }
 
     /// A word without dots, or a string.
-    pub(crate) fn name(&mut self, what: &str) -> Parsed<String> {
+    pub fn name(&mut self, what: &str) -> Parsed<String> {
         match self.token {
             Token::Word(word) if !word.contains('.') => {
                 self.advance()?;
@@ -55,31 +56,36 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    pub(crate) fn error(&self, message: impl Into<String>) -> ParseError {
+    /// An error at the current token.
+    pub fn error(&self, message: impl Into<String>) -> ParseError {
         self.lexer.error(self.start, message)
     }
 
-    pub(crate) fn expected(&self, what: &str) -> ParseError {
+    /// An error that says what should stand here, and what does.
+    pub fn expected(&self, what: &str) -> ParseError {
         self.error(format!("expected {what}, found {}", self.token.describe()))
     }
 
     /// [`Self::expected`] at a word that was read before. Lines are counted for an error that is told: counted for each word that could have been one, they would
     /// take time with the square of the text.
-    pub(crate) fn expected_at(&self, (word, start): (&str, usize), what: &str) -> ParseError {
+    pub fn expected_at(&self, (word, start): (&str, usize), what: &str) -> ParseError {
         self.error_at(start, format!("expected {what}, found `{word}`"))
     }
 
-    pub(crate) fn advance(&mut self) -> Parsed<Token<'a>> {
+    /// The current token; goes on behind it.
+    pub fn advance(&mut self) -> Parsed<Token<'a>> {
         let (token, start) = self.lexer.next()?;
         self.start = start;
         Ok(std::mem::replace(&mut self.token, token))
     }
 
-    pub(crate) fn is_punct(&self, c: char) -> bool {
+    /// Whether the current token is this sign.
+    pub fn is_punct(&self, c: char) -> bool {
         self.token == Token::Punct(c)
     }
 
-    pub(crate) fn eat(&mut self, c: char) -> Parsed<bool> {
+    /// Goes behind this sign if it stands here.
+    pub fn eat(&mut self, c: char) -> Parsed<bool> {
         let found = self.is_punct(c);
         if found {
             self.advance()?;
@@ -87,15 +93,18 @@ impl<'a> Cursor<'a> {
         Ok(found)
     }
 
-    pub(crate) fn punct(&mut self, c: char) -> Parsed<()> {
+    /// Goes behind this sign, which must stand here.
+    pub fn punct(&mut self, c: char) -> Parsed<()> {
         if self.eat(c)? { Ok(()) } else { Err(self.expected(&format!("`{c}`"))) }
     }
 
-    pub(crate) fn is_word(&self, word: &str) -> bool {
+    /// Whether the current token is this word.
+    pub fn is_word(&self, word: &str) -> bool {
         self.token == Token::Word(word)
     }
 
-    pub(crate) fn eat_word(&mut self, word: &str) -> Parsed<bool> {
+    /// Goes behind this word if it stands here.
+    pub fn eat_word(&mut self, word: &str) -> Parsed<bool> {
         let found = self.is_word(word);
         if found {
             self.advance()?;
@@ -103,11 +112,13 @@ impl<'a> Cursor<'a> {
         Ok(found)
     }
 
-    pub(crate) fn keyword(&mut self, word: &str) -> Parsed<()> {
+    /// Goes behind this word, which must stand here.
+    pub fn keyword(&mut self, word: &str) -> Parsed<()> {
         if self.eat_word(word)? { Ok(()) } else { Err(self.expected(&format!("`{word}`"))) }
     }
 
-    pub(crate) fn text(&mut self, what: &str) -> Parsed<String> {
+    /// A string.
+    pub fn text(&mut self, what: &str) -> Parsed<String> {
         if !matches!(self.token, Token::Text(_)) {
             return Err(self.expected(what));
         }
@@ -122,7 +133,7 @@ impl<'a> Cursor<'a> {
     // Numbers
 
     /// Reads a number token by `read`; `what` describes the numbers that it accepts.
-    pub(crate) fn number<T>(&mut self, what: &str, read: impl Fn(&str) -> Option<T>) -> Parsed<T> {
+    pub fn number<T>(&mut self, what: &str, read: impl Fn(&str) -> Option<T>) -> Parsed<T> {
         let written = match self.token {
             Token::Number(text) | Token::Word(text) => Some(text),
             Token::Text(_) | Token::Punct(_) | Token::DotDot | Token::End => None,
@@ -132,28 +143,30 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
-    pub(crate) fn u32(&mut self, what: &str) -> Parsed<u32> {
+    /// A decimal number of 32 bits.
+    pub fn u32(&mut self, what: &str) -> Parsed<u32> {
         self.number(what, decimal)
     }
 
     // Entities
 
     /// The number of an entity such as `b12`.
-    pub(crate) fn entity_number(&self, prefix: char) -> Option<u32> {
+    pub fn entity_number(&self, prefix: char) -> Option<u32> {
         match self.token {
             Token::Word(word) => word.strip_prefix(prefix).and_then(decimal),
             Token::Number(_) | Token::Text(_) | Token::Punct(_) | Token::DotDot | Token::End => None,
         }
     }
 
-    pub(crate) fn entity(&mut self, prefix: char, what: &str) -> Parsed<u32> {
+    /// The number of an entity that must stand here.
+    pub fn entity(&mut self, prefix: char, what: &str) -> Parsed<u32> {
         let number = self.entity_number(prefix).ok_or_else(|| self.expected(what))?;
         self.advance()?;
         Ok(number)
     }
 
     /// The number of a declaration, which must be the next one of its kind.
-    pub(crate) fn numbered(&mut self, prefix: char, next: usize) -> Parsed<()> {
+    pub fn numbered(&mut self, prefix: char, next: usize) -> Parsed<()> {
         let what = format!("`{prefix}{next}`: declarations are numbered in order");
         if self.entity_number(prefix).is_none_or(|n| n as usize != next) {
             return Err(self.expected(&what));
@@ -163,12 +176,12 @@ impl<'a> Cursor<'a> {
 }
 
 /// Digits only: `str::parse` would also take a plus sign.
-pub(crate) fn decimal(text: &str) -> Option<u32> {
+pub fn decimal(text: &str) -> Option<u32> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 /// A 32-bit integer: decimal with a sign, or a bit pattern in hexadecimal.
-pub(crate) fn i32_value(text: &str) -> Option<i32> {
+pub fn i32_value(text: &str) -> Option<i32> {
     match text.strip_prefix("0x") {
         Some(hex) => u32::from_str_radix(hex, 16).ok().map(u32::cast_signed),
         None => text.parse().ok(),
@@ -176,7 +189,7 @@ pub(crate) fn i32_value(text: &str) -> Option<i32> {
 }
 
 /// A 64-bit integer: decimal with a sign, or a bit pattern in hexadecimal.
-pub(crate) fn i64_value(text: &str) -> Option<i64> {
+pub fn i64_value(text: &str) -> Option<i64> {
     match text.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16).ok().map(u64::cast_signed),
         None => text.parse().ok(),
@@ -184,7 +197,7 @@ pub(crate) fn i64_value(text: &str) -> Option<i64> {
 }
 
 /// The bits of a float: a decimal number in range, `inf`, `-inf`, `nan` (the quiet one), or hexadecimal.
-pub(crate) fn f32_bits(text: &str) -> Option<u32> {
+pub fn f32_bits(text: &str) -> Option<u32> {
     match text {
         "inf" => return Some(f32::INFINITY.to_bits()),
         "-inf" => return Some(f32::NEG_INFINITY.to_bits()),

@@ -1,11 +1,11 @@
-//! Tokens of the text forms of all three IRs. Line ends are white space; `;` starts a comment that ends with
+//! Tokens of the text forms of all IRs. Line ends are white space; `;` starts a comment that ends with
 //! its line. A word may hold single dots (`load.contig.f32`), so `v1..v2` is a word, `..` and a word.
 
 use super::ParseError;
 
 /// One token.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) enum Token<'a> {
+pub enum Token<'a> {
     /// A name, mnemonic, keyword, type or value.
     Word(&'a str),
     /// A number as it is written, its minus sign included.
@@ -22,7 +22,7 @@ pub(crate) enum Token<'a> {
 
 impl Token<'_> {
     /// How a message names the token.
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         match self {
             Token::Word(word) => format!("`{word}`"),
             Token::Number(number) => format!("`{number}`"),
@@ -36,18 +36,18 @@ impl Token<'_> {
 
 /// A position in the text; cheap to copy, which is how the parser looks ahead.
 #[derive(Copy, Clone)]
-pub(crate) struct Lexer<'a> {
+pub struct Lexer<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Lexer<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
+    pub fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
     /// An error at byte `at` of the text.
-    pub(crate) fn error(&self, at: usize, message: impl Into<String>) -> ParseError {
+    pub fn error(&self, at: usize, message: impl Into<String>) -> ParseError {
         let before = self.text.get(..at).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         ParseError {
@@ -74,7 +74,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// The next token and the byte where it starts.
-    pub(crate) fn next(&mut self) -> Result<(Token<'a>, usize), ParseError> {
+    pub fn next(&mut self) -> Result<(Token<'a>, usize), ParseError> {
         loop {
             self.take_while(char::is_whitespace);
             if self.peek() != Some(';') {

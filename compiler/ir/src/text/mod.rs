@@ -1,4 +1,4 @@
-//! What the text forms of the three IRs share: tokens, a reading cursor, quoted strings.
+//! What the text forms of all IRs share, those of backends included: tokens, a reading cursor, quoted strings.
 //!
 //! Law: [`Quoted`] and the lexer's strings are inverse to each other for every string.
 //!
@@ -14,9 +14,9 @@ mod lexer;
 
 use std::fmt::{self, Write as _};
 
-pub(crate) use cursor::{Cursor, Parsed, decimal, f32_bits, i32_value, i64_value};
+pub use cursor::{Cursor, Parsed, decimal, f32_bits, i32_value, i64_value};
 pub(crate) use expr::{MAX_DEPTH as MAX_EXPR_DEPTH, expr, is_reserved};
-pub(crate) use lexer::Token;
+pub use lexer::Token;
 
 /// Why a text cannot be read, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,7 +38,7 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 /// A string in double quotes with the escapes `\"`, `\\`, `\n` and `\u{hex}`.
-pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+pub struct Quoted<'a>(pub &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,7 +57,7 @@ impl fmt::Display for Quoted<'_> {
 }
 
 /// A name as it is where it is one word, else in quotes.
-pub(crate) struct Name<'a>(pub(crate) &'a str);
+pub struct Name<'a>(pub &'a str);
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -60,7 +60,7 @@ use super::pins;
 use super::signature::{self, Broken, Gives};
 use super::types::{MAX_ELEMENTS, MAX_RANK, TileType};
 use crate::host::Expr;
-use crate::rules::rules;
+use crate::rules;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use tvmc_types::dtype::DType;

@@ -6,6 +6,7 @@ use crate::corpus;
 use crate::mutate;
 use crate::report::Coverage;
 use tvmc_backend_wgsl as wgsl;
+use tvmc_backend_x86::mir::{self, Mir, Register, Text};
 use tvmc_cpu::{CompileError, CompiledKernel, Target as CpuTarget};
 use tvmc_ir::host::Number;
 use tvmc_ir::program::{self, Interface};
@@ -75,6 +76,42 @@ impl Ir {
             compiles(&verified)?;
         }
         Ok(Outcome::Accepted)
+    }
+}
+
+/// Machine IR that verifies survives its text, gets registers that the allocator's checker agrees with, verifies again, and is encoded.
+fn machine(text: Text) -> Result<Outcome, String> {
+    fn judged<R: Register>(function: &Mir<R>, again: impl Fn(Text) -> bool) -> Result<bool, String> {
+        if mir::verify(function).is_err() {
+            return Ok(false);
+        }
+        reads_back("machine IR", &function.to_string(), &|text| {
+            mir::parse(text).map(&again).map_err(|e| e.to_string())
+        })?;
+        Ok(true)
+    }
+    let fails = |error: tvmc_backend_x86::Error, text: String| match error {
+        tvmc_backend_x86::Error::Internal(what) => Err(format!("x86 fails: {what}\n{text}")),
+        _ => Ok(Outcome::Accepted),
+    };
+    let allocated = match text {
+        Text::Selected(function) => {
+            if !judged(&function, |text| text == Text::Selected(function.clone()))? {
+                return Ok(Outcome::Refused);
+            }
+            match tvmc_backend_x86::allocate(&function, tvmc_backend_x86::Options { check: true }) {
+                Ok((allocated, _)) => allocated,
+                Err(error) => return fails(error, function.to_string()),
+            }
+        }
+        Text::Allocated(function) => function,
+    };
+    if !judged(&allocated, |text| text == Text::Allocated(allocated.clone()))? {
+        return Ok(Outcome::Refused);
+    }
+    match tvmc_backend_x86::encode(&allocated) {
+        Ok(_) => Ok(Outcome::Accepted),
+        Err(error) => fails(error, allocated.to_string()),
     }
 }
 
@@ -214,6 +251,9 @@ impl Fuzzed for Ir {
                 })?;
                 outcome = Outcome::Accepted;
             }
+        }
+        if let Ok(function) = mir::parse(text) {
+            outcome = machine(function)?;
         }
         if let Ok(interface) = Interface::parse(text) {
             reads_back("an interface", &interface.to_string(), &|text| {

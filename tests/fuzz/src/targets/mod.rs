@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | `source` | bytes of a source file | bytes of sources changed | what parses prints, reads back with the same meaning, prints the same again; instances verify and lower to verified lane IR |
 //! | `tokens` | a source | words of sources changed | as `source` |
-//! | `ir` | tile, lane or program IR, interfaces | words of IR texts changed | what verifies prints, reads back, and compiles on every backend or gives a typed error; machines agree |
+//! | `ir` | tile, lane, program or machine IR, interfaces | words of IR texts changed | what verifies prints, reads back, and compiles on every backend or gives a typed error; machines agree |
 //! | `module` | a `.tvm` file | bytes changed, length and checksum repaired | what is read writes back to the same bytes |
 //! | `gguf` | a GGUF file | bytes changed | tensors lie in the file; tokenizers decode what they encode or refuse; templates render |
 //! | `safetensors` | a safetensors file | bytes changed, length repaired | tensors lie in the file |

@@ -268,7 +268,7 @@ impl<'f> Lower<'f> {
                 let sum = self.sum(base, index, addr.scale);
                 Addr::at(sum, addr.disp)
             }
-            (Base::Reg(_) | Base::Pool(_) | Base::Frame, _) => addr,
+            (Base::Reg(_) | Base::Pool(_) | Base::Frame | Base::Slot(_), _) => addr,
         }
     }
 

@@ -124,7 +124,12 @@ impl<'f> Lower<'f> {
             let skip = self.mir.block();
             let (compare, condition) =
                 self.compare_ints(C::Cmp_r32_rm32, C::Cmp_rm32_imm32, head.from, head.to, LESS);
-            self.finish(Term::Branch { compare: Box::new(compare), condition, then: enter, otherwise: skip });
+            self.finish(Term::Branch {
+                compare: Some(Box::new(compare)),
+                condition,
+                then: enter,
+                otherwise: skip,
+            });
             Some(skip)
         } else {
             self.finish(Term::Jump(enter, Vec::new()));
@@ -168,7 +173,7 @@ impl<'f> Lower<'f> {
                 Inst::new(C::Cmp_r32_rm32).reg(advanced).reg(to)
             }
         };
-        let compare = Box::new(compare);
+        let compare = Some(Box::new(compare));
         self.finish(Term::Branch { compare, condition: ConditionCode::l, then: back, otherwise: out });
         self.place(back);
         self.finish(Term::Jump(header, next));
@@ -260,7 +265,7 @@ impl<'f> Lower<'f> {
                 (Inst::new(C::Test_rm32_r32).reg(reg).reg(reg), ConditionCode::ne)
             }
         };
-        self.finish(Term::Branch { compare: Box::new(compare), condition, then, otherwise });
+        self.finish(Term::Branch { compare: Some(Box::new(compare)), condition, then, otherwise });
     }
 
     /// Branches on a machine comparison.
@@ -271,7 +276,7 @@ impl<'f> Lower<'f> {
         then: BlockId,
         otherwise: BlockId,
     ) {
-        self.finish(Term::Branch { compare: Box::new(compare), condition, then, otherwise });
+        self.finish(Term::Branch { compare: Some(Box::new(compare)), condition, then, otherwise });
     }
 
     /// The flags of a pending comparison, where the flags can say it.

@@ -163,7 +163,7 @@ struct Lower<'f> {
 /// Lowers a verified function.
 pub(crate) fn lower(f: &Function, features: &Features) -> Result<Mir, Error> {
     let uses = Uses::of(f)?;
-    let mut mir = Mir::new();
+    let mut mir = Mir::new(&f.name, features.level);
     let entry = mir.block();
     mir.order.push(entry);
     let width = features.width();

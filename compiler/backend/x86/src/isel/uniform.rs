@@ -13,7 +13,7 @@ use super::control::FlagCompare;
 use super::uses::User;
 use super::{Lower, Src, Val, forms};
 use crate::Error;
-use crate::emit::condition_bits;
+use crate::mir::condition_bits;
 use crate::mir::{Addr, GPR, Inst, MASK, Rm, VEC, hw};
 
 impl<'f> Lower<'f> {
