@@ -120,8 +120,11 @@ impl Maker<'_> {
             12 => (Op::LoadUnpack { place: self.place(false), bits, sign }, vec![ul]),
             13 => {
                 let table = self.tables[self.tape.below(self.tables.len())];
-                let bytes = self.tape.below(2) == 0;
-                let op = if bytes { Op::TableBytes(self.tables[2]) } else { Op::TableLookup(table) };
+                let op = match self.tape.below(3) {
+                    0 => Op::TableBytes(self.tables[2]),
+                    1 => Op::TableHalves(self.tables[2]),
+                    _ => Op::TableLookup(table),
+                };
                 (op, vec![if self.tape.below(2) == 0 { ui } else { vi }])
             }
             14 => {

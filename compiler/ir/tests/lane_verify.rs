@@ -128,6 +128,8 @@ fn each_rule_is_checked() {
         ("v7: v.f32 = table t1 v4", Table, "body[3]"),
         ("v7: v.i32 = table.bytes t1 v4", Table, "body[3]"),
         ("v7: v.i32 = table.bytes t0 v4", Table, "body[3]"),
+        ("v7: v.i32 = table.halves t1 v4", Table, "body[3]"),
+        ("v7: v.i32 = table.halves t0 v4", Table, "body[3]"),
         // Unpack
         ("v7: v.i32 = unpack.u0 v4, v4 at 0", Unpack, "body[3]"),
         ("v7: v.i32 = unpack.s9 v4, v4 at 0", Unpack, "body[3]"),

@@ -98,7 +98,7 @@ impl Affine {
 
     /// Whether a node is an integer from 0 to 255.
     pub fn is_byte(&self, node: Node) -> bool {
-        self.ranges[node.0 as usize].is_some_and(|(low, high)| low >= 0 && high <= 255)
+        self.fits(node, 0xff)
     }
 
     /// The largest byte that a run's codes become.
@@ -110,6 +110,25 @@ impl Affine {
     /// Bits of a byte's largest value.
     pub fn width(&self, node: Node) -> u32 {
         self.ranges[node.0 as usize].map_or(0, |(_, high)| 64 - high.leading_zeros())
+    }
+
+    /// Whether a node is an integer from 0 to `most`.
+    pub fn fits(&self, node: Node, most: i64) -> bool {
+        self.ranges[node.0 as usize].is_some_and(|(low, high)| low >= 0 && high <= most)
+    }
+
+    /// Of an entry of a table: the table, its index, the index of the entry that the code takes from it next or, for every other one, last, and whether it is the second of such two.
+    pub fn neighbour_in_table(&self, node: Node) -> Option<(u32, Node, Node, bool)> {
+        let entry = |node: Node| match &self.terms[node.0 as usize].0 {
+            Term::Op(Op::Table(table), args) => Some((*table, *args.first()?)),
+            Term::Const(_) | Term::Slot { .. } | Term::Levels(..) | Term::Numbers(..) | Term::Op(..) => None,
+        };
+        let (table, index) = entry(node)?;
+        let all = (0..self.terms.len() as u32).map(Node);
+        let mut of_table = all.filter(|other| entry(*other).is_some_and(|(other, _)| other == table));
+        let at = of_table.clone().position(|other| other == node)?;
+        let partner = entry(of_table.nth(at ^ 1)?)?.1;
+        Some((table, index, partner, at % 2 == 1))
     }
 
     /// Whether a node is a conversion of integers that changes no value.

@@ -178,6 +178,7 @@ impl Checker<'_> {
             | Op::Unpack { .. }
             | Op::TableLookup(_)
             | Op::TableBytes(_)
+            | Op::TableHalves(_)
             | Op::Barrier
             | Op::BufferBarrier
             | Op::Assert(_)

@@ -4,7 +4,8 @@
 //!
 //! 1. **byte arithmetic**: four slots of a field that are 8 bits apart, or neighbours in one bit string, and shifts, masks, sums
 //!    and differences of such quads in which no byte carries into the next;
-//! 2. **pieces of a word**: `word >> c & mask` of one computed word, the counts in equal steps, as rows of grids and words of signs are;
+//! 2. **pieces of a word**: `word >> c & mask` of one computed word, the counts in equal steps, as rows of grids and words of signs are; rows of a grid may be
+//!    looked up two at a time (`table.halves`);
 //! 3. **a table of bytes**: an integer function of up to 8 bits of quads of the first two kinds, the same function in each byte. It is evaluated here
 //!    for all their values, so levels of a code book, digits in base 3, signs and floats of few bits all cost one `table.bytes`;
 //! 4. computed one by one and packed.
@@ -292,7 +293,7 @@ impl<'k> Lowering<'k> {
             return None;
         }
         if step == 0 {
-            let word = self.evaluate(from, word).ok()?;
+            let (word, first) = self.word_of_pieces(from, word, first).ok()?;
             let by = self.emit.i32(first as i32);
             let piece = self.emit.pure(Pure::ShrU, &[word, by]);
             let mask = self.emit.i32((1 << width) - 1);
@@ -308,11 +309,42 @@ impl<'k> Lowering<'k> {
         if step < width || step > 8 || first + 3 * step + width > 32 {
             return None;
         }
-        let word = self.evaluate(from, word).ok()?;
+        let (word, first) = self.word_of_pieces(from, word, first).ok()?;
         let zero = self.emit.i32(0);
         let op = LaneOp::Unpack { bits: step as u8, offset: first as u8, sign: Sign::Unsigned };
         let bytes = self.emit.lane_op(op, &[word, zero]);
         Some(if step > width { self.and_bytes(bytes, (1 << width) - 1) } else { bytes })
+    }
+
+    /// A word that is cut into pieces from bit `first` on, and where that is in it. Entries of one table that follow each other in the code, as rows of a grid do, are looked
+    /// up two at a time where the target does that quicker: the word is two entries then, and this one may be the upper half.
+    fn word_of_pieces(
+        &mut self,
+        from: Reading<'_, 'k>,
+        word: Node,
+        first: u32,
+    ) -> Result<(lane::Value, u32), LowerError> {
+        let affine = from.side.affine.clone();
+        let Some((table, index, partner, upper)) = affine.neighbour_in_table(word) else {
+            return Ok((self.evaluate(from, word)?, first));
+        };
+        let entries = &from.side.format.tables[table as usize].1;
+        let halves = entries.iter().all(|entry| *entry <= 0xffff);
+        if entries.len().next_power_of_two() > self.target.halves as usize || !halves {
+            return Ok((self.evaluate(from, word)?, first));
+        }
+        let table = self.emit.table(Scalar::I32, entries.clone());
+        let (low, high) = if upper { (partner, index) } else { (index, partner) };
+        let mut number = self.evaluate(from, low)?;
+        if !affine.fits(low, 0xffff) {
+            let mask = self.emit.i32(0xffff);
+            number = self.emit.pure(Pure::IAnd, &[number, mask]);
+        }
+        let (high, by) = (self.evaluate(from, high)?, self.emit.i32(16));
+        let high = self.emit.pure(Pure::Shl, &[high, by]);
+        let both = self.emit.pure(Pure::IOr, &[number, high]);
+        let found = self.emit.lane_op(LaneOp::TableHalves(table), &[both]);
+        Ok((found, if upper { first + 16 } else { first }))
     }
 
     /// The third way.

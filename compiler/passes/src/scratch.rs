@@ -254,6 +254,7 @@ impl Rewrite<'_> {
             | Op::Unpack { .. }
             | Op::TableLookup(_)
             | Op::TableBytes(_)
+            | Op::TableHalves(_)
             | Op::Fragment(
                 FragmentOp::Zero(_)
                 | FragmentOp::MultiplyAdd { .. }

@@ -115,6 +115,8 @@ pub struct Target {
     pub wide_lanes: u32,
     /// Bytes of block scratch up to which arenas are not merged: where a barrier costs more than the room.
     pub spare_scratch: u32,
+    /// Entries of the largest table of 16-bit numbers that is looked up two at a time (`table.halves`): where that is quicker than a gather. 0 for none.
+    pub halves: u32,
     /// What scratch is.
     pub scratch: Scratch,
     /// Who loads ahead in loops that ask for it.
@@ -150,6 +152,7 @@ pub const X86_V4: Target = Target {
     spread_lanes: 16,
     wide_lanes: 16,
     spare_scratch: 0,
+    halves: 512,
     scratch: Scratch::Cached,
     ahead: Ahead::Processor,
     fragments: None,
@@ -174,6 +177,7 @@ pub const X86_V3: Target = Target {
     spread_lanes: 16,
     wide_lanes: 16,
     spare_scratch: 0,
+    halves: 0,
     scratch: Scratch::Cached,
     ahead: Ahead::Processor,
     fragments: None,
@@ -198,6 +202,7 @@ pub const CRANELIFT: Target = Target {
     spread_lanes: 16,
     wide_lanes: 16,
     spare_scratch: 0,
+    halves: 0,
     scratch: Scratch::Cached,
     ahead: Ahead::Processor,
     fragments: None,
@@ -222,6 +227,7 @@ pub const WGSL: Target = Target {
     spread_lanes: 128,
     wide_lanes: 256,
     spare_scratch: 16 << 10,
+    halves: 0,
     scratch: Scratch::Banked,
     ahead: Ahead::Scratch { bytes: 16 << 10, loads: Loads::Factors },
     fragments: None,

@@ -358,6 +358,7 @@ fn drawn(random: &mut Random) -> Target {
         spread_lanes: *random.pick(&[16, 64, 128]),
         wide_lanes: *random.pick(&[1, 32, 64]),
         spare_scratch: *random.pick(&[0, 16 << 10, 1 << 24]),
+        halves: *random.pick(&[0, 256, 1024]),
         ahead: *random.pick(&[
             Ahead::Processor,
             Ahead::Scratch { bytes: 16 << 10, loads: Loads::Factors },

@@ -143,12 +143,19 @@ fn tables_of_any_length() {
                 let found = b.inst(Op::TableLookup(table), &[index]).unwrap();
                 store(&mut b, Place::Buffer(y), zero, found);
                 let found = b.inst(Op::TableBytes(octets), &[index]).unwrap();
-                let base = b.i64(i64::from(lanes) + 3);
+                let base = b.i64(i64::from(lanes) + 4);
+                store(&mut b, Place::Buffer(y), base, found);
+                let found = b.inst(Op::TableHalves(octets), &[index]).unwrap();
+                let base = b.i64(2 * i64::from(lanes) + 4);
                 store(&mut b, Place::Buffer(y), base, found);
                 let runtime = b.scalar("index", Scalar::I32);
-                for (at, op) in
-                    [(0, Op::TableLookup(table)), (1, Op::TableLookup(other)), (2, Op::TableBytes(octets))]
-                {
+                let of_one = [
+                    Op::TableLookup(table),
+                    Op::TableLookup(other),
+                    Op::TableBytes(octets),
+                    Op::TableHalves(octets),
+                ];
+                for (at, op) in (0..).zip(of_one) {
                     let found = b.inst(op, &[runtime]).unwrap();
                     let base = b.i64(i64::from(lanes) + at);
                     store(&mut b, Place::Buffer(y), base, found);
@@ -157,7 +164,7 @@ fn tables_of_any_length() {
                 Case {
                     function: b.finish(),
                     grid: [1, 1, 1],
-                    buffers: vec![words, vec![0; 4 * (2 * lanes as usize + 3)]],
+                    buffers: vec![words, vec![0; 4 * (3 * lanes as usize + 4)]],
                     scalars: vec![random.next() & 0xffff_ffff],
                     floats: Vec::new(),
                 }

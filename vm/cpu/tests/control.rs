@@ -262,8 +262,11 @@ impl Grower {
             }
             3 => {
                 let index = self.pick(words);
-                let bytes = self.random.below(2) == 0;
-                let op = if bytes { Op::TableBytes(self.bytes) } else { Op::TableLookup(self.table) };
+                let op = match self.random.below(3) {
+                    0 => Op::TableBytes(self.bytes),
+                    1 => Op::TableHalves(self.bytes),
+                    _ => Op::TableLookup(self.table),
+                };
                 self.b.inst(op, &[index]).unwrap()
             }
             4 => {

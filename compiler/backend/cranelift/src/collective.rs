@@ -231,4 +231,27 @@ impl Translator<'_> {
         let out = self.map_lanes(&[&index], ty, |this, lane| look_up(this, lane[0]));
         Held::Varying(out.into())
     }
+
+    /// An entry of a table for each half of the index.
+    pub fn table_halves(&mut self, table: Table, index: lane::Value) -> Held {
+        let mask = self.function.tables[table.index()].entries.len().next_power_of_two() as u32 - 1;
+        let base = self.b.ins().symbol_value(types::I64, self.tables[table.index()]);
+        let look_up = |this: &mut Self, index: Value| {
+            let halves = [(0, mask & 0xffff), (16, mask & 0xffff)].map(|(by, mask)| {
+                let half = this.b.ins().ushr_imm_u(index, by);
+                let half = this.mask(Shape::Scalar, half, mask);
+                let address = this.indexed(base, half);
+                this.b.ins().load(types::I32, plain(), address, 0)
+            });
+            let high = this.b.ins().ishl_imm_u(halves[1], 16);
+            this.b.ins().bor(halves[0], high)
+        };
+        if !self.varies(index) {
+            let index = self.uniform(index);
+            return Held::Uniform(look_up(self, index));
+        }
+        let index: Rc<[Value]> = self.varying(index);
+        let out = self.map_lanes(&[&index], I32X4, |this, lane| look_up(this, lane[0]));
+        Held::Varying(out.into())
+    }
 }

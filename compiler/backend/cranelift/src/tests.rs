@@ -154,6 +154,7 @@ fn everything(lanes: u32) -> Function {
     }
     for index in [scalars[1], varying[1]] {
         results.extend(b.inst(Op::TableBytes(int), &[index]));
+        results.extend(b.inst(Op::TableHalves(int), &[index]));
     }
     for mem in Mem::ALL {
         for masked in [false, true] {

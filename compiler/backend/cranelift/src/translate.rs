@@ -329,6 +329,7 @@ impl<'a> Translator<'a> {
             Op::LoadUnpack { place, bits, sign } => self.load_unpack(place, bits, sign, inst.args[0]),
             Op::TableLookup(table) => self.table_lookup(table, inst.args[0]),
             Op::TableBytes(table) => self.table_bytes(table, inst.args[0]),
+            Op::TableHalves(table) => self.table_halves(table, inst.args[0]),
             Op::Memory { form, mem, place, masked } => {
                 match self.memory(form, mem, place, masked, &inst.args) {
                     Some(held) => held,

@@ -381,6 +381,7 @@ impl Emitter<'_> {
             Op::LoadUnpack { place, bits, sign } => self.load_unpack(place, u32::from(bits), sign, arg(0)),
             Op::TableLookup(table) => self.table(table, arg(0)),
             Op::TableBytes(table) => self.table_bytes(table, arg(0)),
+            Op::TableHalves(table) => self.table_halves(table, arg(0)),
             Op::Memory { form, mem, place, masked } => {
                 self.memory(form, mem, place, masked, &args, inst.result);
                 return;

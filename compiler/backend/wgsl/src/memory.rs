@@ -332,6 +332,13 @@ impl Emitter<'_> {
             .collect();
         bytes.join(" | ")
     }
+
+    /// An entry for each half of the index.
+    pub(crate) fn table_halves(&mut self, table: Table, index: &str) -> String {
+        let low = self.table(table, &format!("({index} & 0xffffu)"));
+        let high = self.table(table, &format!("({index} >> 16u)"));
+        format!("{low} | ({high} << 16u)")
+    }
 }
 
 /// The type of so many words.

@@ -264,6 +264,7 @@ impl Usage {
             | Op::Unpack { .. }
             | Op::TableLookup(_)
             | Op::TableBytes(_)
+            | Op::TableHalves(_)
             | Op::Barrier
             | Op::BufferBarrier => {}
         }
@@ -343,6 +344,7 @@ impl Usage {
             | Op::LoadUnpack { .. }
             | Op::TableLookup(_)
             | Op::TableBytes(_)
+            | Op::TableHalves(_)
             | Op::Atomic { .. }
             | Op::Fragment(_)
             | Op::StoreBits(_)

@@ -218,6 +218,8 @@ fn everything(lanes: u32) -> Function {
         let bytes = b.table(Scalar::I32, (0..length).collect());
         b.inst(Op::TableBytes(bytes), &[lane]);
         b.inst(Op::TableBytes(bytes), &[block]);
+        b.inst(Op::TableHalves(bytes), &[lane]);
+        b.inst(Op::TableHalves(bytes), &[block]);
     }
     b.barrier();
     b.inst(Op::Assert(message), &[truth]);

@@ -281,6 +281,7 @@ fn tables_of_every_kind_of_length() {
                 let found = kernel.b.inst(Op::TableBytes(bytes), &[index]).unwrap();
                 kernel.output(found);
             }
+            halves_of(&mut kernel, length);
             for scalar in [Scalar::F32, Scalar::I32] {
                 let entries: Vec<u32> = (0..length).map(|at| 0x3f80_0000 + 77 * at).collect();
                 let table = kernel.b.table(scalar, entries);
@@ -291,7 +292,19 @@ fn tables_of_every_kind_of_length() {
                 }
             }
         }
+        for length in [500, 512, 1000, 1024, 1025, 4096, 65536] {
+            halves_of(&mut kernel, length);
+        }
         kernel.check();
+    }
+}
+
+fn halves_of(kernel: &mut Kernel, length: u32) {
+    let halves = kernel.b.table(Scalar::I32, (0..length).map(|at| (30011 * at + 5) & 0xffff).collect());
+    for varying in [false, true] {
+        let index = kernel.input(Scalar::I32, varying);
+        let found = kernel.b.inst(Op::TableHalves(halves), &[index]).unwrap();
+        kernel.output(found);
     }
 }
 

@@ -156,8 +156,11 @@ impl Generator {
                 let ty = self.any_type();
                 let index = self.pick(Type { scalar: Scalar::I32, ..ty });
                 let index = if self.b.ty(index).scalar == Scalar::I32 { index } else { self.pick(ty) };
-                let bytes = self.random.below(2) == 0;
-                let op = if bytes { Op::TableBytes(self.bytes) } else { Op::TableLookup(self.table) };
+                let op = match self.random.below(3) {
+                    0 => Op::TableBytes(self.bytes),
+                    1 => Op::TableHalves(self.bytes),
+                    _ => Op::TableLookup(self.table),
+                };
                 self.b.inst(op, &[index]).unwrap()
             }
             4 => {

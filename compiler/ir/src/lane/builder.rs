@@ -147,7 +147,7 @@ impl Builder {
             Op::Splat | Op::Shuffle => varying(self.ty(args[0]).scalar),
             Op::Reduce(reduce) => uniform(reduce.scalar()),
             Op::Extract => uniform(self.ty(args[0]).scalar),
-            Op::Unpack { .. } | Op::TableBytes(_) => like(Scalar::I32),
+            Op::Unpack { .. } | Op::TableBytes(_) | Op::TableHalves(_) => like(Scalar::I32),
             Op::TableLookup(table) => like(self.function.tables[table.index()].scalar),
             Op::Memory { form, mem, .. } => match form {
                 MemoryOp::LoadUniform => uniform(mem.loaded()),

@@ -487,6 +487,9 @@ pub enum Op {
     /// `index: i32 -> i32`: each byte of the index selects an entry of an i32 table of up to 256 bytes (each 0 to 255), which is
     /// that byte of the result; uniform or varying. Modulus and padding as for `table`, byte by byte.
     TableBytes(Table),
+    /// `index: i32 -> i32`: each half of the index selects an entry of an i32 table of numbers from 0 to 65535, which is that half of the result;
+    /// uniform or varying. Modulus and padding as for `table`, half by half.
+    TableHalves(Table),
     /// Loads and stores. Operands: base, then offset (gather, scatter), then value (stores), then mask.
     Memory {
         /// Addressing form and direction.
@@ -562,7 +565,8 @@ impl Op {
             | Op::Unpack { .. }
             | Op::LoadUnpack { .. }
             | Op::TableLookup(_)
-            | Op::TableBytes(_) => false,
+            | Op::TableBytes(_)
+            | Op::TableHalves(_) => false,
         }
     }
 
@@ -591,6 +595,7 @@ impl Op {
             | Op::Unpack { .. }
             | Op::TableLookup(_)
             | Op::TableBytes(_)
+            | Op::TableHalves(_)
             | Op::Barrier
             | Op::BufferBarrier
             | Op::Assert(_)
@@ -641,6 +646,7 @@ forms! {
     LoadUnpack "load.unpack" Op::LoadUnpack { .. },
     TableLookup "table" Op::TableLookup(_),
     TableBytes "table.bytes" Op::TableBytes(_),
+    TableHalves "table.halves" Op::TableHalves(_),
     Memory "memory" Op::Memory { .. },
     Atomic "atomic" Op::Atomic { .. },
     Fragment "fragment" Op::Fragment(_),

@@ -354,9 +354,13 @@ impl<'a> Parser<'a> {
             "splat" => (Op::Splat, self.operands()?),
             "extract" => (Op::Extract, self.operands()?),
             "shuffle" => (Op::Shuffle, self.operands()?),
-            "table" | "table.bytes" => {
+            "table" | "table.bytes" | "table.halves" => {
                 let table = Table(self.at.entity('t', "a table such as `t0`")?);
-                let op = if word == "table" { Op::TableLookup(table) } else { Op::TableBytes(table) };
+                let op = match word {
+                    "table" => Op::TableLookup(table),
+                    "table.bytes" => Op::TableBytes(table),
+                    _ => Op::TableHalves(table),
+                };
                 (op, self.operands()?)
             }
             "assert" => (Op::Assert(self.at.u32("a message number")?), self.operands()?),

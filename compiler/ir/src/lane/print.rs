@@ -102,6 +102,7 @@ impl fmt::Display for Op {
             Op::LoadUnpack { bits, sign, .. } => write!(f, "load.unpack.{}", code(sign, bits)),
             Op::TableLookup(_) => f.write_str("table"),
             Op::TableBytes(_) => f.write_str("table.bytes"),
+            Op::TableHalves(_) => f.write_str("table.halves"),
             Op::Memory { form, mem, .. } => write!(f, "{}.{}", form.name(), mem.name()),
             Op::Atomic { update, .. } => write!(f, "atomic.{}", update.name()),
             Op::Fragment(op) => f.write_str(op.name()),
@@ -151,7 +152,9 @@ impl fmt::Display for Inst {
             Op::LaneIndex | Op::BlockIndex(_) | Op::BlockCount(_) | Op::Barrier | Op::BufferBarrier => {}
             Op::Unpack { offset, .. } => write!(f, " {}, {} at {offset}", args.next(), args.next())?,
             Op::LoadUnpack { place, .. } => write!(f, " {place}[{}]", args.next())?,
-            Op::TableLookup(table) | Op::TableBytes(table) => write!(f, " {table} {}", args.next())?,
+            Op::TableLookup(table) | Op::TableBytes(table) | Op::TableHalves(table) => {
+                write!(f, " {table} {}", args.next())?;
+            }
             Op::Memory { form, place, masked, .. } => {
                 write!(f, " {place}[{}", args.next())?;
                 match form {

@@ -144,6 +144,21 @@ pub(super) fn check(function: &Function, op: Op, types: &[Type]) -> Result<Optio
             operands(&[expect("index", Some(Scalar::I32), None)], types)?;
             Ok(Some(Type { scalar: Scalar::I32, uniformity: types[0].uniformity }))
         }
+        Op::TableHalves(table) => {
+            let Some(decl) = function.tables.get(table.index()) else {
+                return fail(Rule::Table, format!("{table} does not exist"));
+            };
+            if decl.scalar != Scalar::I32 || decl.entries.iter().any(|entry| *entry > 0xffff) {
+                return fail(Rule::Table, format!("{table} is not of halves: i32 entries from 0 to 65535"));
+            }
+            if decl.entries.len() > 0x10000 {
+                let message =
+                    format!("{table} has {} entries, a half selects among 65536", decl.entries.len());
+                return fail(Rule::Table, message);
+            }
+            operands(&[expect("index", Some(Scalar::I32), None)], types)?;
+            Ok(Some(Type { scalar: Scalar::I32, uniformity: types[0].uniformity }))
+        }
         Op::Memory { form, mem, place, masked } => {
             self::place(function, place, form.is_store())?;
             let uniformity = match form {
@@ -342,6 +357,7 @@ pub(super) fn fold(op: Op, operand: impl Fn(usize) -> Option<i64>) -> Option<i64
         | Op::LoadUnpack { .. }
         | Op::TableLookup(_)
         | Op::TableBytes(_)
+        | Op::TableHalves(_)
         | Op::Memory { .. }
         | Op::Atomic { .. }
         | Op::Fragment(_)
@@ -387,6 +403,7 @@ pub(super) fn arena_span(function: &Function, op: Op) -> Option<(Arena, u32, u64
         | Op::Unpack { .. }
         | Op::TableLookup(_)
         | Op::TableBytes(_)
+        | Op::TableHalves(_)
         | Op::Atomic { .. }
         | Op::Fragment(_)
         | Op::StoreBits(_)

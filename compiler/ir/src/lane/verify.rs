@@ -24,7 +24,8 @@
 //! 11. **Access.** No load from a `write` buffer, no store to a `read` buffer.
 //! 12. **Arena range.** An unmasked access at a constant index lies within its arena. (An index counts
 //!     elements, so every access is aligned by construction.)
-//! 13. **Table.** It exists, its kind is `f32` or `i32`, and it has an entry; one of `table.bytes` has up to 256 i32 entries from 0 to 255.
+//! 13. **Table.** It exists, its kind is `f32` or `i32`, and it has an entry; one of `table.bytes` has up to 256 i32 entries from 0 to 255,
+//!     one of `table.halves` i32 entries from 0 to 65535, of which a half selects.
 //! 14. **Unpack.** 1 to 8 bits, and `offset + 4 * bits <= 64`.
 //! 15. **`for`.** Counter and bounds are `u.i32`; the step is 1 to `i32::MAX`.
 //! 16. **Carried values.** A loop has as many parameters, initials, yields and results, an `if` as many yields in

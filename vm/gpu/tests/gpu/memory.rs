@@ -235,7 +235,7 @@ fn tables() {
         let minus = b.i32(-1);
         let negative = b.pure(Pure::IMul, &[first, minus]);
         for index_value in [varying, negative] {
-            for op in [Op::TableLookup(table), Op::TableBytes(bytes)] {
+            for op in [Op::TableLookup(table), Op::TableBytes(bytes), Op::TableHalves(bytes)] {
                 let value = b.inst(op, &[index_value]).unwrap();
                 let value = b.splat(value);
                 let target = index(&mut b, block, 16, slot * 20 * 16);

@@ -417,6 +417,14 @@ impl<'a> Machine<'a> {
                     *out = u32::from_le_bytes(index.to_le_bytes().map(entry));
                 }
             }
+            Op::TableHalves(table) => {
+                let entries = &self.function.tables[table.index()].entries;
+                let mask = entries.len().next_power_of_two() - 1;
+                let entry = |index: u32| entries.get(index as usize & mask).copied().unwrap_or(0);
+                for (out, &index) in out.iter_mut().zip(&self.words[Self::arg(inst, 0)]) {
+                    *out = entry(index & 0xffff) | entry(index >> 16) << 16;
+                }
+            }
             Op::Memory { .. } => self.load(inst, out)?,
             Op::Atomic { update, buffer } => self.atomic(inst, update, buffer, out)?,
             Op::Fragment(_)
@@ -463,7 +471,8 @@ impl<'a> Machine<'a> {
             | Op::LoadUnpack { .. }
             | Op::Atomic { .. }
             | Op::TableLookup(_)
-            | Op::TableBytes(_) => {}
+            | Op::TableBytes(_)
+            | Op::TableHalves(_) => {}
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Packed bytes: `dot4`, `unpack`, `load.unpack` and `table.bytes`.
+//! Packed bytes and halves: `dot4`, `unpack`, `load.unpack`, `table.bytes` and `table.halves`.
 //!
 //! # dot4
 //!
@@ -28,6 +28,11 @@
 //! 256 entries are two of those, and the index's top bit chooses. Without, a table is cut into pieces of 16 bytes: a byte shuffle
 //! gives 0 where an index lies in another piece, and the pieces are joined.
 //!
+//! # table.halves
+//!
+//! AVX-512 looks up 64 entries by an index's low six bits; each further bit of it chooses between two results. That is 2 n - 1 operations for 64 n entries and two lanes' worth of
+//! indices, where a gather takes an access for each; from [`MAX_PERMUTED`] entries on, and without AVX-512, it is two gathers.
+//!
 //! Where an index's top bit changes nothing, or only the entry's top bit, as in halves of floats, half the table is looked up.
 
 use iced_x86::Code as C;
@@ -41,6 +46,12 @@ use crate::mir::{Addr, Inst, MASK, Rm, VEC};
 const SELECT: i64 = 0xe4;
 /// `a ^ b & c`, likewise.
 const FLIP: i64 = 0x78;
+/// Entries of the largest table that is looked up by permutations of halves.
+const MAX_PERMUTED: usize = 1024;
+/// Entries of the largest such table that is kept in registers, if they are free.
+const KEPT: usize = 256;
+/// Entries of two registers of halves.
+const HALVES: usize = 64;
 /// 128 in every byte.
 const TOP_BITS: u32 = 0x8080_8080;
 
@@ -275,6 +286,86 @@ impl<'f> Lower<'f> {
         let blend = Inst::new(C::EVEX_Vpblendmb_zmm_k1z_zmm_zmmm512).def(def).reg(low).reg(high);
         self.emit(blend.masked(top, false));
         def
+    }
+
+    pub(super) fn table_halves(&mut self, table: Table, index: Value, result: Value) {
+        let mut entries: Vec<u32> = self.f.tables[table.index()].entries.clone();
+        entries.resize(entries.len().next_power_of_two(), 0);
+        let permuted = self.v4 && entries.len() <= MAX_PERMUTED;
+        let look_up = |this: &mut Self, index: VReg| {
+            if permuted {
+                this.halves_permuted(&entries, index)
+            } else {
+                this.halves_gathered(&entries, index)
+            }
+        };
+        if self.is_varying(index) {
+            return self.set_parts(result, |this, part| {
+                let index = this.part(index, part);
+                look_up(this, index)
+            });
+        }
+        let index = self.in_vector(index);
+        let found = look_up(self, index);
+        let found = self.first_element(found);
+        self.set_reg(result, found);
+    }
+
+    fn halves_permuted(&mut self, entries: &[u32], index: VReg) -> VReg {
+        let form = |code| forms::Form { v3: code, v4: code };
+        let bytes = |entries: &[u32]| -> Vec<u8> {
+            let half = entries.iter().cycle().take(HALVES / 2);
+            half.flat_map(|entry| (*entry as u16).to_le_bytes()).collect()
+        };
+        if entries.len() <= HALVES / 2 {
+            let table = self.vector_operand(bytes(entries));
+            return self.v2(form(C::EVEX_Vpermw_zmm_k1z_zmm_zmmm512), index, table);
+        }
+        let mut found: Vec<VReg> = entries
+            .chunks(HALVES)
+            .map(|piece| {
+                let (low, high) = (bytes(&piece[..HALVES / 2]), bytes(&piece[HALVES / 2..]));
+                if entries.len() <= KEPT {
+                    let (low, high) = (self.vector_constant(low), self.vector_operand(high));
+                    return self.v_tied(form(C::EVEX_Vpermi2w_zmm_k1z_zmm_zmmm512), index, low, high);
+                }
+                let [low, high] =
+                    [low, high].map(|half| Addr::pool(self.mir.pool.add(half.len() as u32, half)));
+                let low = self.v1(forms::LOAD, Rm::Mem(low));
+                self.v_tied(form(C::EVEX_Vpermt2w_zmm_k1z_zmm_zmmm512), low, index, Rm::Mem(high))
+            })
+            .collect();
+        let mut bit = HALVES as u16;
+        while found.len() > 1 {
+            let looked_at = self.vector_operand(bit.to_le_bytes().repeat(HALVES / 2));
+            let upper = self.vreg(MASK);
+            self.emit(Inst::new(C::EVEX_Vptestmw_kr_k1_zmm_zmmm512).def(upper).reg(index).rm(looked_at));
+            found = found
+                .chunks(2)
+                .map(|pair| {
+                    let def = self.vreg(VEC);
+                    let blend =
+                        Inst::new(C::EVEX_Vpblendmw_zmm_k1z_zmm_zmmm512).def(def).reg(pair[0]).reg(pair[1]);
+                    self.emit(blend.masked(upper, false));
+                    def
+                })
+                .collect();
+            bit *= 2;
+        }
+        found[0]
+    }
+
+    fn halves_gathered(&mut self, entries: &[u32], index: VReg) -> VReg {
+        let id = self.mir.pool.add(4, entries.iter().flat_map(|entry| entry.to_le_bytes()).collect());
+        let base = self.address_reg(Addr::pool(id));
+        let mask = (entries.len() as u32 - 1) & 0xffff;
+        let upper = self.v1i(forms::SHR_U_C, index, 16);
+        let [low, high] = [index, upper].map(|index| {
+            let index = self.binary(forms::AND, &[Src::Reg(index), Src::Const(mask)], false);
+            self.gather_words(Addr::at(base, 0), index, 4, None)
+        });
+        let high = self.v1i(forms::SHL_C, high, 16);
+        self.v2(forms::OR, low, high)
     }
 
     fn bytes_of_pieces(&mut self, entries: &[u8], index: VReg) -> VReg {

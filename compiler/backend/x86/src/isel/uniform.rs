@@ -138,6 +138,7 @@ impl<'f> Lower<'f> {
             }
             (Op::TableLookup(table), Some(result)) => self.table_lookup(*table, args[0], result),
             (Op::TableBytes(table), Some(result)) => self.table_bytes(*table, args[0], result),
+            (Op::TableHalves(table), Some(result)) => self.table_halves(*table, args[0], result),
             (Op::Memory { form, mem, place, masked }, _) => self.memory(*form, *mem, *place, *masked, inst),
             // One thread runs all lanes in order, and no load moves over a barrier.
             (Op::Barrier | Op::BufferBarrier, _) => {}
