@@ -48,8 +48,6 @@ const SELECT: i64 = 0xe4;
 const FLIP: i64 = 0x78;
 /// Entries of the largest table that is looked up by permutations of halves.
 const MAX_PERMUTED: usize = 1024;
-/// Entries of the largest such table that is kept in registers, if they are free.
-const KEPT: usize = 256;
 /// Entries of two registers of halves.
 const HALVES: usize = 64;
 /// 128 in every byte.
@@ -321,36 +319,33 @@ impl<'f> Lower<'f> {
             let table = self.vector_operand(bytes(entries));
             return self.v2(form(C::EVEX_Vpermw_zmm_k1z_zmm_zmmm512), index, table);
         }
-        let mut found: Vec<VReg> = entries
-            .chunks(HALVES)
-            .map(|piece| {
-                let (low, high) = (bytes(&piece[..HALVES / 2]), bytes(&piece[HALVES / 2..]));
-                if entries.len() <= KEPT {
-                    let (low, high) = (self.vector_constant(low), self.vector_operand(high));
-                    return self.v_tied(form(C::EVEX_Vpermi2w_zmm_k1z_zmm_zmmm512), index, low, high);
-                }
-                let [low, high] =
-                    [low, high].map(|half| Addr::pool(self.mir.pool.add(half.len() as u32, half)));
-                let low = self.v1(forms::LOAD, Rm::Mem(low));
-                self.v_tied(form(C::EVEX_Vpermt2w_zmm_k1z_zmm_zmmm512), low, index, Rm::Mem(high))
+        // Chosen between as soon as both are there, so that few are in registers at once: the first is joined with the second, those two with the next two, and so on.
+        let steps = (entries.len() / HALVES).trailing_zeros();
+        let uppers: Vec<VReg> = (0..steps)
+            .map(|step| {
+                let bit = (HALVES as u16) << step;
+                let bits = bit.to_le_bytes().repeat(HALVES / 2);
+                let bits = Rm::Mem(Addr::pool(self.mir.pool.add(bits.len() as u32, bits)));
+                let upper = self.vreg(MASK);
+                self.emit(Inst::new(C::EVEX_Vptestmw_kr_k1_zmm_zmmm512).def(upper).reg(index).rm(bits));
+                upper
             })
             .collect();
-        let mut bit = HALVES as u16;
-        while found.len() > 1 {
-            let looked_at = self.vector_operand(bit.to_le_bytes().repeat(HALVES / 2));
-            let upper = self.vreg(MASK);
-            self.emit(Inst::new(C::EVEX_Vptestmw_kr_k1_zmm_zmmm512).def(upper).reg(index).rm(looked_at));
-            found = found
-                .chunks(2)
-                .map(|pair| {
-                    let def = self.vreg(VEC);
-                    let blend =
-                        Inst::new(C::EVEX_Vpblendmw_zmm_k1z_zmm_zmmm512).def(def).reg(pair[0]).reg(pair[1]);
-                    self.emit(blend.masked(upper, false));
-                    def
-                })
-                .collect();
-            bit *= 2;
+        let mut found: Vec<VReg> = Vec::new();
+        for (at, piece) in entries.chunks(HALVES).enumerate() {
+            let (low, high) = (bytes(&piece[..HALVES / 2]), bytes(&piece[HALVES / 2..]));
+            // Read where they are needed: kept in registers, they push out what a loop needs more.
+            let [low, high] = [low, high].map(|half| Addr::pool(self.mir.pool.add(half.len() as u32, half)));
+            let low = self.v1(forms::LOAD, Rm::Mem(low));
+            let mut last = self.v_tied(form(C::EVEX_Vpermt2w_zmm_k1z_zmm_zmmm512), low, index, Rm::Mem(high));
+            for upper in &uppers[..(at + 1).trailing_zeros().min(steps) as usize] {
+                let Some(first) = found.pop() else { break };
+                let def = self.vreg(VEC);
+                let blend = Inst::new(C::EVEX_Vpblendmw_zmm_k1z_zmm_zmmm512).def(def).reg(first).reg(last);
+                self.emit(blend.masked(*upper, false));
+                last = def;
+            }
+            found.push(last);
         }
         found[0]
     }
