@@ -140,3 +140,24 @@ fn codes_behind_a_place_below_zero_are_read() {
             .unwrap_or_else(|error| panic!("{lanes} lanes: {error}"));
     }
 }
+
+/// Turns of a loop without statements were free, and so were the elements that each carries: 700 million of them took minutes under any limit.
+#[test]
+fn loops_that_hold_nothing_cost_work() {
+    let kernel = kernel(
+        r#"kernel @k {
+  tensor p0 "y": f32[8] write
+  grid 1
+  v0: i32 = const 0
+  v1: i32 = const 2147483647
+  v2: f32 = const 1
+  v3: f32[8] = broadcast v2
+  (v6: f32[8]) = for v4 in v0..v1 by 3 carry (v5: f32[8] = v3) {
+    yield v3
+  }
+  store p0[v0 +: 8], v6
+}"#,
+    );
+    let case = Case { kernel, arguments: vec![floats(&[8], true)], portable: true };
+    assert!(matches!(case.interpret(1 << 18), Ok(Err(tvmc_interp::tile::Trap::Fuel))));
+}

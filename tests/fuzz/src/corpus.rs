@@ -7,6 +7,7 @@ use tvmc_ir::host::Number;
 use tvmc_ir::module::{FormatSize, Import, Instance, Key, Module, Source, Wanted, write};
 use tvmc_ir::program::Interface;
 use tvmc_ir::tile;
+use tvmc_passes::target::TARGETS;
 use tvmc_tests::filetests;
 use tvmc_tests::generate::{Floats, generate};
 use tvmc_tests::random::Random;
@@ -210,8 +211,16 @@ pub fn ir_texts() -> Vec<String> {
     let drawn = kernels().map(|kernel| kernel.to_string());
     let (programs, interfaces) = llama();
     let llama = programs.iter().map(|p| p.to_string()).chain(interfaces.iter().map(ToString::to_string));
-    let texts = files.chain(machine).chain(drawn).chain(llama);
+    let texts = files.chain(machine).chain(drawn).chain(lowered()).chain(llama);
     texts.filter(|text| !text.is_empty() && text.len() <= 2 * MAX_SEED).collect()
+}
+
+/// Lane IR of small drawn kernels, for each target in turn.
+fn lowered() -> impl Iterator<Item = String> {
+    kernels().zip(TARGETS.into_iter().cycle()).filter_map(|(kernel, target)| {
+        let lowered = tvmc_passes::lower(&kernel, &target, &tvmc_passes::Options::default()).ok()?;
+        Some(lowered.function.to_string())
+    })
 }
 
 /// Small drawn kernels.

@@ -17,6 +17,8 @@ pub struct Coverage {
     programs: BTreeMap<String, u64>,
     /// Programs that a machine has too little for, by machine and limit.
     skipped: BTreeMap<String, u64>,
+    /// Mutated functions and programs of the lower IRs: what became of them.
+    mutated: BTreeMap<String, u64>,
 }
 
 impl Coverage {
@@ -42,9 +44,29 @@ impl Coverage {
         *self.programs.entry(how.to_owned()).or_default() += 1;
     }
 
+    /// Notes what became of mutated code.
+    pub fn became(&mut self, fate: &str) {
+        *self.mutated.entry(fate.to_owned()).or_default() += 1;
+    }
+
+    /// Notes that a mutated lane function ran on these machines.
+    pub fn lanes(&mut self, fate: &str, ran: &Ran) {
+        self.became(fate);
+        for machine in &ran.machines {
+            self.became(&format!("{fate}, on {machine}"));
+        }
+        for skip in &ran.skipped {
+            self.became(&format!("{fate}, but not on {}: {}", skip.machine, skip.limit));
+        }
+    }
+
     /// Adds another run's counts.
     pub fn add(&mut self, other: &Coverage) {
-        for (own, others) in [(&mut self.programs, &other.programs), (&mut self.skipped, &other.skipped)] {
+        for (own, others) in [
+            (&mut self.programs, &other.programs),
+            (&mut self.skipped, &other.skipped),
+            (&mut self.mutated, &other.mutated),
+        ] {
             for (name, count) in others {
                 *own.entry(name.clone()).or_default() += count;
             }
@@ -60,12 +82,19 @@ impl Coverage {
     }
 
     /// Programs by machine, then two tables: a row per operation, with how many types it ran with and the kernels per machine, and a row per type with how many operations took
-    /// it; and what never ran.
+    /// it; what never ran; and what became of mutated IR.
     pub fn table(&self) -> String {
         let machines: BTreeSet<&String> =
             self.counts.values().flat_map(|types| types.values().flat_map(BTreeMap::keys)).collect();
+        let mut mutated = String::new();
+        if !self.mutated.is_empty() {
+            mutated += "| mutated IR | |\n|---:|---|\n";
+            for (fate, count) in &self.mutated {
+                let _ = writeln!(mutated, "| {count} | {fate} |");
+            }
+        }
         if machines.is_empty() {
-            return String::new();
+            return mutated;
         }
         let all = self.programs.get("tile interpreter").copied().unwrap_or(0);
         let mut out = String::from("| programs | of all | |\n|---:|---:|---|\n");
@@ -114,7 +143,10 @@ impl Coverage {
         out += "\n";
         self.types(&machines, &mut out);
         self.pairs(&mut out);
-        out
+        if !mutated.is_empty() {
+            out += "\n";
+        }
+        out + &mutated
     }
 
     /// How many of the pairs that the verifier takes ran, and which did not.

@@ -7,6 +7,7 @@
 //! | WGSL, if there is an adapter | the backend; only kernels that keep to exactly rounded operations |
 //! | a target row that nobody has, drawn, and each step of the lowering ([`Machines::check_steps`]) | the passes one by one |
 //! | code that checks its accesses ([`Machines::check_bounds`]) | `--bounds checked` |
+//! | lane functions that nobody lowered ([`Machines::check_any_lanes`]) | the backends, beyond what lowering makes |
 //!
 //! Every byte of every argument must agree, except that in a tensor of floats any NaN equals any other (and on WGSL, -0 equals 0); so must what is printed, line by
 //! line. A kernel that asks more of a device than it has does not run there: [`Ran`] names each such machine with the limit, so that nothing is left out in silence.
@@ -16,10 +17,12 @@
 
 mod bounds;
 mod compare;
+mod lanes;
 mod program;
 
 pub use bounds::Caught;
 pub use compare::f32_at;
+pub use lanes::Fate;
 
 use crate::clif::{self, Isa};
 use crate::generate::{Argument, Case, Data};

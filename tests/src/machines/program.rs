@@ -136,6 +136,13 @@ impl Program {
         self.run_in(&mut self.memory.clone(), order, fuel)
     }
 
+    /// What the lane interpreter leaves; of a failed assert nothing is said.
+    pub fn left(&self, order: lane_interp::LaneOrder, fuel: u64) -> Result<Left, Box<lane_interp::Trap>> {
+        let mut memory = self.memory.clone();
+        let outcome = self.run_in(&mut memory, order, fuel)?;
+        Ok(Left { memory, log: Some(outcome.log.into_iter().map(|entry| entry.text).collect()) })
+    }
+
     fn run_in(
         &self,
         memory: &mut [Vec<u8>],
@@ -202,7 +209,7 @@ impl Program {
     }
 
     /// The arguments after a launch, and what it said.
-    fn guarded(
+    pub fn guarded(
         &self,
         pool: &Pool,
         kernel: &CompiledKernel,

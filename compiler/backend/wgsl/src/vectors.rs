@@ -172,6 +172,8 @@ impl Vectors {
         }
         let mask = if masked { inst.args.last().copied() } else { None };
         let (root, first) = self.sum_of(inst.args[0]);
+        // The number of its bits must be one; no memory reaches beyond.
+        first.checked_mul(i64::from(mem.bytes()) * 8)?;
         Some((Family { form, bytes: mem.bytes(), buffer, root, offset, mask }, first, inst.result?))
     }
 

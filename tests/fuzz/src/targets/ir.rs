@@ -13,7 +13,7 @@ use tvmc_ir::program::{self, Interface};
 use tvmc_ir::tile::{Element, Kernel, Op, Region, Stmt, TensorDecl};
 use tvmc_ir::{lane, tile};
 use tvmc_tests::generate::{Argument, Case, Data};
-use tvmc_tests::machines::Machines;
+use tvmc_tests::machines::{Fate, Machines};
 use tvmc_tests::random::Random;
 use tvmc_types::dtype::DType;
 use tvmc_types::packing::packed_len;
@@ -53,7 +53,7 @@ impl Ir {
         if !matches!(case.interpret(FUEL), Ok(Ok(_))) {
             return Ok(Outcome::Accepted);
         }
-        match self.machines.check(&case, false) {
+        match self.machines.check(&case, true) {
             Ok(machines) => {
                 coverage.ran(&case.kernel, &machines);
                 Ok(Outcome::Accepted)
@@ -66,14 +66,26 @@ impl Ir {
         }
     }
 
-    fn lane(&self, function: lane::Function, depth: Depth) -> Result<Outcome, String> {
+    fn lane(
+        &self,
+        function: lane::Function,
+        depth: Depth,
+        coverage: &mut Coverage,
+    ) -> Result<Outcome, String> {
         let text = function.to_string();
         let Ok(verified) = lane::verify(function) else { return Ok(Outcome::Refused) };
         reads_back("lane IR", &text, &|text| {
             lane::parse(text).map(|again| again == *verified).map_err(|e| e.to_string())
         })?;
-        if depth == Depth::Full {
-            compiles(&verified)?;
+        if depth == Depth::Quick {
+            return Ok(Outcome::Accepted);
+        }
+        compiles(&verified)?;
+        match self.machines.check_any_lanes(&verified, verified.values.len() as u64) {
+            Ok(Fate::Agreed(ran)) => coverage.lanes("lane functions that ran", &ran),
+            Ok(Fate::Reported(ran)) => coverage.lanes("lane functions whose bounds were reported", &ran),
+            Ok(Fate::Skipped(why)) => coverage.became(&format!("lane functions not run: {why}")),
+            Err(error) => return Err(format!("{}: {}", error.machine, error.what)),
         }
         Ok(Outcome::Accepted)
     }
@@ -138,7 +150,8 @@ fn compiles(function: &lane::Verified) -> Result<(), String> {
     }
 }
 
-/// A case of a kernel, with dimensions and arguments made up; none if they are not easily found, or if its floats depend on an order.
+/// A case of a kernel, with dimensions and arguments made up; none if they are not easily found, or if its floats depend on an order. It goes to a device if it has no floats,
+/// of which a device may round some otherwise.
 fn arguments(kernel: Kernel) -> Option<Case> {
     if depends_on_order(&kernel) {
         return None;
@@ -173,7 +186,8 @@ fn arguments(kernel: Kernel) -> Option<Case> {
             ),
         });
     }
-    Some(Case { kernel, arguments, portable: false })
+    let portable = !kernel.values.iter().any(|ty| ty.dtype.is_float());
+    Some(Case { kernel, arguments, portable })
 }
 
 /// Contents of a tensor: any bits for integers, small numbers for floats (a NaN's bits are undefined, and bits may be looked at).
@@ -241,7 +255,7 @@ impl Fuzzed for Ir {
             outcome = self.tile(kernel, depth, coverage)?;
         }
         if let Ok(function) = lane::parse(text) {
-            outcome = self.lane(function, depth)?;
+            outcome = self.lane(function, depth, coverage)?;
         }
         if let Ok(program) = program::parse(text) {
             let text = program.to_string();

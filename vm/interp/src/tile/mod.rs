@@ -256,16 +256,15 @@ impl<'k> Machine<'k, '_, '_> {
         self.values[value.index()].bits[0]
     }
 
-    fn copy(&mut self, to: Value, from: Value) {
-        self.values[to.index()] = self.values[from.index()].clone();
-    }
-
-    /// Several at once: a variable's next value may be another's old one.
-    fn copy_all(&mut self, pairs: Vec<(Value, Value)>) {
+    /// Several at once: a variable's next value may be another's old one. What is copied costs fuel: a loop may do nothing else.
+    fn copy_all(&mut self, pairs: Vec<(Value, Value)>) -> Result<(), Trap> {
+        let elements = pairs.iter().map(|(_, from)| self.values[from.index()].bits.len() as u64);
+        self.spend(elements.sum())?;
         let tiles: Vec<Tile> = pairs.iter().map(|(_, from)| self.values[from.index()].clone()).collect();
         for ((to, _), tile) in pairs.into_iter().zip(tiles) {
             self.values[to.index()] = tile;
         }
+        Ok(())
     }
 
     /// A line of the trace, if there is one.
@@ -273,7 +272,9 @@ impl<'k> Machine<'k, '_, '_> {
         self.trace.as_mut().map_or(Ok(()), |trace| trace.say(&line()))
     }
 
+    /// Costs fuel itself, for it may hold nothing and be run again.
     fn region(&mut self, region: &'k Region) -> Result<(), Trap> {
+        self.spend(1)?;
         if let Some(trace) = &mut self.trace {
             trace.enter();
         }
@@ -296,30 +297,30 @@ impl<'k> Machine<'k, '_, '_> {
                     }
                 }
                 Stmt::For { counter, from, to, step, pipeline: _, carried, body, yields, results } => {
-                    carried.iter().for_each(|c| self.copy(c.param, c.initial));
+                    self.copy_all(carried.iter().map(|c| (c.param, c.initial)).collect())?;
                     let end = i64::from(self.scalar(*to) as i32);
                     let mut i = i64::from(self.scalar(*from) as i32);
                     while i < end {
                         self.values[counter.index()] = Tile { bits: vec![i as i32 as u32] };
                         self.say(|| format!("for {counter} = {i}"))?;
                         self.region(body)?;
-                        self.copy_all(carried.iter().zip(yields).map(|(c, y)| (c.param, *y)).collect());
+                        self.copy_all(carried.iter().zip(yields).map(|(c, y)| (c.param, *y)).collect())?;
                         i += i64::from(*step);
                     }
-                    self.copy_all(results.iter().zip(carried).map(|(r, c)| (*r, c.param)).collect());
+                    self.copy_all(results.iter().zip(carried).map(|(r, c)| (*r, c.param)).collect())?;
                 }
                 Stmt::Loop { carried, body, again, yields, results } => {
-                    carried.iter().for_each(|c| self.copy(c.param, c.initial));
+                    self.copy_all(carried.iter().map(|c| (c.param, c.initial)).collect())?;
                     for turn in 0u64.. {
                         self.say(|| format!("loop, turn {turn}"))?;
                         self.region(body)?;
                         let more = self.scalar(*again) != 0;
-                        self.copy_all(carried.iter().zip(yields).map(|(c, y)| (c.param, *y)).collect());
+                        self.copy_all(carried.iter().zip(yields).map(|(c, y)| (c.param, *y)).collect())?;
                         if !more {
                             break;
                         }
                     }
-                    self.copy_all(results.iter().zip(carried).map(|(r, c)| (*r, c.param)).collect());
+                    self.copy_all(results.iter().zip(carried).map(|(r, c)| (*r, c.param)).collect())?;
                 }
                 Stmt::If { condition, then, then_yields, otherwise, otherwise_yields, results } => {
                     let holds = self.scalar(*condition) != 0;
@@ -327,7 +328,7 @@ impl<'k> Machine<'k, '_, '_> {
                         if holds { (then, then_yields) } else { (otherwise, otherwise_yields) };
                     self.say(|| format!("if {condition}, which is {holds}"))?;
                     self.region(body)?;
-                    self.copy_all(results.iter().zip(yields).map(|(r, y)| (*r, *y)).collect());
+                    self.copy_all(results.iter().zip(yields).map(|(r, y)| (*r, *y)).collect())?;
                 }
             }
         }
