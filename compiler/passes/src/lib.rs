@@ -29,6 +29,7 @@
 //! | `fields` | fields as tiles, and stores of what a tensor holds once |
 //! | `planar` | the same where a group's bytes lie in planes (`planes`) |
 //! | `encode` | stores of fields |
+//! | `narrow` | the codes of values |
 //! | `along` | running results, chosen elements, joined tiles |
 //! | `materialise` | loops over coordinates: keeping, storing, reducing |
 //! | `affine` | which formats are scales times small integers |
@@ -78,6 +79,7 @@ mod known;
 mod lower;
 mod materialise;
 mod memory;
+mod narrow;
 mod number_dot;
 mod order;
 pub mod packing;

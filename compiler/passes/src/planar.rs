@@ -152,7 +152,9 @@ impl<'k> Lowering<'k> {
             return self.widen_code(raw, dtype);
         }
         let byte = (bits.constant.rem_euclid(planar.group_bits()) / 8) as u32;
-        if dtype == DType::F16 && planar.planes.of_byte(byte).unit == 2 {
+        let plane = planar.planes.of_byte(byte);
+        // It may begin within a unit and end in the next, or in another plane.
+        if dtype == DType::F16 && plane.unit == 2 && (byte - plane.start).is_multiple_of(2) {
             return Ok(self.piece(row, planar, bits, Mem::F16));
         }
         let raw = self.planar_bits(row, planar, bits, width);
