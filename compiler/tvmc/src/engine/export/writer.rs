@@ -339,7 +339,7 @@ impl Writer<'_> {
         let _ = writeln!(text, "        {}_block(&tvmc_block, tvmc_x, tvmc_y, tvmc_z);", self.names.symbol);
         text += "  free(tvmc_scratch);\n";
         let messages: Vec<String> =
-            self.kernel.messages.iter().map(|message| quoted(&message.text)).collect();
+            self.kernel.messages.iter().map(|message| quoted(&message.failed())).collect();
         let _ = writeln!(
             text,
             "  static const char *const tvmc_messages[] = {{{}}};",
