@@ -10,16 +10,17 @@
 //!
 //! ```text
 //! r: f32[32, 64] on 16 lanes, 24 accumulators       ->  4 x 4 micro-tiles: 8 groups of rows, 1 group of chunks
-//! for m in 0..32 by 4 { acc = c[m..m+4]; for k { b0..b3 = b[k, ..]; acc[i][j] = fma(a[m+i, k], b_j, acc[i][j]) } r[m..m+4] = acc }
+//! for each group of chunks, m in 0..32 by 4 { acc = c[m..m+4]; for k { b0..b3 = b[k, ..]; acc[i][j] = fma(a[m+i, k], b_j, acc[i][j]) } r[m..m+4] = acc }
 //! ```
 
 use crate::eval::{Coord, Position};
 use crate::history::Product;
 use crate::lower::{LowerError, Lowering, Repr, Tail};
-use crate::packing::Packing;
+use crate::packing::{self, Packing};
 use crate::target::DotStep;
 use tvmc_ir::lane::{self, Access, Pure, Reduce, Scalar};
-use tvmc_ir::tile::{Element, Inst, Memory, Op, TensorDecl, Value};
+use tvmc_ir::tile::facts::Facts;
+use tvmc_ir::tile::{Element, Index, Inst, Memory, Op, TensorDecl, Value};
 
 /// Steps of k of one chunk before the next chunk's, where all are written out.
 const STEPS_IN_TURN: u32 = 8;
@@ -234,19 +235,23 @@ impl<'k> Lowering<'k> {
         let fixed = [a, b, c].into_iter().any(|v| self.needs_constants(v));
         let whole = m / rows * rows;
         let groups = whole / rows;
-        if groups > 1 && !fixed {
-            let (position, _) = self.open_loop(whole, rows, true, &[]);
-            self.micro_tiles((a, b, c), &tile, position, (rows, columns, k, chunks))?;
-            self.close_loop(&[]);
-        } else {
-            for group in 0..groups {
-                let position = Position::constant(i64::from(group * rows));
-                self.micro_tiles((a, b, c), &tile, position, (rows, columns, k, chunks))?;
+        // All rows of some chunks before the next ones: b's part of those stays in the first cache.
+        for start in (0..chunks).step_by(columns as usize) {
+            let span = (start, columns.min(chunks - start));
+            if groups > 1 && !fixed {
+                let (position, _) = self.open_loop(whole, rows, true, &[]);
+                self.micro_tile_at((a, b, c), &tile, position, rows, span, k)?;
+                self.close_loop(&[]);
+            } else {
+                for group in 0..groups {
+                    let position = Position::constant(i64::from(group * rows));
+                    self.micro_tile_at((a, b, c), &tile, position, rows, span, k)?;
+                }
             }
-        }
-        if whole < m {
-            let position = Position::constant(i64::from(whole));
-            self.micro_tiles((a, b, c), &tile, position, (m - whole, columns, k, chunks))?;
+            if whole < m {
+                let position = Position::constant(i64::from(whole));
+                self.micro_tile_at((a, b, c), &tile, position, m - whole, span, k)?;
+            }
         }
         self.repr[result.index()] = Some(Repr::Arena(tile));
         Ok(())
@@ -262,32 +267,31 @@ impl<'k> Lowering<'k> {
         (if divisor * 2 >= limit { divisor } else { limit }, columns)
     }
 
-    /// All chunks of `rows` rows from `first`.
-    fn micro_tiles(
+    /// `rows` rows from `first` of `span` chunks from `start`.
+    fn micro_tile_at(
         &mut self,
         (a, b, c): (Value, Value, Value),
         tile: &crate::lower::ArenaTile,
         first: Position,
-        (rows, columns, k, chunks): (u32, u32, u32, u32),
+        rows: u32,
+        (start, span): (u32, u32),
+        k: u32,
     ) -> Result<(), LowerError> {
         let lanes = self.target.lanes;
-        for start in (0..chunks).step_by(columns as usize) {
-            let span = columns.min(chunks - start);
-            let spot = |row: u32, column: u32| {
-                [Coord::At(first.plus(i64::from(row))), Coord::lanes((start + column) * lanes)]
-            };
-            let mut sums = Vec::new();
-            for row in 0..rows {
-                for column in 0..span {
-                    let value = self.eval(c, &spot(row, column))?;
-                    sums.push(self.emit.splat(value));
-                }
+        let spot = |row: u32, column: u32| {
+            [Coord::At(first.plus(i64::from(row))), Coord::lanes((start + column) * lanes)]
+        };
+        let mut sums = Vec::new();
+        for row in 0..rows {
+            for column in 0..span {
+                let value = self.eval(c, &spot(row, column))?;
+                sums.push(self.emit.splat(value));
             }
-            let sums = self.micro_tile_sums((a, b), sums, first, (rows, start, span, k), tile.scalar)?;
-            for row in 0..rows {
-                for column in 0..span {
-                    self.put(tile, &spot(row, column), sums[(row * span + column) as usize]);
-                }
+        }
+        let sums = self.micro_tile_sums((a, b), sums, first, (rows, start, span, k), tile.scalar)?;
+        for row in 0..rows {
+            for column in 0..span {
+                self.put(tile, &spot(row, column), sums[(row * span + column) as usize]);
             }
         }
         Ok(())
@@ -332,17 +336,29 @@ impl<'k> Lowering<'k> {
     }
 
     /// Whether an operand can be read again and again as it is: scratch, or a load from read-only memory that needs no mask
-    /// and no decoding (and whose lanes are neighbours, for b).
+    /// and no decoding (and whose lanes are neighbours, for b). Rows that are packed side by side are what a transposed b reads.
     pub(crate) fn is_plain(&mut self, value: Value, lanes_last: bool) -> bool {
         match &self.repr[value.index()] {
             Some(Repr::Arena(_) | Repr::Uniform(_)) => return true,
             Some(Repr::Registers(_)) | None => return false,
             Some(Repr::Lazy) => {}
         }
-        let Some(inst) = self.defs[value.index()] else { return false };
+        let Some(mut inst) = self.defs[value.index()] else { return false };
         // A slot of a ring: whole rows of chunks.
         if self.plan.current.contains(&value) {
             return true;
+        }
+        // The load's tile, and which of its axes has the lanes.
+        let (mut value, mut axis) = (value, self.kernel.ty(value).shape.len().saturating_sub(1));
+        while let Op::Permute(permutation) = &inst.op {
+            value = inst.args[0];
+            axis = usize::from(permutation[axis]);
+            match (&self.repr[value.index()], self.defs[value.index()]) {
+                (Some(Repr::Lazy), Some(operand)) if lanes_last => inst = operand,
+                (Some(Repr::Lazy | Repr::Arena(_) | Repr::Uniform(_) | Repr::Registers(_)) | None, _) => {
+                    return false;
+                }
+            }
         }
         let Op::Load { memory: Memory::Param(param), indices, padded } = &inst.op else { return false };
         let TensorDecl::Tensor { element: Element::DType(dtype), access: Access::Read, .. } =
@@ -350,24 +366,40 @@ impl<'k> Lowering<'k> {
         else {
             return false;
         };
-        let packed = matches!(
-            self.buffers[param.index()],
-            Some((_, Packing::Interleaved | Packing::Filled | Packing::Planar | Packing::Words))
-        );
-        if packed || *padded || crate::memory::mem_of(*dtype).is_none() {
+        let Some((_, packing)) = self.buffers[param.index()] else { return false };
+        let side_by_side = match packing {
+            Packing::AsDeclared => false,
+            // A packed row is read with all lanes on its number.
+            Packing::Interleaved if lanes_last && dtype.bits() == 32 => true,
+            Packing::Interleaved | Packing::Filled | Packing::Planar | Packing::Words => return false,
+        };
+        if *padded || crate::memory::mem_of(*dtype).is_none() {
             return false;
         }
         let lanes = self.target.lanes;
         let shape = self.kernel.ty(value).shape.clone();
-        let lanes_on_last_axis = matches!(indices.last(), Some(tvmc_ir::tile::Index::Slice(_)));
-        if lanes_last && (!lanes_on_last_axis || !shape[1].is_multiple_of(lanes)) {
-            return false;
+        if lanes_last {
+            // The axis of memory that the lanes are to lie along: the last, or the one of rows.
+            let wanted =
+                if side_by_side { indices.len().checked_sub(2) } else { indices.len().checked_sub(1) };
+            let slices = indices.iter().enumerate().filter(|(_, index)| matches!(index, Index::Slice(_)));
+            let lies = slices.map(|(at, _)| at).nth(axis);
+            if lies.is_none() || lies != wanted || !shape[axis].is_multiple_of(lanes) {
+                return false;
+            }
+            let start = wanted.map_or(Facts::ANY, |at| self.facts[inst.args[at].index()]);
+            // A chunk of lanes lies in one block of rows.
+            let in_block =
+                (packing::ROWS as u32).is_multiple_of(lanes) && start.multiple % i64::from(lanes) == 0;
+            if side_by_side && !in_block {
+                return false;
+            }
         }
         // The far corner of the slice stands for all of it: facts of offsets cover both ends.
         let corner: Vec<Coord> = shape
             .iter()
             .map(|extent| {
-                let facts = tvmc_ir::tile::facts::Facts::range(0, i64::from(*extent) - 1, 1);
+                let facts = Facts::range(0, i64::from(*extent) - 1, 1);
                 Coord::At(Position { value: None, offset: 0, facts })
             })
             .collect();

@@ -1,7 +1,7 @@
-//! A kernel instance from tile IR to a lane function: what `pipeline` and `plan` decide, what `lower` emits, what `cleanup` and `scratch` take away.
+//! A kernel instance from tile IR to a lane function: what `turns`, `pipeline` and `plan` decide, what `lower` emits, what `cleanup` and `scratch` take away.
 //!
 //! ```text
-//! tile::Kernel --pipeline, plan, lower--> Emitted --sweep, share--> Swept --renumber--> Lowered
+//! tile::Kernel --turns, pipeline, plan, lower--> Emitted --sweep, share--> Swept --renumber--> Lowered
 //! ```
 //!
 //! How much scratch an instance needs is known only at the end: where rings of `pipeline` make it more than the target has, the instance is lowered again
@@ -15,6 +15,7 @@ use crate::pipeline::{self, Knowledge, Pipelined, pipelined};
 use crate::plan::plan;
 use crate::scratch::share;
 use crate::target::{Ahead, Fragments, Target};
+use crate::turns::joined;
 use std::cell::LazyCell;
 use std::collections::HashMap;
 use tvmc_ir::lane::{self, Arena};
@@ -115,6 +116,22 @@ pub fn staged_by_fragments(kernel: &Kernel, target: &Target) -> Option<u64> {
     Some(swept.emitted.products.values().map(staged).sum())
 }
 
+/// What copying an element of a factor to scratch costs, in multiply-adds: a load and a store from the second cache for 16 elements, beside two times 16 multiply-adds a cycle.
+const COPY: u64 = 6;
+
+/// What a block's products of a kernel cost on a CPU for each element of K, in multiply-adds: those themselves, and bringing factors to where they are read again and again. `None` without products.
+pub fn cost_of_products(kernel: &Kernel) -> Option<u64> {
+    let mut cost = None;
+    kernel.body.visit(&mut |inst| {
+        if inst.op == Op::Dot {
+            let extent = |factor: usize, axis: usize| u64::from(kernel.ty(inst.args[factor]).shape[axis]);
+            let (m, n) = (extent(0, 0), extent(1, 1));
+            *cost.get_or_insert(0) += m * n + COPY * (m + n);
+        }
+    });
+    cost
+}
+
 /// A kernel all of whose products are made by fragments, with as many groups as they have work for; none where they are not, or take too much scratch.
 fn by_fragments(kernel: &Kernel, target: &Target, options: &Options, fragments: Fragments) -> Option<Swept> {
     let logs = 0..=fragments.groups.max(1).ilog2();
@@ -172,6 +189,7 @@ pub(crate) struct Emitted {
 
 /// Emits the code of an instance; rings of `pipeline` have at most this many slots.
 fn emit(kernel: &Kernel, target: &Target, options: &Options, most: u32) -> Result<Emitted, LowerError> {
+    let kernel = &*joined(kernel, target);
     if !pipeline::wanted(&kernel.body) {
         let emitted = Lowering::new(kernel, target, plan(kernel), options.bounds).run(options)?;
         return Ok(Emitted { kernel: kernel.clone(), ..emitted });

@@ -14,6 +14,7 @@
 //! | `target` | the numbers in which targets differ |
 //! | `instance` | the passes in their order |
 //! | `pipeline` | loops that load the tiles of their next turns |
+//! | `turns` | products with a longer turn of K |
 //! | `plan` | which values are kept |
 //! | `emitter` | value numbering, hoisting, folding |
 //! | `lower` | statements and control flow |
@@ -96,10 +97,11 @@ mod staging;
 mod stored;
 mod stream;
 pub mod target;
+mod turns;
 mod view;
 
 pub use bounds::{Bounds, Length, check as check_bounds};
 pub use history::{History, Placement, Product, lower_with_history};
-pub use instance::{lower, staged_by_fragments, steps};
+pub use instance::{cost_of_products, lower, staged_by_fragments, steps};
 pub use lower::{LowerError, Lowered, Options, ScalarBinding};
 pub use plan::MAX_CHAIN;

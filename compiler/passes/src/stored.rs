@@ -466,8 +466,9 @@ impl<'k> Lowering<'k> {
                     self.emit.pure(bits.divide, &[v, size])
                 });
                 let whole = i64::from(width) == unit_bits && shift == 0;
-                if whole && dtype == DType::F16 {
-                    return Ok(self.unit(row, Mem::F16, first, step));
+                // What memory operations convert, or need not.
+                if whole && let Some(mem @ (Mem::F16 | Mem::Bf16 | Mem::F32)) = crate::memory::mem_of(dtype) {
+                    return Ok(self.unit(row, mem, first, step));
                 }
                 self.constant_code(row, first, step, shift as u32, width)
             }

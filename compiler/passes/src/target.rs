@@ -96,6 +96,8 @@ pub struct Target {
     pub turn: u32,
     /// Multiply-adds in one turn of a product's loop, so that enough loads are under way at once.
     pub k_unroll: u32,
+    /// Elements of K in a turn of a product of floats whose sums are not in registers: neighbouring turns become one of up to so many (`turns`). 0 leaves turns as the source has them.
+    pub turn_depth: u32,
     /// Independent accumulator chains wanted along N, to hide the latency of `fma`.
     pub chains: u32,
     /// How a step of a `dot` is computed.
@@ -143,6 +145,7 @@ pub const X86_V4: Target = Target {
     unroll: 64,
     turn: 16,
     k_unroll: 1,
+    turn_depth: 128,
     chains: 4,
     dot_step: DotStep::Fused,
     integer_dot: true,
@@ -168,6 +171,7 @@ pub const X86_V3: Target = Target {
     unroll: 64,
     turn: 16,
     k_unroll: 1,
+    turn_depth: 128,
     chains: 4,
     dot_step: DotStep::Fused,
     integer_dot: true,
@@ -193,6 +197,7 @@ pub const CRANELIFT: Target = Target {
     unroll: 32,
     turn: 1,
     k_unroll: 1,
+    turn_depth: 128,
     chains: 2,
     dot_step: DotStep::Fused,
     integer_dot: true,
@@ -218,6 +223,7 @@ pub const WGSL: Target = Target {
     unroll: 32,
     turn: 1,
     k_unroll: 512,
+    turn_depth: 0,
     chains: 4,
     dot_step: DotStep::Separate,
     integer_dot: true,

@@ -348,6 +348,7 @@ fn drawn(random: &mut Random) -> Target {
         unroll: *random.pick(&[1, 2, 32, 64]),
         turn: *random.pick(&[1, 4, 16]),
         k_unroll: *random.pick(&[1, 4, 512]),
+        turn_depth: *random.pick(&[0, 8, 128]),
         chains: *random.pick(&[1, 2, 4]),
         dot_step: *random.pick(&[DotStep::Fused, DotStep::Separate]),
         integer_dot: random.below(2) == 0,

@@ -345,6 +345,8 @@ impl Engine {
             while !self.tilings.fits(&key, &packing, fits)? && self.library.smaller(&mut key, with)? {}
         } else {
             self.tilings.widen(&self.library, &mut key, &sizes, with)?;
+            let threads = self.threads() as u64;
+            self.tilings.cheapest(&self.library, &mut key, &sizes, with, threads)?;
         }
         let mut key = InstanceKey { choices: key.sorted(), packing };
         if let Tuning::Stored(choices) = &self.tuning

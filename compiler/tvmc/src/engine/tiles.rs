@@ -25,6 +25,13 @@
 //! 512 x 576                                                           128 x 64: four and a half columns of 128 would be five
 //! ```
 
+//! A product of plain floats costs `m n + 6 (m + n)` for each element of K in a block of m x n (`tvmc_passes::cost_of_products`), and the blocks come in as many rounds as the threads need for them:
+//! of the values that are offered and fit, those are taken for which cost times rounds is least.
+//!
+//! ```text
+//! 1024 x 1024, 2 threads    32 x 64   2,624 x 256 = 671,744      128 x 128   17,920 x 32 = 573,440
+//! ```
+
 use super::InstanceKey;
 use super::interface::{Interface, InterfaceElement, InterfaceParam, blocks_of, set_tune};
 use super::library::Library;
@@ -34,10 +41,10 @@ use tvmc_ir::host::{Expr, Number};
 use tvmc_ir::module::Key;
 use tvmc_model::executor::DeviceError;
 use tvmc_passes::packing::Packing;
-use tvmc_passes::staged_by_fragments;
 use tvmc_passes::target::Target;
+use tvmc_passes::{cost_of_products, staged_by_fragments};
 use tvmc_sema::TuneDecl;
-use tvmc_types::dtype::DType;
+use tvmc_types::dtype::{DType, Kind};
 
 /// Rows from which on a fragment is full enough.
 const LEAST: i64 = 8;
@@ -67,6 +74,20 @@ fn reads_halves(interface: &Interface, key: &Key) -> bool {
             key.elements.iter().any(|(name, element)| name == generic && *element == DType::F16.name())
         }
         InterfaceParam::Scalar { .. } => false,
+    })
+}
+
+/// Whether all tensors of a kernel hold floats of 16 or 32 bits, which no tile has to decode.
+fn has_plain_floats(interface: &Interface, key: &Key) -> bool {
+    let plain = |name: &str| {
+        DType::from_name(name).is_some_and(|dtype| dtype.kind() == Kind::Float && dtype.bits() >= 16)
+    };
+    interface.params.iter().all(|param| match param {
+        InterfaceParam::Tensor { element: InterfaceElement::Named(name), .. } => plain(name),
+        InterfaceParam::Tensor { element: InterfaceElement::Generic(generic), .. } => {
+            key.elements.iter().any(|(name, element)| name == generic && plain(element))
+        }
+        InterfaceParam::Scalar { .. } => true,
     })
 }
 
@@ -189,6 +210,61 @@ impl Tilings {
             if after.is_some_and(|after| after >= ENOUGH && Some(after * 2) == before) {
                 *key = larger;
             }
+        }
+        Ok(())
+    }
+
+    /// Changes a key's tune values to those that make a product of many rows of plain floats cheapest; those in `with` stay.
+    pub fn cheapest(
+        &self,
+        library: &Library,
+        key: &mut Key,
+        sizes: &dyn Fn(&str) -> Option<Number>,
+        with: &[(String, i64)],
+        threads: u64,
+    ) -> Result<(), DeviceError> {
+        let interface = library.interface_for(key)?;
+        let tunes = &interface.declared.tunes;
+        let [rows] = tunes.iter().filter(|tune| tune.fit.is_some()).collect::<Vec<_>>()[..] else {
+            return Ok(());
+        };
+        let size = rows.fit.as_ref().and_then(|size| size.eval_int(sizes).ok()).unwrap_or(0);
+        let chosen = key.tunes.iter().find(|(name, _)| *name == rows.name).map(|(_, value)| *value);
+        // Fewer rows than that have the tile that fits them.
+        if chosen != rows.values.first().copied() || !has_plain_floats(&interface, key) {
+            return Ok(());
+        }
+        let mut tilings = vec![key.clone()];
+        for tune in tunes.iter().filter(|tune| with.iter().all(|(name, _)| *name != tune.name)) {
+            let Some(first) = tune.values.first() else { continue };
+            let most = if tune.fit.is_some() { size } else { i64::MAX };
+            let larger = |value: &&i64| (*first..=most.max(*first)).contains(*value);
+            tilings = tilings
+                .iter()
+                .flat_map(|tiling| {
+                    tune.values.iter().filter(larger).map(|value| {
+                        let mut tiling = tiling.clone();
+                        set_tune(&mut tiling, &tune.name, *value);
+                        tiling
+                    })
+                })
+                .take(MOST)
+                .collect();
+        }
+        let mut best: Option<(u64, Key)> = None;
+        for tiling in tilings {
+            let (Some(blocks), Some(cost)) =
+                (self.blocks(library, &tiling, sizes)?, cost_of_products(&library.instantiate(&tiling)?))
+            else {
+                return Ok(());
+            };
+            let cost = cost.saturating_mul(blocks.div_ceil(threads.max(1)));
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, tiling));
+            }
+        }
+        if let Some((_, tiling)) = best {
+            *key = tiling;
         }
         Ok(())
     }
