@@ -16,16 +16,17 @@ mod element;
 mod memory;
 mod scatter;
 mod trace;
+mod trap;
 mod view;
 
 pub use memory::{Parts, Tensor, decode_element};
 pub use trace::Listener;
+pub use trap::Trap;
 
 use memory::{SharedTensor, filled, for_each_index};
 use std::collections::HashMap;
-use std::fmt;
 use trace::Trace;
-use tvmc_ir::lane::{Message, spell_out};
+use tvmc_ir::lane::spell_out;
 use tvmc_ir::tile::launch::Binding;
 use tvmc_ir::tile::{
     Element, Inst, Kernel, Memory, Op, Param, Reduce, Region, Stmt, TensorDecl, TileType, Value,
@@ -55,89 +56,6 @@ pub struct Outcome {
     /// Elements computed.
     pub work: u64,
 }
-
-/// Why a run stopped.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Trap {
-    /// An element beyond its argument's bytes: the argument is too short for its shape.
-    Outside {
-        /// The argument.
-        tensor: String,
-        /// Flat index.
-        element: u64,
-    },
-    /// Two blocks touch one element and at least one writes it.
-    Conflict {
-        /// The argument.
-        tensor: String,
-        /// Flat index.
-        element: u64,
-        /// The blocks, in linear order.
-        blocks: [u64; 2],
-    },
-    /// A block-shared element is read before it is written.
-    Undefined {
-        /// The tensor.
-        tensor: String,
-        /// Flat index.
-        element: u64,
-    },
-    /// An element of a block-shared tensor is used while a copy to it is under way.
-    UnderWay {
-        /// The tensor.
-        tensor: String,
-        /// Flat index.
-        element: u64,
-    },
-    /// A format reads past a field.
-    Field {
-        /// The format.
-        format: String,
-        /// The field.
-        field: String,
-        /// The entry.
-        entry: u32,
-    },
-    /// An `assert` failed.
-    Assert(Message),
-    /// The work limit was reached.
-    Fuel,
-    /// The listener to the trace wants no more.
-    Unheard,
-    /// Something without a meaning here.
-    Unsupported(String),
-}
-
-impl fmt::Display for Trap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Trap::Outside { tensor, element } => {
-                write!(f, "element {element} of `{tensor}` lies beyond its memory")
-            }
-            Trap::Conflict { tensor, element, blocks: [a, b] } => {
-                write!(f, "blocks {a} and {b} both touch element {element} of `{tensor}`, and one writes it")
-            }
-            Trap::Undefined { tensor, element } => {
-                write!(f, "element {element} of block-shared `{tensor}` is read before it is written")
-            }
-            Trap::UnderWay { tensor, element } => {
-                write!(
-                    f,
-                    "element {element} of block-shared `{tensor}` is used before its copy was waited for"
-                )
-            }
-            Trap::Field { format, field, entry } => {
-                write!(f, "format `{format}` reads entry {entry} past the end of field `{field}`")
-            }
-            Trap::Assert(message) => f.write_str(&message.failed()),
-            Trap::Fuel => write!(f, "the interpreter's work limit was reached"),
-            Trap::Unheard => write!(f, "nobody listens to the trace any more"),
-            Trap::Unsupported(what) => write!(f, "the interpreter has no meaning for {what}"),
-        }
-    }
-}
-
-impl std::error::Error for Trap {}
 
 /// Runs every block of a launch, in order. `fuel` bounds the number of computed elements.
 pub fn run(
@@ -272,6 +190,22 @@ impl<'k> Machine<'k, '_, '_> {
         self.trace.as_mut().map_or(Ok(()), |trace| trace.say(&line()))
     }
 
+    /// What an instruction met in memory, with its place in the source where that is known.
+    fn placed(&self, inst: &Inst, trap: Trap) -> Trap {
+        let location = inst.location.and_then(|at| self.kernel.locations.get(at as usize));
+        match (trap, location) {
+            (
+                trap @ (Trap::Outside { .. }
+                | Trap::Conflict { .. }
+                | Trap::Undefined { .. }
+                | Trap::UnderWay { .. }
+                | Trap::Field { .. }),
+                Some(location),
+            ) => Trap::At { location: location.clone(), trap: Box::new(trap) },
+            (trap, _) => trap,
+        }
+    }
+
     /// Costs fuel itself, for it may hold nothing and be run again.
     fn region(&mut self, region: &'k Region) -> Result<(), Trap> {
         self.spend(1)?;
@@ -290,7 +224,7 @@ impl<'k> Machine<'k, '_, '_> {
             self.spend(1)?;
             match stmt {
                 Stmt::Inst(inst) => {
-                    self.inst(inst)?;
+                    self.inst(inst).map_err(|trap| self.placed(inst, trap))?;
                     if let Some(trace) = &mut self.trace {
                         let value = inst.result.map(|result| &self.values[result.index()]);
                         trace.operation(self.kernel, inst, value)?;
