@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Two loads are in one vector if form, element size, mask, offset and the base but for a constant are the same, and base and offset are known to be a
-//! multiple of the vector ([`Vectors::of`] counts the zero bits below each integer). Elements below 32 bits whose word is known so need no computed
+//! multiple of the vector ([`Vectors::of`] counts the zero bits below each integer, also of what a power of two divides: the group that an element
+//! is in, as of activations in groups of 32 where a turn has 128). Elements below 32 bits whose word is known so need no computed
 //! shift, even where they have the vector for themselves. A buffer with vectors must begin at a multiple of them (`Shader::vectors`).
 
 use std::collections::HashMap;
@@ -49,6 +50,7 @@ pub(crate) struct Vectors {
     /// Words of the widest vector of each buffer.
     pub words: Vec<u32>,
     zeros: HashMap<Value, u32>,
+    constants: HashMap<Value, i32>,
     sums: HashMap<Value, (Option<Value>, i64)>,
 }
 
@@ -182,6 +184,14 @@ impl Vectors {
         self.zeros.get(&value).copied().unwrap_or(0)
     }
 
+    /// By how many bits dividing by a value moves those of a multiple: all, where it is no constant power of two.
+    fn log_of(&self, value: Value) -> u32 {
+        match self.constants.get(&value).map(|value| *value as u32) {
+            Some(value) if value.is_power_of_two() => value.trailing_zeros(),
+            Some(_) | None => 32,
+        }
+    }
+
     fn sum_of(&self, value: Value) -> (Option<Value>, i64) {
         self.sums.get(&value).copied().unwrap_or((Some(value), 0))
     }
@@ -208,11 +218,20 @@ impl Vectors {
             ) => zeros(0).min(zeros(1)),
             Op::Pure(Pure::IMul | Pure::LMul) => (zeros(0) + zeros(1)).min(32),
             Op::Pure(Pure::IAnd) => zeros(0).max(zeros(1)),
+            Op::Pure(Pure::IDivU) => zeros(0).saturating_sub(self.log_of(inst.args[1])),
             Op::Pure(Pure::Select) => zeros(1).min(zeros(2)),
             _ => 0,
         };
         self.zeros.insert(result, known);
         match inst.op {
+            Op::ConstI32(value) => {
+                self.constants.insert(result, value);
+            }
+            Op::Splat => {
+                if let Some(value) = self.constants.get(&inst.args[0]).copied() {
+                    self.constants.insert(result, value);
+                }
+            }
             Op::ConstI64(value) => {
                 self.sums.insert(result, (None, value));
             }
