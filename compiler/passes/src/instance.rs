@@ -74,9 +74,7 @@ pub(crate) fn swept(kernel: &Kernel, target: &Target, options: &Options) -> Resu
     if lanes > target.lanes && options.packing.contains(&Packing::Planar) {
         let wide = Target { lanes, ..*target };
         let swept = swept_for(kernel, &wide, options)?;
-        let products = &swept.emitted.products;
-        let all_spread = products.values().all(|product| matches!(product, Product::Spread { .. }));
-        if all_spread && !products.is_empty() {
+        if swept.emitted.is_spread() {
             return Ok(swept);
         }
     }
@@ -146,6 +144,12 @@ pub fn cost_of_products(kernel: &Kernel) -> Option<u64> {
     cost
 }
 
+/// Whether lanes share all products of a kernel (`spread`), each with a part of K.
+pub fn is_spread(kernel: &Kernel, target: &Target, packing: Vec<Packing>) -> bool {
+    let options = Options { packing, ..Options::default() };
+    swept(kernel, target, &options).is_ok_and(|swept| swept.emitted.is_spread())
+}
+
 /// A kernel all of whose products are made by fragments, with as many groups as they have work for; none where they are not, or take too much scratch.
 fn by_fragments(kernel: &Kernel, target: &Target, options: &Options, fragments: Fragments) -> Option<Swept> {
     let logs = 0..=fragments.groups.max(1).ilog2();
@@ -199,6 +203,14 @@ pub(crate) struct Emitted {
     pub depth: u32,
     /// What became of loops that are to load ahead.
     pub notes: Vec<String>,
+}
+
+impl Emitted {
+    /// Whether there are products, and lanes share all of them.
+    fn is_spread(&self) -> bool {
+        let mut products = self.products.values();
+        !self.products.is_empty() && products.all(|product| matches!(product, Product::Spread { .. }))
+    }
 }
 
 /// Emits the code of an instance; rings of `pipeline` have at most this many slots.

@@ -102,6 +102,6 @@ mod view;
 
 pub use bounds::{Bounds, Length, check as check_bounds};
 pub use history::{History, Placement, Product, lower_with_history};
-pub use instance::{cost_of_products, lower, staged_by_fragments, steps};
+pub use instance::{cost_of_products, is_spread, lower, staged_by_fragments, steps};
 pub use lower::{LowerError, Lowered, Options, ScalarBinding};
 pub use plan::MAX_CHAIN;

@@ -74,6 +74,19 @@ fn tiles_of_large_products_are_larger() {
     }
 }
 
+/// Up to 64 rows on a device without matrices take tiles whose products lanes share: `linear` of 32 rows took 36 times as long in tiles of 32 x 64.
+#[test]
+fn tiles_of_few_rows_are_shared_on_a_gpu() {
+    let cache = tempfile::tempdir().unwrap();
+    let args = ["bench", "stdlib/linear.tile", "--kernel", "linear", "--target", "gpu", "-r", "1", "--json"];
+    for x in ["act8", "f32"] {
+        let x = format!("x={x}[32,64]");
+        let args = [&args[..], &["--arg", &x, "--arg", "w=q4_0[64,64]", "--arg", "y=f32[32,64]"]].concat();
+        let text = stdout(&tvmc(cache.path(), &args));
+        assert!(text.contains("BM = 8, BN = 8"), "{text}");
+    }
+}
+
 #[test]
 fn what_is_stored_is_used_where_it_holds() {
     let cache = tempfile::tempdir().unwrap();

@@ -341,6 +341,7 @@ impl Engine {
         self.library.busy(&mut key, &sizes, with, blocks(self.target))?;
         if let Machine::Gpu(gpu) = &self.machine {
             self.tilings.choose(&self.library, &mut key, &sizes, with, &gpu.row())?;
+            self.tilings.share(&self.library, &mut key, &sizes, with, (&packing, &gpu.row()))?;
             let fits = |key: &Key| gpu.has_room(&self.library.instantiate(key)?, packing.clone());
             while !self.tilings.fits(&key, &packing, fits)? && self.library.smaller(&mut key, with)? {}
         } else {

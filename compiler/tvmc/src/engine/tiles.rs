@@ -10,6 +10,13 @@
 //! Products of 16 rows get narrow tiles so, large ones square tiles as large as are offered. Asked only of kernels that read halves, where a size that tiles are to `fit`
 //! is at least [`LEAST`]; where no tiling is made by fragments the choice stays as it was. What is known of instances is remembered here, also whether they fit a device.
 //!
+//! **Without matrices** a device's lanes share the products of small tiles along K (`tvmc_passes`, `spread`) and give each element of a larger one a lane by itself, which waits for each of its loads. So where weights
+//! lie in planes, at most [`FEW`] rows are multiplied and the tile that was chosen is not shared, the smallest tile of several rows is taken, other names at the last of the descending values that they begin with.
+//!
+//! ```text
+//! u4, 32 x 8192, BM in {32, 8, 1, 128} fit M, BN in {64, 8, 128}      8 x 8
+//! ```
+//!
 //! **On a CPU** a product of activations in groups decodes each weight once for a block and brings each row to scratch once (`tvmc_passes`, `integer_block`), so larger blocks do that less often.
 //! Decoding a block's weights takes as long as multiplying them by [`DECODING`] rows, so where the first value of a size to fit was chosen, that of at least as much is taken for which
 //!
@@ -42,7 +49,7 @@ use tvmc_ir::module::Key;
 use tvmc_model::executor::DeviceError;
 use tvmc_passes::packing::Packing;
 use tvmc_passes::target::Target;
-use tvmc_passes::{cost_of_products, staged_by_fragments};
+use tvmc_passes::{cost_of_products, is_spread, staged_by_fragments};
 use tvmc_sema::TuneDecl;
 use tvmc_types::dtype::{DType, Kind};
 
@@ -50,6 +57,8 @@ use tvmc_types::dtype::{DType, Kind};
 const LEAST: i64 = 8;
 /// Rows whose multiplication takes as long as decoding the weights does: 3 for codes of 4 bits to 22 for the grids and 6 bits (`docs/lab-notes.md`).
 const DECODING: i64 = 16;
+/// Rows up to which shared tiles are known to be faster.
+const FEW: i64 = 64;
 /// Blocks that are left at least where tiles are made larger on a CPU.
 const ENOUGH: u64 = 16;
 /// Most tilings that are tried.
@@ -64,6 +73,7 @@ pub struct Tilings {
     known: RefCell<HashMap<Key, Known>>,
     fitting: RefCell<HashMap<InstanceKey, bool>>,
     grids: RefCell<HashMap<Key, Vec<Expr>>>,
+    spread: RefCell<HashMap<InstanceKey, bool>>,
 }
 
 /// Whether some argument of a kernel is stored as f16.
@@ -157,6 +167,64 @@ impl Tilings {
             key.tunes = tunes;
         }
         Ok(())
+    }
+
+    /// Changes a key's tune values to smaller ones with which lanes share the products; those in `with` stay.
+    pub fn share(
+        &self,
+        library: &Library,
+        key: &mut Key,
+        sizes: &dyn Fn(&str) -> Option<Number>,
+        with: &[(String, i64)],
+        (packing, target): (&[Packing], &Target),
+    ) -> Result<(), DeviceError> {
+        if !packing.contains(&Packing::Planar) {
+            return Ok(());
+        }
+        let interface = library.interface_for(key)?;
+        let tunes = &interface.declared.tunes;
+        let by_fragments = reads_halves(&interface, key) && self.known(library, key, target).is_some();
+        let [rows] = tunes.iter().filter(|tune| tune.fit.is_some()).collect::<Vec<_>>()[..] else {
+            return Ok(());
+        };
+        let free = |tune: &TuneDecl| with.iter().all(|(name, _)| *name != tune.name);
+        let few =
+            rows.fit.as_ref().and_then(|size| size.eval_int(sizes).ok()).is_some_and(|size| size <= FEW);
+        if by_fragments || !few || !free(rows) || self.is_spread(library, key, packing, target)? {
+            return Ok(());
+        }
+        let chosen = key.tunes.iter().find(|(name, _)| *name == rows.name).map_or(0, |(_, value)| *value);
+        let several = rows.values.iter().copied().filter(|value| (2..=chosen).contains(value));
+        let Some(least) = several.min() else { return Ok(()) };
+        let mut smaller = key.clone();
+        set_tune(&mut smaller, &rows.name, least);
+        for tune in tunes.iter().filter(|tune| tune.fit.is_none() && free(tune)) {
+            let last = tune.values.windows(2).take_while(|pair| pair[1] < pair[0]).count();
+            if let Some(value) = tune.values.get(last) {
+                set_tune(&mut smaller, &tune.name, *value);
+            }
+        }
+        if self.is_spread(library, &smaller, packing, target)? {
+            *key = smaller;
+        }
+        Ok(())
+    }
+
+    /// Whether lanes share all products of an instance, asked once.
+    fn is_spread(
+        &self,
+        library: &Library,
+        key: &Key,
+        packing: &[Packing],
+        target: &Target,
+    ) -> Result<bool, DeviceError> {
+        let case = InstanceKey { choices: key.clone(), packing: packing.to_vec() };
+        if let Some(spread) = self.spread.borrow().get(&case) {
+            return Ok(*spread);
+        }
+        let spread = is_spread(&library.instantiate(key)?, target, packing.to_vec());
+        self.spread.borrow_mut().insert(case, spread);
+        Ok(spread)
     }
 
     /// Changes a key's tune values to larger ones for products of many rows of activations in groups; those in `with` stay.
