@@ -19,7 +19,7 @@ use crate::turns::joined;
 use std::cell::LazyCell;
 use std::collections::HashMap;
 use tvmc_ir::lane::{self, Arena};
-use tvmc_ir::tile::{Element, Kernel, MAX_PIPELINE, Op, TensorDecl, Value};
+use tvmc_ir::tile::{Kernel, MAX_PIPELINE, Op, Value};
 
 /// Lowers a kernel instance for a target.
 pub fn lower(kernel: &Kernel, target: &Target, options: &Options) -> Result<Lowered, LowerError> {
@@ -58,7 +58,7 @@ pub(crate) struct Swept {
     pub arenas: Vec<Arena>,
 }
 
-/// Emits and cleans up, with more lanes where that helps (`Target::spread_lanes`, `Target::many_lanes`, `Target::wide_lanes`).
+/// Emits and cleans up, with more lanes where that helps (`Target::spread_lanes`, `Target::wide_lanes`).
 pub(crate) fn swept(kernel: &Kernel, target: &Target, options: &Options) -> Result<Swept, LowerError> {
     if let Some(fragments) = target.fragments {
         if let Some(swept) = by_fragments(kernel, target, options, fragments) {
@@ -69,28 +69,14 @@ pub(crate) fn swept(kernel: &Kernel, target: &Target, options: &Options) -> Resu
     if target.wide_lanes > target.lanes && is_wide(kernel, target.wide_lanes) {
         return swept_for(kernel, &Target { lanes: target.wide_lanes, ..*target }, options);
     }
-    let lanes =
-        if multiplies_rows(kernel, &options.packing) { target.many_lanes } else { target.spread_lanes };
-    if lanes > target.lanes && options.packing.contains(&Packing::Planar) {
-        let wide = Target { lanes, ..*target };
+    if target.spread_lanes > target.lanes && options.packing.contains(&Packing::Planar) {
+        let wide = Target { lanes: target.spread_lanes, ..*target };
         let swept = swept_for(kernel, &wide, options)?;
         if swept.emitted.is_spread() {
             return Ok(swept);
         }
     }
     swept_for(kernel, target, options)
-}
-
-/// Whether products have several rows, and what lies in planes is of formats.
-fn multiplies_rows(kernel: &Kernel, packing: &[Packing]) -> bool {
-    let mut several = false;
-    kernel.body.visit(&mut |inst| several |= inst.op == Op::Dot && kernel.ty(inst.args[0]).shape[0] > 1);
-    let mut planar = kernel.params.iter().zip(packing).filter(|(_, packing)| **packing == Packing::Planar);
-    several
-        && planar.all(|(param, _)| match param {
-            TensorDecl::Tensor { element, .. } => matches!(element, Element::Format(_)),
-            TensorDecl::Scalar { .. } => false,
-        })
 }
 
 /// Rows of a wide product at most: more have work enough for each lane.

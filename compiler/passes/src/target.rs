@@ -113,8 +113,6 @@ pub struct Target {
     pub spread: u32,
     /// Lanes of a kernel that does not pin them, where all its products are spread and a weight lies in planes: as many as keep loads under way.
     pub spread_lanes: u32,
-    /// Lanes of such a kernel where a product has several rows and all such weights are of formats: each load serves more arithmetic then.
-    pub many_lanes: u32,
     /// Lanes of a kernel that does not pin them, where it multiplies few rows by at least as many columns: each lane then has one.
     pub wide_lanes: u32,
     /// Bytes of block scratch up to which arenas are not merged: where a barrier costs more than the room.
@@ -155,7 +153,6 @@ pub const X86_V4: Target = Target {
     blocking: Some(Blocking { least: 16, rows: 8, chunks: 2 }),
     spread: 1,
     spread_lanes: 16,
-    many_lanes: 16,
     wide_lanes: 16,
     spare_scratch: 0,
     halves: 512,
@@ -182,7 +179,6 @@ pub const X86_V3: Target = Target {
     blocking: Some(Blocking { least: 16, rows: 4, chunks: 1 }),
     spread: 1,
     spread_lanes: 16,
-    many_lanes: 16,
     wide_lanes: 16,
     spare_scratch: 0,
     halves: 0,
@@ -209,7 +205,6 @@ pub const CRANELIFT: Target = Target {
     blocking: Some(Blocking { least: 16, rows: 2, chunks: 1 }),
     spread: 1,
     spread_lanes: 16,
-    many_lanes: 16,
     wide_lanes: 16,
     spare_scratch: 0,
     halves: 0,
@@ -236,7 +231,6 @@ pub const WGSL: Target = Target {
     blocking: None,
     spread: 32,
     spread_lanes: 128,
-    many_lanes: 64,
     wide_lanes: 256,
     spare_scratch: 16 << 10,
     halves: 0,

@@ -360,7 +360,6 @@ fn drawn(random: &mut Random) -> Target {
         ]),
         spread: *random.pick(&[1, 2, 32]),
         spread_lanes: *random.pick(&[16, 64, 128]),
-        many_lanes: *random.pick(&[16, 64, 256]),
         wide_lanes: *random.pick(&[1, 32, 64]),
         spare_scratch: *random.pick(&[0, 16 << 10, 1 << 24]),
         halves: *random.pick(&[0, 256, 1024]),
