@@ -466,8 +466,11 @@ impl<'k> Lowering<'k> {
                     self.emit.pure(bits.divide, &[v, size])
                 });
                 let whole = i64::from(width) == unit_bits && shift == 0;
-                // What memory operations convert, or need not.
-                if whole && let Some(mem @ (Mem::F16 | Mem::Bf16 | Mem::F32)) = crate::memory::mem_of(dtype) {
+                // What memory operations convert, or need not where lanes read side by side.
+                if whole
+                    && let Some(mem @ (Mem::F16 | Mem::Bf16 | Mem::F32)) = crate::memory::mem_of(dtype)
+                    && (mem != Mem::F32 || row.contiguous)
+                {
                     return Ok(self.unit(row, mem, first, step));
                 }
                 self.constant_code(row, first, step, shift as u32, width)

@@ -11,7 +11,7 @@
 //! is at least [`LEAST`]; where no tiling is made by fragments the choice stays as it was. What is known of instances is remembered here, also whether they fit a device.
 //!
 //! **Without matrices** a device's lanes share the products of small tiles along K (`tvmc_passes`, `spread`) and give each element of a larger one a lane by itself, which waits for each of its loads. So where weights
-//! lie in planes, at most [`FEW`] rows are multiplied and the tile that was chosen is not shared, the smallest tile of several rows is taken, other names at the last of the descending values that they begin with.
+//! lie in planes and at most [`FEW`] rows are multiplied, the smallest tile of several rows is taken, other names at the last of the descending values that they begin with.
 //!
 //! ```text
 //! u4, 32 x 8192, BM in {32, 8, 1, 128} fit M, BN in {64, 8, 128}      8 x 8
@@ -190,7 +190,7 @@ impl Tilings {
         let free = |tune: &TuneDecl| with.iter().all(|(name, _)| *name != tune.name);
         let few =
             rows.fit.as_ref().and_then(|size| size.eval_int(sizes).ok()).is_some_and(|size| size <= FEW);
-        if by_fragments || !few || !free(rows) || self.is_spread(library, key, packing, target)? {
+        if by_fragments || !few || !free(rows) {
             return Ok(());
         }
         let chosen = key.tunes.iter().find(|(name, _)| *name == rows.name).map_or(0, |(_, value)| *value);
