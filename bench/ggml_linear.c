@@ -49,9 +49,10 @@ static int roof(int threads) {
         __m512i s[10], a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(2);
         for (int i = 0; i < 10; i++) s[i] = _mm512_set1_epi32(i);
         double start = now();
-        for (long n = 0; n < 40000000; n++) {
-            __asm__ volatile("vpdpbusd %10,%11,%0\n vpdpbusd %10,%11,%1\n vpdpbusd %10,%11,%2\n vpdpbusd %10,%11,%3\n vpdpbusd %10,%11,%4\n"
-                             "vpdpbusd %10,%11,%5\n vpdpbusd %10,%11,%6\n vpdpbusd %10,%11,%7\n vpdpbusd %10,%11,%8\n vpdpbusd %10,%11,%9\n"
+        // Many rounds in one piece of assembler: between two the compiler stores all sums.
+        for (long n = 0; n < 1000000; n++) {
+            __asm__ volatile(".rept 40\n vpdpbusd %10,%11,%0\n vpdpbusd %10,%11,%1\n vpdpbusd %10,%11,%2\n vpdpbusd %10,%11,%3\n vpdpbusd %10,%11,%4\n"
+                             "vpdpbusd %10,%11,%5\n vpdpbusd %10,%11,%6\n vpdpbusd %10,%11,%7\n vpdpbusd %10,%11,%8\n vpdpbusd %10,%11,%9\n .endr"
                              : "+v"(s[0]), "+v"(s[1]), "+v"(s[2]), "+v"(s[3]), "+v"(s[4]), "+v"(s[5]), "+v"(s[6]), "+v"(s[7]), "+v"(s[8]), "+v"(s[9])
                              : "v"(a), "v"(b));
         }
